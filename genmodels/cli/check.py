@@ -1,0 +1,125 @@
+"""Checks a composed config before anything runs: every mapping is a call, so its keys must fit a signature.
+
+A mapping with `_target_` calls that class; the root calls the schema dataclass of its command. Hydra checks what is
+written on the command line; this checks what is written anywhere.
+"""
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_class
+
+from genmodels.cli.failures import nearest
+from genmodels.errors import UserError
+
+HYDRAS_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
+
+
+def check(config: Mapping[str, Any], schema: type, where: Any = lambda path: "") -> None:
+    """Raises a UserError that names all that is wrong; `where(path)` says where a key was set."""
+    wrong = [f"{problem}{where(path)}" for path, problem in _check_call(config, schema, "")]
+    if wrong:
+        raise UserError("; ".join(wrong))
+
+
+Problems = Iterator[tuple[str, str]]  # path, what is wrong with it
+
+
+def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
+    """Whether the keys and values of `node` can be the arguments of `function`."""
+    parameters = inspect.signature(function).parameters
+    hints = _hints(function)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key, value in node.items():
+        if key in HYDRAS_KEYS:
+            continue
+        here = f"{path}.{key}" if path else key
+        if key in parameters:
+            yield from _check_value(value, hints.get(key, Any), here)
+        elif not takes_any:
+            yield here, f"there is no key {here}; {nearest(key, sorted(set(parameters) - {'self'}))}"
+    for name, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY
+        if required and name not in node and not node.get("_partial_"):
+            yield path, f"{path}.{name} is not given" if path else f"{name} is not given"
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except Exception:  # annotations that only a type checker can read: nothing to hold the values against
+        return {}
+
+
+def _check_value(value: Any, hint: Any, path: str) -> Problems:
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield from _check_target(value, path)
+    elif inspect.isclass(hint) and hint.__module__ == "genmodels.cli.schema" and isinstance(value, Mapping):
+        yield from _check_call(value, hint, path)
+    elif not _fits(value, hint):
+        yield path, f"{path} is {value!r}, expected {_words(hint)}"
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _check_value(child, Any, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _check_value(child, Any, f"{path}.{index}")
+
+
+def _check_target(node: Mapping[str, Any], path: str) -> Problems:
+    try:
+        function = get_class(node["_target_"])
+    except Exception:
+        yield f"{path}._target_", f"{path}._target_ is {node['_target_']!r}, which is no class that can be imported"
+        return
+    yield from _check_call(node, function, path)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value from a YAML can be an argument annotated with `hint`."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return any(value == arg and type(value) is type(arg) for arg in args)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is None or hint is types.NoneType:
+        return value is None
+    if isinstance(value, list | tuple):
+        return _fits_sequence(value, origin or hint, args)
+    if isinstance(value, Mapping):
+        return inspect.isclass(origin or hint) and issubclass(dict, origin or hint)
+    return hint in (str, bool) and isinstance(value, hint)
+
+
+def _fits_sequence(value: Sequence[Any], kind: Any, args: tuple) -> bool:
+    if not (inspect.isclass(kind) and issubclass(kind, Sequence) and kind is not str):
+        return False
+    hints = [arg for arg in args if arg is not Ellipsis]
+    if kind is tuple and len(hints) > 1 and Ellipsis not in args:
+        return len(hints) == len(value) and all(map(_fits, value, hints))
+    return not hints or all(_fits(entry, hints[0]) for entry in value)
+
+
+def _words(hint: Any) -> str:
+    """A type in a person's words."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(arg) for arg in args)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if hint in (None, types.NoneType):
+        return "null"
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    if hint in names:
+        return names[hint]
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return f"a list, each {_words(args[0])}" if args else "a list"
+    return f"a part with _target_ (a {getattr(hint, '__name__', hint)})"

@@ -1,0 +1,83 @@
+"""genmodels evaluate: measures a run's model again, adds the results to the run's results.json."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from genmodels.cli.compose import resolved, run_app
+from genmodels.errors import UserError
+
+
+def run(argv: list[str]) -> int:
+    return run_app("evaluate", argv, task)
+
+
+def task(cfg: DictConfig) -> None:
+    """One evaluation, from its composed config."""
+    from genmodels.cli.check import check
+    from genmodels.cli.origin import origin
+    from genmodels.cli.schema import Evaluate
+
+    config = resolved(cfg)
+    check(config, Evaluate, origin)
+    evaluate_run(config)
+
+
+def evaluate_run(config: dict[str, Any]) -> None:
+    """Evaluates the checkpoint that a checked, resolved config names."""
+    from genmodels import runs
+    from genmodels.cli import build
+    from genmodels.cli.tables import evaluation_progress, show_paths, show_results
+    from genmodels.evaluators.evaluate import applicable, evaluate
+
+    file = named_checkpoint(config)
+    checkpoint = runs.read_checkpoint(file)
+    trained = checkpoint["config"]
+    device = build.device(config["device"])
+    model = with_sampler(runs.model_of(checkpoint).to(device), config["sampler"])
+    root = config["data"]["root"]
+    data = build.part({**trained["data"], **({"root": root} if root and "root" in trained["data"] else {})})
+    evaluators = build.parts(config["evaluator"] or trained["evaluator"])
+    able = applicable(model, evaluators)
+    if not able:
+        raise UserError(f"none of {', '.join(evaluators)} applies to {type(model).__name__}; choose another evaluator")
+    with evaluation_progress() as progress:
+        records = evaluate(
+            model,
+            able,
+            data=data,
+            split=config["split"],
+            features=build.part(config["features"] or trained["features"]),
+            seed=config["seed"],
+            batch_size=config["batch_size"],
+            weights=runs.weights_of(checkpoint),
+            device=device,
+            progress=progress,
+        )
+    results = file.parent.parent / "results.json" if config["run"] else Path(config["run_dir"]) / "results.json"
+    runs.add_results(results, [record.to_dict() for record in records])
+    show_results(records, f"{file}: {checkpoint['global_step']} steps")
+    show_paths({"results": results})
+
+
+def named_checkpoint(config: dict[str, Any]) -> Path:
+    """The checkpoint file that `run` (with `which`) or `checkpoint` names."""
+    from genmodels import runs
+
+    if (config["run"] is None) == (config["checkpoint"] is None):
+        raise UserError("give the model: run=RUN_DIR, or checkpoint=FILE, and not both")
+    return runs.checkpoint_path(config["checkpoint"] or config["run"], config["which"])
+
+
+def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:
+    """The model, with another sampler where one is given; UserError where the model has none to exchange."""
+    from genmodels.capabilities import Denoises
+    from genmodels.cli import build
+
+    if node is None:
+        return model
+    if not isinstance(model, Denoises):
+        raise UserError(f"{type(model).__name__} has one way to sample; sampler= is for models that denoise")
+    model.sampler = build.part(node)
+    return model

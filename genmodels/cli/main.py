@@ -1,0 +1,82 @@
+"""Which command runs, and how it ends: 0 done, 2 the person's mistake, 1 a fault, 130 and 143 by a signal.
+
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+
+COMMANDS = {
+    "train": "trains a model on a dataset and evaluates it",
+    "evaluate": "evaluates a run's model: likelihood, FID, Inception Score",
+    "sample": "draws samples from a run's model into a picture, an .npz or a folder",
+    "list": "shows every dataset, model, experiment, evaluator and sampler",
+}
+
+USAGE = """genmodels: config-driven experiments with deep generative models
+
+usage: genmodels COMMAND [key=value ...]
+
+{commands}
+
+genmodels COMMAND --help shows a command's groups and keys. A first run: genmodels train experiment=digits_ddpm
+Tab completion in bash: eval "$(genmodels train -sc install=bash)"\
+"""
+
+
+def main(command: str | None = None) -> None:
+    """Runs a command with the process's arguments; a script names its command, the console script is told it."""
+    argv = sys.argv[1:]
+    if command is None:
+        _answer_completion_of_commands(argv)
+        command = argv.pop(0) if argv else "--help"
+    if command in ("-h", "--help", "help"):
+        print(USAGE.format(commands="\n".join(f"  {name:10}{text}" for name, text in COMMANDS.items())))
+        sys.exit(0)
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(version("genmodels"))
+        sys.exit(0)
+    if command not in COMMANDS:
+        near = get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
+        print(f"genmodels: there is no command {command!r}; {hint}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(run_command(command, argv))
+
+
+def run_command(command: str, argv: list[str]) -> int:
+    """Runs one command and returns its exit status."""
+    module = import_module(f"genmodels.cli.{command}")
+    return guarded(lambda: module.run(argv))
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Runs `work`; what it raises becomes one sentence on stderr and an exit status."""
+    try:
+        return work() or 0
+    except BaseException as error:
+        from genmodels.cli.failures import explain
+
+        if os.environ.get("GENMODELS_DEBUG"):
+            raise
+        sentence, status = explain(error)
+        if sentence and status:
+            print(f"genmodels: {sentence}", file=sys.stderr)
+        return status
+
+
+def _answer_completion_of_commands(argv: list[str]) -> None:
+    """Completes the command's name, and takes it out of the line that Hydra completes the rest of."""
+    if "-sc" not in argv or "COMP_LINE" not in os.environ:
+        return
+    words = os.environ["COMP_LINE"].split(" ")
+    if len(words) <= 2:
+        print("\n".join(name for name in COMMANDS if name.startswith(words[-1])))
+        sys.exit(0)
+    argv.insert(0, words[1])
+    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])

@@ -1,0 +1,39 @@
+"""Where a key of the composed config was set: on the command line, in the experiment file, or in a group's file."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+
+def origin(path: str) -> str:
+    """For the end of a sentence about the key `path`: " (set ...)", or nothing where it cannot be told."""
+    hydra = HydraConfig.get()
+    if any(_covers(_key(override), path) for override in hydra.overrides.task):
+        return " (set on the command line)"
+    choices = hydra.runtime.choices
+    group = path.split(".")[0]
+    for name in (f"experiment/{choices.get('experiment')}", f"{group}/{choices.get(group)}"):
+        for source in hydra.runtime.config_sources:
+            file = Path(source.path, f"{name}.yaml")
+            if source.schema == "file" and file.is_file() and _sets(file, path):
+                return f" (set in {name}.yaml)"
+    return ""
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0].split("@")[-1].replace("/", ".")
+
+
+def _covers(key: str, path: str) -> bool:
+    return key == path or (key.count(".") > 0 and path.startswith(key + ".")) or key.startswith(path + ".")
+
+
+def _sets(file: Path, path: str) -> bool:
+    """Whether a YAML file has the key, by its path from the root or from its group."""
+    node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return any(_has(node, keys) for keys in (path.split("."), path.split(".")[1:]) if keys)
+
+
+def _has(node: object, keys: list[str]) -> bool:
+    return not keys or (isinstance(node, dict) and keys[0] in node and _has(node[keys[0]], keys[1:]))

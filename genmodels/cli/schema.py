@@ -1,0 +1,79 @@
+"""The top level of each command's config, as a call: its keys, their types, and what they mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Part = Mapping[str, Any]  # a mapping with `_target_`: a constructor call
+Parts = Mapping[str, Part]  # parts by name
+
+
+@dataclass(kw_only=True)
+class EMA:
+    """Exponential moving average of the weights."""
+
+    decay: float  # 0 turns it off
+
+
+@dataclass(kw_only=True)
+class Train:
+    """configs/train.yaml"""
+
+    name: str  # of the experiment: names the folder of its runs, and the run in W&B
+    seed: int
+    run_dir: str
+    resume: str | None  # a run directory to go on with
+    data: Part
+    model: Part
+    optimizer: Part
+    discriminator_optimizer: Mapping[str, Any]  # what differs from `optimizer` for a model's adversary
+    scheduler: Part
+    ema: EMA
+    eval_batch_size: int  # images that an evaluator takes or draws at a time
+    evaluator: Parts
+    features: Part | None
+    sampler: Part | None
+    callbacks: Parts
+    logger: Parts | None
+    trainer: Part
+
+
+@dataclass(kw_only=True)
+class EvaluatedData:
+    """What may differ from the run's own data."""
+
+    root: str | None  # null: where the run had it
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """configs/evaluate.yaml"""
+
+    run: str | None
+    checkpoint: str | None
+    which: str
+    split: str
+    seed: int
+    batch_size: int
+    device: str
+    run_dir: str
+    data: EvaluatedData
+    evaluator: Parts | None
+    features: Part | None
+    sampler: Part | None
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """configs/sample.yaml"""
+
+    run: str | None
+    checkpoint: str | None
+    which: str
+    n: int
+    out: str
+    label: int | None
+    seed: int
+    batch_size: int
+    device: str
+    sampler: Part | None

@@ -1,0 +1,48 @@
+"""What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from genmodels.evaluators.results import Record
+
+console = Console(width=None if sys.stdout.isatty() else 120)
+SHOWN = ("bound", "draws", "reference", "n_reference", "features", "sampler", "sampler_steps", "weights")
+
+
+@contextmanager
+def evaluation_progress() -> Iterator[Any]:
+    """A bar with ETA for `evaluate(progress=...)`: one task for each stage it names."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield advance
+
+
+def show_results(records: Sequence[Record], title: str) -> None:
+    """A table of results, each with the part of its protocol that tells it from others."""
+    table = Table("metric", "value", "protocol", title=title, title_justify="left")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for record in records:
+        spread = "" if record.std is None else f" ± {record.std:.3f}"
+        about = ", ".join(f"{key} {record.protocol[key]}" for key in SHOWN if record.protocol.get(key) is not None)
+        table.add_row(record.key, f"{record.value:.4f}{spread}", about)
+    console.print(table)
+
+
+def show_paths(paths: dict[str, Path]) -> None:
+    """Where things lie, one line each, never wrapped so that they can be copied."""
+    for what, path in paths.items():
+        console.print(f"{what:9} {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,52 @@
+"""Handwritten digits, 8x8, 17 grey levels: 1797 real scans that come with scikit-learn, no download.
+
+They are the test part of the UCI set (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49): counts 0..16 of ink
+in 4x4 blocks of 32x32 bitmaps. The official order goes by writer, so test and validation images are chosen at random,
+once and for all by `split_seed`: with 300 and 200 of them, 1297 are left to train on.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.transforms import random_flip
+
+
+class Digits(Data):
+    """scikit-learn's digits: uint8 (1, 8, 8) in 0..16, labels 0..9."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: Sequence[int],
+        levels: int,
+        classes: int,
+        batch_size: int,
+        flip: bool,
+        n_validation: int,
+        n_test: int,
+        split_seed: int,
+    ):
+        super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
+        self.flip = flip
+        self.n_validation = n_validation
+        self.n_test = n_test
+        self.split_seed = split_seed
+
+    def read(self) -> Splits:
+        from sklearn.datasets import load_digits  # heavy
+
+        digits = load_digits()
+        x = torch.from_numpy(digits.images).to(torch.uint8)[:, None]  # (n, 1, 8, 8)
+        every = Split(x, torch.from_numpy(digits.target).long())
+        check_official(every, self.levels, self.classes, self.name)
+        rest, test = hold_out(every, self.n_test, self.split_seed)
+        train, val = hold_out(rest, self.n_validation, self.split_seed)
+        return Splits(train, val, test, training=train)
+
+    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+        return random_flip(x, generator) if self.flip else x

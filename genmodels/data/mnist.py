@@ -1,0 +1,99 @@
+"""MNIST (LeCun et al. 1998) and what comes in its file format, such as Fashion-MNIST (https://arxiv.org/abs/1708.07747).
+
+Four gzip files in the idx format: 60,000 training and 10,000 test images of 28x28 grey values 0..255. `binarize:
+dynamic` is the binary MNIST of Burda et al. (2016, https://arxiv.org/abs/1509.00519): pixels are Bernoulli(x/255),
+drawn anew at every visit in training. Its splits, which evaluators see, are one fixed draw, the same on every machine.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.random import RandomState
+from torch import Tensor
+
+from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.files import broken, fetch, gunzip
+from genmodels.data.transforms import bernoulli, random_flip
+
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+class MNIST(Data):
+    """Four idx files in `root/folder`: uint8 (1, 28, 28) in 0..255, or in {0, 1} where binarized, labels 0..9."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: Sequence[int],
+        levels: int,
+        classes: int,
+        batch_size: int,
+        flip: bool,
+        binarize: Literal["none", "dynamic"],
+        n_validation: int,  # of the official training images, chosen by split_seed
+        split_seed: int,  # of that choice, and of the splits' fixed draw where binarized
+        root: str,
+        folder: str,  # below root
+        urls: Sequence[str],  # mirrors: folders of the four files
+        md5: Sequence[str],  # of training images, training labels, test images, test labels
+        verify: bool,  # refuse files that are found below root with another md5
+    ):
+        super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
+        self.flip = flip
+        self.binarize = binarize
+        self.n_validation = n_validation
+        self.split_seed = split_seed
+        self.folder = Path(root).expanduser() / folder
+        self.urls = urls
+        self.md5 = md5
+        self.verify = verify
+
+    def read(self) -> Splits:
+        x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(FILES, self.md5, strict=True))
+        grey, test = Split(x[:, None], y.long()), Split(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
+        train, val = hold_out(grey, self.n_validation, self.split_seed)
+        splits = Splits(self.fix(train), self.fix(val), self.fix(test), training=train)
+        check_official(splits.train, self.levels, self.classes, self.name)
+        return splits
+
+    def read_file(self, file: str, md5: str) -> UInt8[Tensor, "..."]:
+        """One of the four files, found or downloaded."""
+        urls = [f"{url.rstrip('/')}/{file}" for url in self.urls]
+        return read_idx(fetch(self.folder / file, urls, md5, self.verify))
+
+    def fix(self, grey: Split) -> Split:
+        """The split as evaluators see it."""
+        return fixed_draw(grey, self.split_seed) if self.binarize == "dynamic" else grey
+
+    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+        x = random_flip(x, generator) if self.flip else x
+        return bernoulli(x, generator) if self.binarize == "dynamic" else x
+
+
+def read_idx(path: Path) -> UInt8[Tensor, "..."]:
+    """A gzipped idx file of bytes: 0, 0, 8 (unsigned byte), number of dimensions, each as big-endian int32, values."""
+    content = gunzip(path)
+    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise broken(path, f"it begins with the bytes {content[:4].hex()}")
+    start = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4:start], ">i4").tolist()
+    values = np.frombuffer(content, np.uint8, offset=start)
+    if len(values) != np.prod(shape):
+        raise broken(path, f"it holds {len(values)} values for the shape {shape}")
+    return torch.from_numpy(values.reshape(shape).copy())
+
+
+def fixed_draw(split: Split, seed: int) -> Split:
+    """Bernoulli(x/255) once: [u < x], u uniform on 0..254 from NumPy's RandomState, whose stream is frozen."""
+    u = RandomState(seed).randint(255, size=tuple(split.x.shape), dtype=np.uint8)
+    return split._replace(x=(torch.from_numpy(u) < split.x).to(torch.uint8))

@@ -1,0 +1,83 @@
+"""What an evaluator is: over the data (`DataMetric`) or over generated samples (`SampleMetric`).
+
+Both say which capability of a model they require, whether less is better, and the name of
+their first result, so that the best checkpoint can follow it. All sample metrics share one
+pass of generated images through one feature extractor (`genmodels.evaluators.evaluate`).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from genmodels.capabilities import Samples
+from genmodels.errors import UserError
+from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.results import Progress, Record, metric_name
+
+Mode = Literal["min", "max"]
+
+
+class Score(NamedTuple):
+    """A sample metric's result, and what its protocol says beyond the common part."""
+
+    value: float
+    std: float | None
+    protocol: dict[str, Any]
+
+
+class DataMetric(ABC):
+    """Lays the model against held-out data."""
+
+    requires: ClassVar[type]
+    mode: ClassVar[Mode]
+
+    @abstractmethod
+    def primary(self, features: str, levels: int | None) -> str:
+        """Name of the first result on data with `levels`; `features` names the extractor, if any."""
+
+    @abstractmethod
+    def measure(
+        self, model: nn.Module, data: Data, split: str, *, seed: int, device: torch.device, progress: Progress
+    ) -> list[Record]:
+        """Results over the split, the primary one first; the same on one process and on many."""
+
+
+class SampleMetric(Metric):
+    """Streams features of generated images; its states are float64 sums over samples and processes."""
+
+    requires: ClassVar[type] = Samples
+    mode: ClassVar[Mode]
+    kind: ClassVar[str]  # how the metric's name begins
+
+    n: int  # generated samples
+    reference: str | None  # split of the data that the samples are laid against
+
+    def primary(self, features: str, levels: int | None) -> str:
+        """Name of the result with features of that name, such as "fid_classifier_1k"."""
+        return metric_name(self.kind, features, self.n)
+
+    @abstractmethod
+    def allocate(self, d: int, k: int) -> None:
+        """Zero states on the metric's device for features (b, d) and logits (b, k)."""
+
+    @abstractmethod
+    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
+        """Takes in the samples with these numbers out of 0..n-1."""
+
+    @abstractmethod
+    def compute(self, reference: Reference | None = None) -> Score:
+        """The result over all processes; `reference` is that of the split `self.reference`."""
+
+
+Evaluator = DataMetric | SampleMetric
+
+
+def at_least_two(n: int, what: str) -> None:
+    """Refuses to take statistics over fewer than 2 images."""
+    if n < 2:
+        raise UserError(f"got {n} {what}, expected at least 2: raise the number")

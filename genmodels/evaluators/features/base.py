@@ -1,0 +1,64 @@
+"""What a feature extractor is: pictures in, features and class logits out, known by its weights' hash."""
+
+from abc import ABC, abstractmethod
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from genmodels.errors import Fault
+from genmodels.evaluators.dataset import Data
+
+
+class Extracted(NamedTuple):
+    """Features, over which distances are taken, and logits of the class probabilities."""
+
+    features: Float[Tensor, "b d"]
+    logits: Float[Tensor, "b k"]
+
+
+class Features(ABC):
+    """Extracts float32 features of pictures.
+
+    It is no nn.Module, so that a LightningModule or callback that holds it takes none of its
+    parameters into optimizers, checkpoints or averages.
+    """
+
+    name: str  # stands in the metric's name; empty for the standard Inception
+    resize: str  # what is done to the pictures' size, in words
+    dim: int  # d; this and what follows is known after `prepare`
+    classes: int  # k
+    sha256: str  # hash of the weights
+    facts: dict[str, Any]  # what else the protocol should say
+
+    @abstractmethod
+    def prepare(self, data: Data, device: torch.device) -> None:
+        """Makes ready for pictures of `data` on `device`; all processes call it, more than once."""
+
+    @abstractmethod
+    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
+        """float32 features (b, d) and logits (b, k) of pictures in 0..255."""
+
+    @torch.no_grad()
+    def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
+        """`forward` in float32 whatever the autocast; a Fault where the features are not finite."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            out = self.forward(pixels)
+        if not all(t.isfinite().all() for t in out):
+            raise Fault(f"features={self.name or 'inception'} gave NaN or infinity: check the extractor's weights")
+        return out
+
+    def protocol(self) -> dict[str, Any]:
+        """What a result says about the features it was measured with."""
+        return {"features": self.name, "features_sha256": self.sha256, "resize": self.resize, **self.facts}
+
+
+def weights_sha256(weights: dict[str, Tensor]) -> str:
+    """Hash of names, types, shapes and values of a state dict, whatever its order or file format."""
+    digest = sha256()
+    for name, w in sorted(weights.items()):
+        digest.update(f"{name} {w.dtype} {tuple(w.shape)}\n".encode())
+        digest.update(w.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""Weights kept in the user's cache directory: written atomically, and only believed if their hash is right."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from genmodels.errors import UserError
+from genmodels.evaluators.features.base import weights_sha256
+
+Weights = dict[str, Tensor]
+
+
+def cache_dir() -> Path:
+    """GENMODELS_CACHE, or genmodels/ in XDG_CACHE_HOME or in ~/.cache."""
+    if own := os.environ.get("GENMODELS_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "genmodels"
+
+
+def load(path: Path) -> tuple[Weights, dict[str, Any]] | None:
+    """Weights and facts that `store` put there; None where there is no file or it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            note = json.loads(file.metadata()["note"])
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
+    return (weights, note["facts"]) if note["sha256"] == weights_sha256(weights) else None
+
+
+def store(path: Path, weights: Weights, facts: dict[str, Any]) -> None:
+    """Writes to a temporary file beside `path` and renames it, so that no reader sees half a file."""
+    note = json.dumps({"sha256": weights_sha256(weights), "facts": facts})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            file.write(save(weights, {"note": note}))
+        os.replace(file.name, path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}): set GENMODELS_CACHE to a directory that can be written"
+        ) from error

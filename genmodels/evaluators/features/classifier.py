@@ -1,0 +1,170 @@
+"""A small convolutional classifier, trained once on the dataset's own labels, as a feature extractor.
+
+Distances in its features are only comparable under the same weights, whose hash is in every
+result's protocol. The weights are kept in the user's cache directory under a hash of all that
+they are a function of: the training split's content, the settings, and this architecture.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genmodels.errors import UserError
+from genmodels.evaluators.dataset import Data, picture_levels
+from genmodels.evaluators.distributed import from_rank_zero
+from genmodels.evaluators.features import cache
+from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
+from genmodels.seeds import seeded
+from genmodels.units import to_pixels, to_unit
+
+Facts = dict[str, Any]
+ARCHITECTURE = 1  # to be raised with every change of the network or its training
+
+
+class Network(nn.Module):
+    """Three 3x3 convolutions, the last two of stride 2, and two linear layers."""
+
+    def __init__(self, *, shape: Sequence[int], width: int, dim: int, classes: int):
+        super().__init__()
+        c, h, w = shape
+        self.trunk = nn.Sequential(
+            *self.block(c, width, 1),
+            *self.block(width, 2 * width, 2),
+            *self.block(2 * width, 4 * width, 2),
+            nn.Flatten(),
+            nn.Linear(4 * width * ((h + 3) // 4) * ((w + 3) // 4), dim),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(dim, classes)
+
+    @staticmethod
+    def block(c: int, d: int, stride: int) -> list[nn.Module]:
+        return [nn.Conv2d(c, d, 3, stride, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU()]
+
+    def forward(self, u: Float[Tensor, "b c h w"]) -> Extracted:
+        """Features (b, dim) and logits (b, classes) of pictures in [-1, 1]."""
+        f = self.trunk(u)
+        return Extracted(f, self.head(f))
+
+
+class Classifier(Features):
+    """The last hidden layer, (b, dim), of a classifier of the dataset's labels."""
+
+    name = "classifier"
+    resize = "none"
+
+    def __init__(
+        self,
+        *,
+        dim: int,  # features
+        width: int,  # channels of the first convolution; the next have 2 and 4 times as many
+        steps: int,  # of Adam
+        batch_size: int,
+        lr: float,  # highest, of a one-cycle schedule
+        seed: int,  # of weights and batches; the run's own seed plays no part
+    ):
+        self.dim = dim
+        self.width = width
+        self.steps = steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.seed = seed
+        self.key = ""
+
+    @torch.inference_mode(False)
+    def prepare(self, data: Data, device: torch.device) -> None:
+        """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
+        if (key := self.key_of(data)) != self.key:
+            weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
+            self.classes = labels_of(data)
+            self.sha256 = weights_sha256(weights)
+            with torch.device("meta"):  # no weights are drawn
+                self.network = self.build(data).eval()
+            self.network.load_state_dict(weights, assign=True)
+            self.network.requires_grad_(False)
+            self.key = key
+        self.network.to(device)
+
+    def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
+        return self.network(to_unit(pixels, 256))
+
+    def key_of(self, data: Data) -> str:
+        """A hash of all that the weights are a function of."""
+        facts = [data.fingerprint("train"), list(data.shape), data.levels, data.classes]
+        settings = [self.dim, self.width, self.steps, self.batch_size, self.lr, self.seed]
+        return sha256(json.dumps([ARCHITECTURE, *facts, *settings]).encode()).hexdigest()
+
+    def build(self, data: Data) -> Network:
+        return Network(shape=data.shape, width=self.width, dim=self.dim, classes=labels_of(data))
+
+    def load_or_train(self, data: Data, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
+        path = cache.cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
+        if (found := cache.load(path)) is None:
+            found = self.train(data, path, device)
+            cache.store(path, *found)
+        return found
+
+    def train(self, data: Data, path: Path, device: torch.device) -> tuple[cache.Weights, Facts]:
+        """Weights on the CPU and the accuracies they reach: a function of the data and the settings alone."""
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"training the classifier of {data.name} for metrics over samples, once; it is kept as {path}")
+        steps = track(range(self.steps), "classifier", console=console, transient=True, disable=not console.is_terminal)
+        with seeded(self.seed), torch.autocast(device.type, enabled=False):
+            network = self.build(data).to(device)
+            self.fit(network, data, steps)
+        accuracies = {split: accuracy(network.eval(), data, split) for split in ("train", "test")}
+        weights = {name: w.detach().cpu() for name, w in network.state_dict().items()}
+        return weights, {"features_accuracy": accuracies}
+
+    @torch.enable_grad()
+    def fit(self, network: Network, data: Data, steps: Iterable[int]) -> None:
+        """Adam on the cross-entropy, under a one-cycle schedule; batches are drawn with replacement."""
+        x, y = labelled(data, "train")
+        optimizer = torch.optim.Adam(network.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
+        for _ in steps:
+            i = torch.randint(len(x), (self.batch_size,))
+            logits = logits_of(network, x[i], data)
+            optimizer.zero_grad()
+            cross_entropy(logits, y[i].to(logits.device)).backward()
+            optimizer.step()
+            schedule.step()
+
+
+def labels_of(data: Data) -> int:
+    """The number of the data's labels; a UserError where it has none."""
+    if data.classes is None:
+        raise UserError(
+            f"features=classifier is trained on labels and {data.name} has none: "
+            "choose evaluator=[likelihood] or other features"
+        )
+    return data.classes
+
+
+def labelled(data: Data, split: str) -> tuple[Tensor, Tensor]:
+    x, y = data.split(split)
+    assert y is not None, f"{data.name} has classes={data.classes}, but no labels in its {split} split"
+    return x, y
+
+
+def logits_of(network: Network, x: Tensor, data: Data) -> Float[Tensor, "b k"]:
+    """Logits of images x (b, c, h, w) in data units, wherever they are."""
+    pixels = to_pixels(x.to(network.head.weight.device), picture_levels(data))
+    return network(to_unit(pixels, 256)).logits
+
+
+@torch.no_grad()
+def accuracy(network: Network, data: Data, split: str) -> float:
+    """Share of the split's images whose label is the likeliest class."""
+    x, y = labelled(data, split)
+    guesses = torch.cat([logits_of(network, part, data).argmax(1).cpu() for part in x.split(1000)])
+    return (guesses == y).double().mean().item()

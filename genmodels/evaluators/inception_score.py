@@ -1,0 +1,58 @@
+"""Inception Score (Salimans et al. 2016, https://arxiv.org/abs/1606.03498).
+
+exp E_x KL(p(y|x) || p(y)), over `splits` consecutive parts of the samples; mean and standard
+deviation of the parts. KL's mean is streamed as E Σ p log p - Σ p̄ log p̄, with p̄ = E p.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from genmodels.errors import UserError
+from genmodels.evaluators.base import Mode, SampleMetric, Score, at_least_two
+from genmodels.evaluators.reference import Reference
+
+
+class InceptionScore(SampleMetric):
+    """Inception Score of `n` samples by the class probabilities of whichever features are given."""
+
+    mode: ClassVar[Mode] = "max"
+    kind: ClassVar[str] = "inception_score"
+    count: Tensor
+    p: Tensor
+    p_log_p: Tensor
+
+    def __init__(
+        self,
+        *,
+        n: int,  # generated samples
+        splits: int,  # consecutive parts, over which mean and std are taken
+    ):
+        super().__init__()
+        self.n = n
+        self.splits = splits
+        self.reference = None
+
+    def allocate(self, d: int, k: int) -> None:
+        at_least_two(self.n, "generated samples for the inception_score")
+        if not 1 <= self.splits <= self.n:
+            raise UserError(f"got splits={self.splits} for {self.n} samples, expected 1 to n: change inception_score")
+        for name, shape in {"count": (self.splits,), "p": (self.splits, k), "p_log_p": (self.splits,)}.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
+        self.reset()
+
+    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
+        p = logits.double().softmax(1)
+        part = (
+            (index + 1) * self.splits - 1
+        ) // self.n  # part s holds samples floor(sn/splits) <= i < floor((s+1)n/splits)
+        self.count.index_add_(0, part, torch.ones_like(p[:, 0]))
+        self.p.index_add_(0, part, p)
+        self.p_log_p.index_add_(0, part, torch.xlogy(p, p).sum(1))
+
+    def compute(self, reference: Reference | None = None) -> Score:
+        p = self.p / self.count[:, None]  # (splits, k): p(y) of each part
+        scores = (self.p_log_p / self.count - torch.xlogy(p, p).sum(1)).exp()
+        return Score(float(scores.mean()), float(scores.std(correction=0)), {"splits": self.splits})

@@ -1,0 +1,46 @@
+"""A result and its protocol; a number never travels without what it was measured on and how."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One result, as it stands in results.json.
+
+    `std` is the spread over draws or folds, None where there are none. `protocol` holds plain
+    values only: numbers, strings, None, and lists or dicts of these.
+    """
+
+    metric: str
+    split: str
+    value: float
+    std: float | None
+    protocol: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The name under which it is logged, such as "test/bits_per_dim"."""
+        return f"{self.split}/{self.metric}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict with the keys metric, split, value, std, protocol."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Record":
+        """The record that `to_dict` wrote; a missing or unknown key is a TypeError."""
+        return cls(**plain)
+
+
+def count(n: int) -> str:
+    """A number of samples as metric names write it: 2000 is "2k", 1797 is "1797"."""
+    return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
+
+
+def metric_name(kind: str, features: str, n: int) -> str:
+    """The name of a metric over samples: "fid_classifier_2k", or "fid_2k" for features without a name."""
+    return "_".join(part for part in (kind, features, count(n)) if part)

@@ -1,0 +1,61 @@
+"""Adversarial losses as functions of the discriminator's logits, and the gradient penalty."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genmodels.capabilities import PerSample
+
+
+class AdversarialLoss(ABC):
+    """What each player descends, given logits of shape (b,)."""
+
+    @abstractmethod
+    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
+        """The discriminator's loss on a real and a fake sample, (b,), nats where the logits are log-odds."""
+
+    @abstractmethod
+    def generator(self, fake: PerSample) -> PerSample:
+        """The generator's loss on a fake sample, (b,)."""
+
+
+class NonSaturating(AdversarialLoss):
+    """-log D(x) - log(1 - D(G(z))) and -log D(G(z)), with D = σ(logit) (Goodfellow et al. 2014,
+    https://arxiv.org/abs/1406.2661, section 3)."""
+
+    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
+        return softplus(-real) + softplus(fake)
+
+    def generator(self, fake: PerSample) -> PerSample:
+        return softplus(-fake)
+
+
+class Wasserstein(AdversarialLoss):
+    """f(G(z)) - f(x) and -f(G(z)), with a critic f that something else must keep 1-Lipschitz (Arjovsky et al.
+    2017, https://arxiv.org/abs/1701.07875)."""
+
+    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
+        return fake - real
+
+    def generator(self, fake: PerSample) -> PerSample:
+        return -fake
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"]
+) -> PerSample:
+    """(|∇f(u)| - 1)² at one u between each real and fake sample, (b,), in float32 whatever the autocast.
+
+    Unweighted; differentiable in the critic's parameters (Gulrajani et al. 2017,
+    https://arxiv.org/abs/1704.00028, equation 3).
+    """
+    real, fake = real.detach().float(), fake.detach().float()
+    epsilon = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    u = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    with torch.autocast(real.device.type, enabled=False):
+        (gradient,) = torch.autograd.grad(critic(u).sum(), u, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square()

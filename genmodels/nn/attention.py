@@ -1,0 +1,25 @@
+"""Self-attention over the positions of an image, one head (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239)."""
+
+from math import sqrt
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.nn.unet_layers import ALMOST_ZERO, group_norm, initialised
+
+
+class AttentionBlock(nn.Module):
+    """x + proj(attention(norm(x))), every position attending to all."""
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__()
+        self.norm = group_norm(channels, groups)
+        # gain sqrt(2): the fan of one of the three maps, not of all together
+        self.qkv = initialised(nn.Conv2d(channels, 3 * channels, 1), gain=sqrt(2))
+        self.proj = initialised(nn.Conv2d(channels, channels, 1), gain=ALMOST_ZERO)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """(b, c, h, w) -> the same shape."""
+        q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)  # (b, c, hw) each
+        weights = (q.transpose(1, 2) @ k / sqrt(x.shape[1])).softmax(dim=2)  # (b, hw, hw): of each position, over all
+        return x + self.proj((v @ weights.transpose(1, 2)).reshape(x.shape))

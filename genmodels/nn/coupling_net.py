@@ -1,0 +1,53 @@
+"""The residual network inside a coupling layer (Dinh et al. 2017, https://arxiv.org/abs/1605.08803, section 3.7).
+
+It normalizes each sample by itself (group normalization) where the paper normalizes over the batch, so that
+a sample's likelihood is its own. The last layer starts at zero, and with it the coupling as the identity.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import Labels
+
+Features = Float[Tensor, "b c h w"]
+
+
+class ResidualBlock(nn.Module):
+    """h + conv(silu(norm(conv(silu(norm(h)))))), 3x3 convolutions."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.GroupNorm(1, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)),
+            *(nn.GroupNorm(1, width), nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(width, width, 3, padding=1)),
+        )
+
+    def forward(self, h: Features) -> Features:
+        return h + self.body(h)
+
+
+class CouplingNet(nn.Module):
+    """(b, c, h, w), labels or None -> (b, 2c, h, w): s before its tanh, and t."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,  # c
+        width: int,  # hidden features
+        blocks: int,  # residual blocks
+        dropout: float,  # probability that a hidden feature of a block is dropped in training
+        classes: int | None,  # labels, whose embedding is added to the hidden features; None: none
+    ):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
+        self.label = None if classes is None else nn.Embedding(classes, width)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(blocks)))
+        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), nn.Conv2d(width, 2 * channels, 3, padding=1))
+        for parameter in self.head[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Features, y: Labels | None = None) -> Float[Tensor, "b 2*c h w"]:
+        h = self.stem(x)  # (b, width, h, w)
+        if self.label is not None:
+            h = h + self.label(y)[:, :, None, None]
+        return self.head(self.blocks(h))

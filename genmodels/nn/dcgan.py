@@ -1,0 +1,99 @@
+"""Generator and discriminator of DCGAN (Radford et al. 2016, https://arxiv.org/abs/1511.06434), for
+images of any size. Labels enter the generator beside z, one-hot and so weaker than z at first (as strong
+as z they make it collapse to one image a class), and the discriminator by projection (Miyato & Koyama
+2018, https://arxiv.org/abs/1802.05637)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import Labels, PerSample
+from genmodels.errors import UserError
+from genmodels.nn.conditioning import join_labels
+from genmodels.nn.conv import Doubling, halved
+
+
+class DCGANGenerator(nn.Module):
+    """Codes (b, d), and labels, to images (b, c, h, w) on (-1, 1)."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        latent_dim: int,  # d
+        width: int,  # channels before the last doubling; each doubling before it has twice as many
+        depth: int,  # doublings
+        classes: int | None,
+    ):
+        super().__init__()
+        channels = [*(width * 2**i for i in reversed(range(depth))), shape[0]]
+        sizes = halved(shape[1:], depth)[::-1]  # smallest first, the image's last
+        self.start = (channels[0], *sizes[0])
+        self.classes = classes
+        self.stem = nn.Linear(latent_dim + (classes or 0), prod(self.start))
+        layers = [
+            nn.Sequential(nn.BatchNorm2d(i), nn.ReLU(), Doubling(i, o, size, bias=size == sizes[-1]))
+            for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
+        ]  # a bias before batch norm would do nothing
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.apply(init_normal)
+
+    def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Float[Tensor, "b c h w"]:
+        return self.layers(self.stem(join_labels(z, y, self.classes)).unflatten(1, self.start))
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images (b, c, h, w) on [-1, 1], and labels, to logits (b,)."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        width: int,  # channels after the first halving; each halving after it has twice as many
+        depth: int,  # halvings
+        normalization: Literal["batch", "none"],  # none where there is a gradient penalty
+        classes: int | None,
+    ):
+        super().__init__()
+        size = [n // 2**depth for n in shape[1:]]
+        if min(size) < 1:
+            raise UserError(
+                f"the DCGAN discriminator got depth {depth}, which halves {shape[1]}x{shape[2]} images away; "
+                "give a smaller model.discriminator.depth"
+            )
+        channels = [shape[0], *(width * 2**i for i in range(depth))]
+        normalized = [False] + [normalization == "batch"] * (depth - 1)  # the first layer never is
+        layers = [halving_layer(i, o, norm) for (i, o), norm in zip(pairwise(channels), normalized, strict=True)]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(channels[-1] * prod(size), 1)
+        self.label = nn.Embedding(classes, channels[-1]) if classes is not None else None
+        self.apply(init_normal)
+
+    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> PerSample:
+        h = self.layers(x)  # (b, width * 2**(depth - 1), h/2**depth, w/2**depth)
+        logit = self.head(h.flatten(1)).squeeze(1)
+        if self.label is not None:
+            logit = logit + (self.label(y) * h.sum((2, 3))).sum(1)
+        return logit
+
+
+def halving_layer(c_in: int, c_out: int, batch_norm: bool) -> nn.Sequential:
+    """Convolution to half the size, rounded down, and leaky ReLU."""
+    convolution = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=not batch_norm)
+    return nn.Sequential(convolution, nn.BatchNorm2d(c_out) if batch_norm else nn.Identity(), nn.LeakyReLU(0.2))
+
+
+@torch.no_grad()
+def init_normal(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), those of batch norm around 1; biases 0."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+        module.weight.normal_(0, 0.02)
+    if isinstance(module, nn.BatchNorm2d):
+        module.weight.normal_(1, 0.02)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm2d) and module.bias is not None:
+        module.bias.zero_()

@@ -1,0 +1,43 @@
+"""Base densities of flows and priors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import log, pi
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import PerSample
+
+
+class Density(nn.Module, ABC):
+    """A density that can be evaluated and drawn from."""
+
+    @abstractmethod
+    def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
+        """log p(z) in nats, shape (b,), in the precision of z."""
+
+    @abstractmethod
+    def sample(self, n: int) -> Float[Tensor, "n *shape"]:
+        """`n` draws."""
+
+
+class StandardNormal(Density):
+    """N(0, I)."""
+
+    mean: Tensor  # zeros; knows device and precision
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # of one sample
+    ):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(*shape), persistent=False)
+
+    def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
+        return -0.5 * (z.square() + log(2 * pi)).flatten(1).sum(1)
+
+    def sample(self, n: int) -> Float[Tensor, "n *shape"]:
+        return torch.randn(n, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype)

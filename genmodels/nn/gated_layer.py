@@ -1,0 +1,45 @@
+"""A layer of the Gated PixelCNN (van den Oord et al. 2016, https://arxiv.org/abs/1606.05328), figure 2."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import Labels
+from genmodels.nn.masked_conv import MaskedConv, RowsConv, channel_of
+
+
+def gate(a: Float[Tensor, "b twice *s"]) -> Float[Tensor, "b p *s"]:
+    """y = tanh(a_f) ⊙ σ(a_g), equation 2, with a_f and a_g the two halves of the features."""
+    f, g = a.chunk(2, dim=1)
+    return f.tanh() * g.sigmoid()
+
+
+class GatedLayer(nn.Module):
+    """The vertical stack's next features, and what the horizontal stack adds to its own."""
+
+    def __init__(
+        self, *, channels: int, inputs: int, width: int, kernel: int, strict: bool, classes: int | None, dropout: float
+    ):
+        super().__init__()
+        own = channel_of(width, channels)
+        self.vertical = RowsConv(inputs=inputs, outputs=2 * width, kernel=kernel)
+        self.across = nn.Conv2d(2 * width, 2 * width, 1)
+        self.horizontal = MaskedConv(
+            inputs=channel_of(inputs, channels), outputs=own.repeat(2), taps=kernel // 2 + 1, strict=strict
+        )
+        self.mix = MaskedConv(inputs=own, outputs=own, taps=1, strict=False)
+        self.dropout = nn.Dropout(dropout)
+        self.labels = None if classes is None else nn.Embedding(classes, 4 * width)
+        if self.labels is not None:
+            nn.init.normal_(self.labels.weight, std=0.1)  # small beside the convolution it is added to
+
+    def forward(self, v: Tensor, h: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
+        v, across = self.look_up(self.vertical(v), y)
+        return self.dropout(v), self.mix(self.dropout(gate(self.horizontal(h) + across)))
+
+    def look_up(self, a: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
+        """From the vertical convolution: the vertical stack's features, and the horizontal gates' share."""
+        across = self.across(a)
+        if self.labels is None:
+            return gate(a), across
+        bias_v, bias_h = self.labels(y)[:, :, None, None].chunk(2, dim=1)  # Vᵀh, equation 4
+        return gate(a + bias_v), across + bias_h

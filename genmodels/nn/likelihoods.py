@@ -1,0 +1,159 @@
+"""Pixel likelihoods p(x | params): what a decoder's outputs say about integers 0..levels-1.
+
+Entries are independent given the parameters, and each one's probabilities sum to 1 over the
+levels, so that bits per dimension mean something. Two of the likelihoods are the mass that a
+density on [-1, 1] puts on the bin of half-width 1/(levels - 1) around each value, the outer bins
+taking the tails (Salimans et al. 2017, https://arxiv.org/abs/1701.05517, section 2.1).
+"""
+
+from abc import ABC, abstractmethod
+from math import sqrt
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+from torch.special import erfcx
+
+from genmodels.capabilities import PerSample
+from genmodels.errors import UserError
+from genmodels.units import quantize, to_unit
+
+Params = Float[Tensor, "b kc *hw"]  # k = n_params planes of c channels each, one plane after the other
+Values = UInt8[Tensor, "b c *hw"]
+
+LOG_SCALE = (-7.0, 7.0)  # log-scales on [-1, 1] are kept in here; at the lower end a value of 256 levels is certain
+
+
+class PixelLikelihood(nn.Module, ABC):
+    """p(x | params) over integers; a decoder makes `n_params` numbers for each entry of x."""
+
+    n_params: ClassVar[int]
+
+    def __init__(self, *, levels: int):
+        super().__init__()
+        self.levels = levels
+
+    def log_prob(self, params: Params, x: Values) -> PerSample:
+        """log p(x | params) in nats, summed over the entries of each sample, shape (b,)."""
+        return self.log_mass(params, x).flatten(1).sum(1)
+
+    @abstractmethod
+    def log_mass(self, params: Params, x: Values) -> Float[Tensor, "b c *hw"]:
+        """log p of each entry in nats, float32."""
+
+    @abstractmethod
+    def sample(self, params: Params) -> Values:
+        """A draw from p(x | params)."""
+
+    @abstractmethod
+    def mode(self, params: Params) -> Values:
+        """The most probable value of each entry."""
+
+
+class Bernoulli(PixelLikelihood):
+    """Binary values; the parameter is the logit of p(x = 1)."""
+
+    n_params = 1
+
+    def __init__(self, *, levels: int):
+        super().__init__(levels=levels)
+        if levels != 2:
+            raise UserError(
+                f"the Bernoulli likelihood got data of {levels} levels, expected 2; use a binarized dataset "
+                "(data=mnist_dynamic) or another likelihood (model/likelihood=discretized_logistic)"
+            )
+
+    def log_mass(self, params: Params, x: Values) -> Float[Tensor, "b c *hw"]:
+        return logsigmoid(to_unit(x, self.levels) * params.float())
+
+    def sample(self, params: Params) -> Values:
+        return params.float().sigmoid().bernoulli().to(torch.uint8)
+
+    def mode(self, params: Params) -> Values:
+        return (params > 0).to(torch.uint8)
+
+
+class DiscretizedLogistic(PixelLikelihood):
+    """Logistic distribution on [-1, 1] in bins; the parameters are its mean and log-scale."""
+
+    n_params = 2
+
+    def log_mass(self, params: Params, x: Values) -> Float[Tensor, "b c *hw"]:
+        lower, upper, width = bins(x, *mean_and_log_scale(params), self.levels)
+        # σ(upper) - σ(lower) = σ(upper) σ(-lower) (1 - exp(-width)), which never subtracts two near numbers
+        inside = logsigmoid(upper) + logsigmoid(-lower) + log1mexp(width)
+        return with_tails(x, self.levels, logsigmoid(upper), inside, logsigmoid(-lower))
+
+    def sample(self, params: Params) -> Values:
+        mean, log_scale = mean_and_log_scale(params)
+        return quantize(mean + log_scale.exp() * torch.rand_like(mean).logit(), self.levels)
+
+    def mode(self, params: Params) -> Values:
+        return mode_of_bins(self, params)
+
+
+class Gaussian(PixelLikelihood):
+    """Normal distribution on [-1, 1] in bins; the parameters are its mean and log-standard-deviation."""
+
+    n_params = 2
+
+    def log_mass(self, params: Params, x: Values) -> Float[Tensor, "b c *hw"]:
+        mean, log_scale = mean_and_log_scale(params)
+        lower, upper, _ = bins(
+            x, mean.double(), log_scale.double(), self.levels
+        )  # tails are differences of large numbers
+        right = lower + upper > 0  # Φ(upper) - Φ(lower) = Φ(-lower) - Φ(-upper): the side on which Φ is small
+        far, near = torch.where(right, -upper, lower), torch.where(right, -lower, upper)
+        inside = (log_near := log_ndtr(near)) + log1mexp(log_near - log_ndtr(far))
+        return with_tails(x, self.levels, log_ndtr(upper), inside, log_ndtr(-lower)).float()
+
+    def sample(self, params: Params) -> Values:
+        mean, log_scale = mean_and_log_scale(params)
+        return quantize(mean + log_scale.exp() * torch.randn_like(mean), self.levels)
+
+    def mode(self, params: Params) -> Values:
+        return mode_of_bins(self, params)
+
+
+def mean_and_log_scale(params: Params) -> tuple[Tensor, Tensor]:
+    """The two planes of parameters in float32, each (b, c, h, w): the mean is free, the log-scale within LOG_SCALE."""
+    mean, log_scale = params.float().chunk(2, dim=1)
+    return mean, log_scale.clamp(*LOG_SCALE)
+
+
+def bins(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower edge, upper edge and width of each value's bin, standardized: (edge - mean)/scale.
+
+    Distances are taken in levels, where edges are half-integers and so exact in float32.
+    """
+    levels_per_unit = (levels - 1) / 2
+    center, width = (mean + 1) * levels_per_unit, torch.exp(-log_scale) / levels_per_unit
+    return (x - 0.5 - center) * width, (x + 0.5 - center) * width, width
+
+
+def with_tails(x: Tensor, levels: int, lowest: Tensor, inside: Tensor, highest: Tensor) -> Tensor:
+    """Log-mass of a bin, where the first and the last reach to infinity."""
+    return torch.where(x == 0, lowest, torch.where(x == levels - 1, highest, inside))
+
+
+def log_ndtr(t: Tensor) -> Tensor:
+    """log Φ(t); unlike torch's, its gradient holds far out on the left, where Φ(t) = φ(t) times a slow function."""
+    left, right = t.clamp(max=0), t.clamp(min=0)
+    below = (erfcx(-left / sqrt(2)) / 2).log() - left.square() / 2
+    return torch.where(t < 0, below, torch.log1p(-torch.erfc(right / sqrt(2)) / 2))
+
+
+def log1mexp(t: Tensor) -> Tensor:
+    """log(1 - exp(-t)) for t > 0."""
+    return torch.log(-torch.expm1(-t))
+
+
+def mode_of_bins(likelihood: PixelLikelihood, params: Params) -> Values:
+    """The level nearest to the mean, or an outer one, whose tail can hold more."""
+    nearest = quantize(params.chunk(2, dim=1)[0], likelihood.levels)
+    outer = torch.full_like(nearest, likelihood.levels - 1)
+    candidates = torch.stack([nearest, torch.zeros_like(nearest), outer])  # (3, b, c, h, w)
+    log_mass = torch.stack([likelihood.log_mass(params, x) for x in candidates])
+    return candidates.gather(0, log_mass.argmax(0, keepdim=True))[0]

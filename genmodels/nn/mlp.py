@@ -1,0 +1,67 @@
+"""Fully connected encoder and decoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114, appendix C)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import Labels
+from genmodels.nn.conditioning import join_labels
+from genmodels.nn.likelihoods import PixelLikelihood
+
+Activation = Literal["tanh", "relu", "silu", "gelu"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
+
+
+class MLPEncoder(nn.Module):
+    """Images (b, c, h, w) on [-1, 1], and labels, to mean and log-std of q(z|x), (b, 2d); no hidden layers: linear."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        latent_dim: int,  # d
+        hidden: Sequence[int],  # widths of the hidden layers, from the image to the code
+        activation: Activation,
+        classes: int | None,
+    ):
+        super().__init__()
+        self.classes = classes
+        self.layers = mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation)
+
+    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> Float[Tensor, "b two_d"]:
+        return self.layers(join_labels(x.flatten(1), y, self.classes))
+
+
+class MLPDecoder(nn.Module):
+    """Codes (b, d), and labels, to the likelihood's parameters (b, kc, h, w); no hidden layers: linear."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        latent_dim: int,  # d
+        hidden: Sequence[int],  # widths of the hidden layers, from the code to the image
+        activation: Activation,
+        likelihood: PixelLikelihood,  # says how many parameters an entry needs
+        classes: int | None,
+    ):
+        super().__init__()
+        c, h, w = shape
+        self.classes = classes
+        self.shape = (likelihood.n_params * c, h, w)
+        self.layers = mlp([latent_dim + (classes or 0), *hidden, prod(self.shape)], activation)
+
+    def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Float[Tensor, "b kc h w"]:
+        return self.layers(join_labels(z, y, self.classes)).unflatten(1, self.shape)
+
+
+def mlp(widths: Sequence[int], activation: Activation) -> nn.Sequential:
+    """Linear layers of these widths with activations between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])

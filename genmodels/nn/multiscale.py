@@ -1,0 +1,67 @@
+"""Squeeze and split, which make a flow multi-scale (Dinh et al. 2017, https://arxiv.org/abs/1605.08803, section 3.6).
+
+Both wrap the bijection that works inside them and hand back the shape they were given, so a flow's noise is
+one tensor of the image's shape: a multi-scale flow composes like any other. The half of the channels that
+leaves at a split is noise already, and the base density scores it together with the rest.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from genmodels.capabilities import Labels, PerSample
+from genmodels.nn.bijections import Bijection
+
+Maps = Float[Tensor, "b c h w"]
+
+
+def squeeze(x: Maps) -> Float[Tensor, "b 4*c h/2 w/2"]:
+    """Space to depth: each 2x2 square becomes four groups of c channels, upper row before lower row."""
+    b, c, h, w = x.shape
+    return x.view(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+
+
+def unsqueeze(z: Maps) -> Float[Tensor, "b c/4 2*h 2*w"]:
+    """Depth to space: undoes `squeeze`."""
+    b, c, h, w = z.shape
+    return z.view(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * w)
+
+
+class Squeezed(Bijection):
+    """`inner` at half the resolution: unsqueeze ∘ inner ∘ squeeze."""
+
+    def __init__(
+        self,
+        *,
+        inner: Bijection,  # on (4c, h/2, w/2)
+    ):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Maps, y: Labels | None = None) -> tuple[Maps, PerSample]:
+        z, ladj = self.inner(squeeze(x), y)
+        return unsqueeze(z), ladj
+
+    def inverse(self, z: Maps, y: Labels | None = None) -> Maps:
+        return unsqueeze(self.inner.inverse(squeeze(z), y))
+
+
+class Split(Bijection):
+    """The first half of the channels leaves as noise; `inner` goes on with the second."""
+
+    def __init__(
+        self,
+        *,
+        inner: Bijection,  # on (c/2, h, w)
+    ):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Maps, y: Labels | None = None) -> tuple[Maps, PerSample]:
+        leaving, staying = x.chunk(2, dim=1)
+        z, ladj = self.inner(staying, y)
+        return torch.cat([leaving, z], dim=1), ladj
+
+    def inverse(self, z: Maps, y: Labels | None = None) -> Maps:
+        leaving, z = z.chunk(2, dim=1)
+        return torch.cat([leaving, self.inner.inverse(z, y)], dim=1)

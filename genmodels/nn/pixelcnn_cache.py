@@ -1,0 +1,116 @@
+"""Gated PixelCNN entry by entry, each feature computed once: an image costs about one pass.
+
+At the start of a row every layer's vertical features follow from the few rows above that it has
+kept; within the row, a pixel's horizontal features follow from those left of it, and the features
+of one image channel from those of the channels before. The naive loop makes a whole pass for
+every entry. (The idea: Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001.)
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from genmodels.capabilities import Labels
+from genmodels.nn.causal import Stepper
+from genmodels.nn.gated_layer import GatedLayer, gate
+from genmodels.nn.masked_conv import MaskedConv
+
+
+class ConvCache:
+    """A masked convolution that keeps the row of its inputs and computes one channel's outputs at one pixel.
+
+    What lies right of the pixel is not read, and what later channels left there from the row
+    before is under the mask, so a new row needs no clearing.
+    """
+
+    def __init__(self, conv: MaskedConv, n: int, columns: int, channels: int):
+        self.taps, self.channels = conv.taps, channels
+        weight = conv.kernel.squeeze(2).transpose(1, 2).flatten(1)  # (o, taps i)
+        own = [conv.outputs == k for k in range(channels)]
+        self.weights, self.biases = (
+            [t[mine.to(t.device)] for mine in own] for t in (weight, conv.conv.get_parameter("bias"))
+        )
+        self.row = weight.new_zeros(n, conv.taps - 1 + columns, len(conv.inputs))
+
+    def write(self, features: Tensor, j: int, k: int) -> None:
+        """Inputs (n, i_k) of channel k at column j."""
+        self.row[:, self.taps - 1 + j, k :: self.channels] = features
+
+    def read(self, j: int, k: int) -> Tensor:
+        """Outputs (n, o_k) of channel k at column j."""
+        return F.linear(self.row[:, j : j + self.taps].flatten(1), self.weights[k], self.biases[k])
+
+
+class LayerCache:
+    """A gated layer that keeps the rows its vertical stack looks back on, and a row of its horizontal stack."""
+
+    def __init__(self, layer: GatedLayer, n: int, columns: int, channels: int, y: Labels | None):
+        self.layer, self.y = layer, y
+        self.own = [layer.horizontal.outputs == k for k in range(channels)]
+        self.horizontal = ConvCache(layer.horizontal, n, columns, channels)
+        self.mix = ConvCache(layer.mix, n, columns, channels)
+        conv = layer.vertical.conv
+        self.above = conv.weight.new_zeros(n, conv.in_channels, layer.vertical.above + 1, columns)
+
+    def start_row(self, v: Tensor) -> Tensor:
+        """The vertical stack's next features (n, p, 1, w) of a row, from those (n, i, 1, w) that come in."""
+        self.above = torch.cat([self.above[:, :, 1:], v], 2)
+        v, across = self.layer.look_up(self.layer.vertical.conv(self.above), self.y)
+        self.across = [across[:, mine.to(v.device), 0].unbind(2) for mine in self.own]  # [k][j] -> (n, 2 p_k)
+        return v
+
+    def step(self, j: int, k: int) -> Tensor:
+        """What the horizontal stack adds to its features (n, p_k) of channel k at column j."""
+        self.mix.write(gate(self.horizontal.read(j, k) + self.across[k][j]), j, k)
+        return self.mix.read(j, k)
+
+
+class PixelCNNCache(Stepper):
+    """The layers and the two last 1 x 1 convolutions of a Gated PixelCNN, entry by entry, without dropout."""
+
+    def __init__(
+        self,
+        layers: Sequence[GatedLayer],
+        head: Sequence[MaskedConv],
+        *,
+        n: int,
+        shape: Sequence[int],
+        y: Labels | None,
+    ):
+        self.channels, _, self.columns = shape
+        self.layers = [LayerCache(layer, n, self.columns, self.channels, y) for layer in layers]
+        self.head = [ConvCache(conv, n, self.columns, self.channels) for conv in head]
+        self.x = self.head[0].row.new_zeros(n, self.channels, 1, self.columns)  # the row above, then this one
+        self.entry = 0  # of those in a row
+
+    def step(self, value: Float[Tensor, "n"] | None) -> Float[Tensor, "n levels"]:
+        if value is not None:
+            self.take(value)
+        if self.entry == 0:
+            self.start_row()
+        return self.logits(*divmod(self.entry, self.channels))
+
+    def take(self, value: Tensor) -> None:
+        j, k = divmod(self.entry, self.channels)
+        self.x[:, k, 0, j] = value
+        self.layers[0].horizontal.write(value[:, None], j, k)
+        self.entry = (self.entry + 1) % (self.columns * self.channels)
+
+    def start_row(self) -> None:
+        v = self.x
+        for layer in self.layers:
+            v = layer.start_row(v)
+
+    def logits(self, j: int, k: int) -> Tensor:
+        first, *others = self.layers
+        h = first.step(j, k)
+        for layer in others:
+            layer.horizontal.write(h, j, k)
+            h = h + layer.step(j, k)
+        for conv in self.head:
+            conv.write(h.relu(), j, k)
+            h = conv.read(j, k)
+        return h

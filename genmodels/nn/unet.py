@@ -1,0 +1,126 @@
+"""The U-Net of DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, appendix B)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from genmodels.capabilities import Labels
+from genmodels.errors import UserError
+from genmodels.nn.attention import AttentionBlock
+from genmodels.nn.time_embedding import TimeEmbedding
+from genmodels.nn.unet_layers import ALMOST_ZERO, Downsample, Upsample, conv3x3, group_norm, initialised
+
+Image = Float[Tensor, "b c h w"]
+
+
+class Stage(nn.Module):
+    """A residual block that is told the embedding, then attention where it is asked for."""
+
+    def __init__(self, channels: int, out: int, *, attention: bool, emb: int, dropout: float, groups: int):
+        super().__init__()
+        self.norm1 = group_norm(channels, groups)
+        self.conv1 = conv3x3(channels, out)
+        self.emb = initialised(nn.Linear(emb, out))
+        self.norm2 = group_norm(out, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = conv3x3(out, out, gain=ALMOST_ZERO)
+        self.shortcut = nn.Identity() if channels == out else initialised(nn.Conv2d(channels, out, 1))
+        self.attention = AttentionBlock(out, groups) if attention else nn.Identity()
+
+    def forward(self, x: Image, emb: Float[Tensor, "b e"]) -> Float[Tensor, "b out h w"]:
+        """(b, channels, h, w), (b, emb) -> (b, out, h, w)."""
+        h = self.conv1(silu(self.norm1(x))) + self.emb(silu(emb))[:, :, None, None]
+        h = self.conv2(self.dropout(silu(self.norm2(h))))
+        return self.attention(self.shortcut(x) + h)
+
+
+class UNet(nn.Module):
+    """net(x, t, y): an image, a time and a label to an image; one level per multiplier, each half the size of the last.
+
+    Raises UserError where the image cannot be halved that often, or `channels` is no even number >= 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        channels: int,  # width of the first level
+        channel_multipliers: Sequence[int],  # width of each level, in units of `channels`
+        blocks: int,  # residual blocks a level on the way down; one more on the way up
+        attention_resolutions: Sequence[int],  # heights at which every block is followed by attention
+        dropout: float,
+        groups: int,  # of group norm, at most; fewer where a group would have less than 4 channels
+        classes: int | None,
+    ):
+        super().__init__()
+        check(shape, channels, len(channel_multipliers))
+        widths = [channels * m for m in channel_multipliers]
+        attends = [shape[1] >> level in attention_resolutions for level in range(len(widths))]
+        stage = partial(Stage, emb=4 * channels, dropout=dropout, groups=groups)
+        self.embed = TimeEmbedding(channels, 4 * channels, classes)
+        self.inlet = conv3x3(shape[0], channels)
+        self.down, skips = way_down(stage, channels, widths, attends, blocks)
+        width = skips[-1]
+        self.middle = nn.ModuleList([stage(width, width, attention=attention) for attention in (True, False)])
+        self.up = way_up(stage, skips, widths, attends, blocks)
+        self.upsample = nn.ModuleList([Upsample(out) for out in widths[:0:-1]] + [nn.Identity()])
+        self.norm = group_norm(widths[0], groups)
+        self.outlet = conv3x3(widths[0], shape[0], gain=ALMOST_ZERO)
+
+    def forward(self, x: Image, t: Shaped[Tensor, "b"], y: Labels | None) -> Image:
+        """(b, c, h, w), times (b,) integer or not, labels (b,) or None -> (b, c, h, w)."""
+        emb = self.embed(t, y)
+        skips = [self.inlet(x)]
+        for step in self.down:
+            skips.append(step(skips[-1], emb))
+        h = skips[-1]
+        for stage in self.middle:
+            h = stage(h, emb)
+        for stages, upsample in zip(self.up, self.upsample, strict=True):
+            for stage in stages:  # type: ignore[attr-defined]
+                h = stage(torch.cat([h, skips.pop()], dim=1), emb)
+            h = upsample(h)
+        return self.outlet(silu(self.norm(h)))
+
+
+def way_down(
+    stage: Callable[..., Stage], width: int, widths: list[int], attends: list[bool], blocks: int
+) -> tuple[nn.ModuleList, list[int]]:
+    """Steps of the way down, and the widths of what is left for the way up: the inlet's and each step's."""
+    steps, skips = nn.ModuleList(), [width]
+    for level, (out, attention) in enumerate(zip(widths, attends, strict=True)):
+        if level > 0:
+            steps.append(Downsample(skips[-1]))
+            skips.append(skips[-1])
+        for _ in range(blocks):
+            steps.append(stage(skips[-1], out, attention=attention))
+            skips.append(out)
+    return steps, skips
+
+
+def way_up(
+    stage: Callable[..., Stage], skips: list[int], widths: list[int], attends: list[bool], blocks: int
+) -> nn.ModuleList:
+    """Stages of each level of the way up, lowest level first; each takes one of the `skips` beside its input."""
+    levels, width, skips = nn.ModuleList(), skips[-1], list(skips)
+    for out, attention in zip(reversed(widths), reversed(attends), strict=True):
+        inputs = [width] + blocks * [out]
+        levels.append(nn.ModuleList([stage(w + skips.pop(), out, attention=attention) for w in inputs]))
+        width = out
+    return levels
+
+
+def check(shape: Sequence[int], channels: int, levels: int) -> None:
+    """Raises UserError for sizes that the U-Net cannot have."""
+    factor = 2 ** (levels - 1)
+    if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
+        raise UserError(
+            f"the U-Net got data of shape {list(shape)} and {levels} channel_multipliers, expected (c, h, w) with "
+            f"h and w divisible by {factor}; take fewer multipliers or images of another size"
+        )
+    if channels < 4 or channels % 2:
+        raise UserError(f"the U-Net got channels={channels}, expected an even number >= 4; change channels")

@@ -1,0 +1,134 @@
+"""Pictures while training goes on: sample grids, reconstructions, denoising films.
+
+They are drawn with the same random numbers and labels every time, so that what changes from
+one picture to the next is the model. Training does not notice: its random state is given back.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from genmodels.capabilities import Denoises, Encodes, Samples
+from genmodels.pictures import film_strip, grid, reconstructions, save
+from genmodels.seeds import seeded
+from genmodels.training.callbacks.progress import say
+
+STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
+FILM_ROWS = 8  # samples in a film strip
+
+
+class Pictures(Callback):
+    """Writes <kind>_<images_seen>.png, and last.png, the newest grid of samples, from rank zero.
+
+    Samples where the model draws them, reconstructions of validation images where it encodes, a film
+    strip where it denoises; to the W&B run as well, where there is one. Nothing for data that are no images.
+    """
+
+    def __init__(
+        self,
+        *,
+        dirpath: str,  # where the pictures go
+        every_n_steps: int,  # and at the end of training
+        n: int,  # images in a grid
+        frames: int,  # moments in a film strip
+        split: str,  # whose first images are reconstructed
+    ):
+        self.dirpath = Path(dirpath)
+        self.every_n_steps = every_n_steps
+        self.n = n
+        self.frames = frames
+        self.split = split
+        self.drawn_at = 0  # step of the newest pictures, or where training began
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.drawn_at = trainer.global_step
+        if isinstance(pl_module.model, Encodes):
+            pl_module.data.split(self.split)  # an empty split is refused before the training, not after
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self.draw_once(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.draw_once(trainer, pl_module)
+
+    def draw_once(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Draws, unless it was done at this step: several batches can pass in one."""
+        new = trainer.global_step > self.drawn_at
+        self.drawn_at = trainer.global_step
+        if new and trainer.is_global_zero and are_images(pl_module.data):
+            say(trainer, "drawing pictures")
+            self.write(trainer, pl_module.images_seen, self.draw(pl_module))
+
+    def draw(self, pl_module: Any) -> dict[str, Image.Image]:
+        """A picture of each kind that the model can give."""
+        data, levels, pictures = pl_module.data, pl_module.data.levels, {}
+        with pl_module.evaluating() as model, seeded(pl_module.seed, STREAM):
+            if isinstance(model, Samples):
+                drawn = model.sample(self.n, labels(model, self.n, pl_module.device))
+                pictures["samples"] = grid(drawn.cpu(), levels)
+            if isinstance(model, Encodes):
+                x, y = first(data.split(self.split), self.n, pl_module.device)
+                x_hat = model.decode(model.encode(x, y), y)
+                pictures["reconstructions"] = reconstructions(x.cpu(), x_hat.cpu(), levels)
+            if isinstance(model, Denoises):
+                film = model.film(FILM_ROWS, labels(model, FILM_ROWS, pl_module.device))
+                pictures["film"] = film_strip(evenly(film, self.frames), levels)
+        return pictures
+
+    def write(self, trainer: pl.Trainer, images_seen: int, pictures: dict[str, Image.Image]) -> None:
+        for kind, picture in pictures.items():
+            save(picture, self.dirpath / f"{kind}_{images_seen:09}.png")
+        if "samples" in pictures:
+            save(pictures["samples"], self.dirpath / "last.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_metrics(media(images_seen, pictures), step=trainer.global_step)
+
+
+def media(images_seen: int, pictures: dict[str, Image.Image]) -> dict[str, Any]:
+    """Pictures as W&B takes them, beside their place on the x axis."""
+    import wandb
+
+    return {"images_seen": images_seen} | {kind: wandb.Image(picture) for kind, picture in pictures.items()}
+
+
+def are_images(data: Any) -> bool:
+    """Whether its samples are integers of shape (c, h, w) with 1 or 3 channels."""
+    return data.levels is not None and len(data.shape) == 3 and data.shape[0] in (1, 3)
+
+
+def first(split: tuple[Tensor, Tensor | None], n: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """The first `n` images and their labels, where there are any."""
+    x, y = split
+    return x[:n].to(device), None if y is None else y[:n].to(device)
+
+
+def labels(model: Any, n: int, device: torch.device) -> Tensor | None:
+    """0, 1, 2, ... and again from 0, (n,), for a model that takes labels."""
+    return None if model.classes is None else torch.arange(n, device=device) % model.classes
+
+
+def evenly(film: Iterable[Tensor], n: int) -> list[Tensor]:
+    """About evenly spaced moments of a film, `n` of them where it is that long, its first and last among them.
+
+    A long film never lies in memory as a whole: of its moments every one, then every second, every fourth, ... is kept.
+    """
+    kept, stride, last = [], 1, None
+    for i, x in enumerate(film):
+        last = x.cpu()
+        if i % stride == 0:
+            kept.append(last)
+        if len(kept) > 8 * n:
+            kept, stride = kept[::2], 2 * stride
+    if last is not None and kept[-1] is not last:
+        kept.append(last)
+    chosen = torch.linspace(0, len(kept) - 1, min(n, len(kept))).round().long()
+    return [kept[i] for i in chosen]

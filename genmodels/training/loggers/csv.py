@@ -1,0 +1,110 @@
+"""Metrics as a table: one row a logging step, one column a metric."""
+
+import csv
+import io
+import os
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from genmodels.errors import UserError
+
+FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
+
+Row = dict[str, Any]  # column -> number, or its text where it was read
+
+
+class CSVLogger(Logger):
+    """Writes `images_seen`, `step` and every metric; what is logged at one step stands in one row.
+
+    The file is up to date after every call. One that is already there is gone on with: see `rewind`.
+    """
+
+    def __init__(self, *, path: str):
+        super().__init__()
+        self.path = Path(path)
+        self.columns, rows = read(self.path)
+        self.rows: dict[int, Row] = {int(row["step"]): row for row in rows}  # step -> row, in order of appearance
+        self.tail: int | None = None  # bytes before the row that was written last; None: the file is not ours yet
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Adds metrics to the row of `step`; a metric seen for the first time becomes a column."""
+        assert step is not None, "a row needs its step"
+        fresh = step not in self.rows
+        row = self.rows.setdefault(step, {"step": step})
+        row.update(metrics)
+        unknown = [name for name in metrics if name not in self.columns]
+        self.columns += unknown
+        last = step == next(reversed(self.rows))
+        if self.tail is None or unknown or not last or not self.path.exists():
+            self._rewrite()
+        else:
+            self._write_last(row, self.tail, fresh)
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Forgets the rows after `step`: where a resumed run goes on, what came after it is made anew."""
+        self.rows = {s: row for s, row in self.rows.items() if s <= step}
+        if self.path.exists():
+            self._rewrite()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the settings of a run stand in its config.yaml."""
+
+    def _write_last(self, row: Row, tail: int, fresh: bool) -> None:
+        """Appends the row, or puts it in the place of the last line, which begins at byte `tail`."""
+        with self.path.open("r+b") as file:
+            self.tail = file.seek(0 if fresh else tail, os.SEEK_END if fresh else os.SEEK_SET)
+            file.truncate()
+            file.write(lines([row], self.columns))
+
+    def _rewrite(self) -> None:
+        """Writes the whole file to a temporary name and renames it."""
+        header = {name: name for name in self.columns}
+        *before, last = [header, *self.rows.values()]
+        text = lines(before, self.columns)
+        self.tail = len(text)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_name(f".{self.path.name}.tmp")
+        unfinished.write_bytes(text + lines([last], self.columns))
+        os.replace(unfinished, self.path)
+
+
+def lines(rows: Iterable[Row], columns: list[str]) -> bytes:
+    """Rows as they stand in the file; a number that a row has not is left empty."""
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def read(path: Path) -> tuple[list[str], list[Row]]:
+    """Columns and rows of the file; a last line that was cut off is left out.
+
+    Raises:
+        UserError: the file is not one that this logger wrote.
+    """
+    if not path.exists():
+        return list(FIRST), []
+    text = path.read_text()
+    header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
+    if header[:2] != FIRST or not all(len(row) == len(header) and row[1].isdigit() for row in rows):
+        raise UserError(f"{path} is no table of metrics with columns {', '.join(FIRST)}, ...; move it away.")
+    return header, [{k: v for k, v in zip(header, row, strict=True) if v != ""} for row in rows]

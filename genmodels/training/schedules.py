@@ -1,0 +1,57 @@
+"""Learning-rate schedules: pure functions of the optimizer step, as a factor of the optimizer's own rate."""
+
+from abc import ABC, abstractmethod
+from math import cos, pi
+
+
+class Schedule(ABC):
+    """Step 0, 1, ... to a factor >= 0. Rises linearly over the first `warmup_steps`, then follows `shape`."""
+
+    def __init__(self, *, warmup_steps: int):
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: int) -> float:
+        """Factor of the learning rate at `step`; the warm-up's first factor is 1/warmup_steps, its last 1."""
+        return min(1.0, (step + 1) / max(1, self.warmup_steps)) * self.shape(step)
+
+    @abstractmethod
+    def shape(self, step: int) -> float:
+        """Factor at `step` but for the warm-up."""
+
+
+class Constant(Schedule):
+    """The learning rate stays as it is."""
+
+    def shape(self, step: int) -> float:
+        return 1.0
+
+
+class _Decay(Schedule, ABC):
+    """Goes from 1 at step 0 to `final` at `total_steps` and stays there."""
+
+    def __init__(self, *, warmup_steps: int, total_steps: int, final: float):
+        super().__init__(warmup_steps=warmup_steps)
+        self.total_steps = total_steps
+        self.final = final
+
+    def shape(self, step: int) -> float:
+        progress = min(1.0, step / self.total_steps)
+        return self.final + (1 - self.final) * self.remaining(progress)
+
+    @abstractmethod
+    def remaining(self, progress: float) -> float:
+        """From 1 at progress 0 to 0 at progress 1."""
+
+
+class Cosine(_Decay):
+    """Half a cosine (Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983)."""
+
+    def remaining(self, progress: float) -> float:
+        return (1 + cos(pi * progress)) / 2
+
+
+class Linear(_Decay):
+    """A straight line."""
+
+    def remaining(self, progress: float) -> float:
+        return 1 - progress

@@ -1,0 +1,266 @@
+"""Flows are what they claim: bijections with the right log-determinant, densities with mass one."""
+
+from math import log, prod
+
+import hydra
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genmodels.errors import UserError
+from genmodels.models.flow import Flow
+from genmodels.nn.bijections import Bijection, Chain
+from genmodels.nn.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
+from genmodels.nn.coupling_net import CouplingNet
+from genmodels.nn.densities import Density, StandardNormal
+from genmodels.nn.dequantization import Logit, UniformDequantization
+from genmodels.nn.multiscale import Split, Squeezed, squeeze, unsqueeze
+from genmodels.nn.realnvp import RealNVP
+from genmodels.units import bits_per_dim
+from tests.helpers import compose_model
+
+IMAGE = (2, 4, 4)
+
+
+class PointNet(nn.Module):
+    """(b, d) -> (b, 2d)."""
+
+    def __init__(self, d: int, width: int):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * d))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.body(x)
+
+
+class UniformCube(Density):
+    """1 on [0, 1]^d."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.where(((z >= 0) & (z <= 1)).flatten(1).all(1), 0.0, -torch.inf)
+
+    def sample(self, n: int) -> Tensor:
+        return torch.rand(n, *IMAGE)
+
+
+def randomised(module: nn.Module, std: float = 0.2) -> nn.Module:
+    """Every parameter moved away from where it started, so that nothing is the identity by accident."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(std * torch.randn_like(p))
+    return module
+
+
+def coupling(mask: Tensor, classes: int | None = None) -> AffineCoupling:
+    return AffineCoupling(
+        mask=mask, net=CouplingNet(channels=len(mask), width=8, blocks=1, dropout=0.0, classes=classes)
+    )
+
+
+def realnvp(shape: tuple[int, ...] = IMAGE, widths: tuple[int, ...] = (8, 4), classes: int | None = None) -> RealNVP:
+    return RealNVP(shape=shape, widths=widths, couplings=2, blocks=1, dropout=0.0, classes=classes)
+
+
+def point_flow(d: int) -> Flow:
+    steps: dict[str, Bijection] = {}
+    for i in range(4):
+        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard((d,), i % 2), net=PointNet(d, 16))
+        steps[f"affine{i}"] = ChannelAffine(shape=(d,))
+    return randomised(Flow(conditional=False, classes=None, bijections=steps, base=StandardNormal(shape=(d,))), 0.4)
+
+
+def image_flow(shape: tuple[int, ...], levels: int, alpha: float = 0.05, classes: int | None = None, **kwargs) -> Flow:
+    steps = {
+        "dequantize": UniformDequantization(levels=levels),
+        "logit": Logit(alpha=alpha),
+        "realnvp": realnvp(shape, classes=classes, **kwargs),
+    }
+    conditional = classes is not None
+    return Flow(conditional=conditional, classes=classes, bijections=steps, base=StandardNormal(shape=shape)).eval()
+
+
+def from_yaml(*overrides: str, **facts) -> Flow:
+    return hydra.utils.instantiate(compose_model("realnvp", *overrides, **facts).model)
+
+
+BIJECTIONS = {
+    "empty chain": lambda: Chain([]),
+    "logit": lambda: Logit(alpha=0.05),
+    "channel affine": lambda: ChannelAffine(shape=IMAGE),
+    "checkerboard coupling": lambda: coupling(checkerboard(IMAGE, 0)),
+    "channel coupling": lambda: coupling(channelwise(IMAGE, 1)),
+    "squeezed": lambda: Squeezed(inner=coupling(checkerboard((8, 2, 2), 1))),
+    "split": lambda: Split(inner=coupling(checkerboard((1, 4, 4), 0))),
+    "realnvp": realnvp,
+    "realnvp, conditional": lambda: realnvp(classes=3),
+}
+bijections = pytest.mark.parametrize("build", BIJECTIONS.values(), ids=BIJECTIONS)
+
+
+@bijections
+def test_ladj_is_the_numerical_jacobian(build):
+    f, y = randomised(build()).double(), torch.tensor([2])
+    x = torch.rand(1, *IMAGE, dtype=torch.float64)  # in (0, 1), where the logit lives too
+    d = prod(IMAGE)
+    jacobian = torch.autograd.functional.jacobian(lambda x: f(x, y)[0], x).view(d, d)
+    ladj = f(x, y)[1]
+    assert ladj.shape == (1,)
+    torch.testing.assert_close(ladj.double(), torch.linalg.slogdet(jacobian).logabsdet[None], rtol=1e-9, atol=1e-9)
+
+
+@bijections
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_inverse_is_exact(build, dtype, error):
+    f, y = randomised(build()).to(dtype), torch.arange(16) % 3
+    x = torch.rand(16, *IMAGE, dtype=dtype)
+    z, ladj = f(x, y)
+    assert z.dtype == dtype and z.shape == x.shape
+    assert (f.inverse(z, y) - x).abs().max() < error
+    torch.testing.assert_close(f.encode(x, y), z)
+
+
+@bijections
+def test_samples_do_not_touch_each_other(build):
+    f, y = randomised(build()).double(), torch.arange(6) % 3
+    x = torch.rand(6, *IMAGE, dtype=torch.float64)
+    together, alone = f(x, y), [f(x[i : i + 1], y[i : i + 1]) for i in range(6)]
+    for i in range(2):
+        torch.testing.assert_close(together[i], torch.cat([a[i] for a in alone]))
+
+
+def test_masks_are_halves_and_complements():
+    for mask in (checkerboard, channelwise):
+        assert (mask(IMAGE, 0) + mask(IMAGE, 1) == 1).all()
+    assert checkerboard((1, 2, 3), 0).tolist() == [[[0, 1, 0], [1, 0, 1]]]
+    assert channelwise((4, 1, 1), 0).flatten().tolist() == [1, 1, 0, 0]
+
+
+def test_squeeze_groups_by_position():
+    x = torch.arange(2 * 16.0).view(1, 2, 4, 4)
+    assert squeeze(x)[0, :, 0, 0].tolist() == [0, 16, 1, 17, 4, 20, 5, 21]
+    assert torch.equal(unsqueeze(squeeze(x)), x)
+
+
+def test_couplings_start_as_the_identity():
+    x = torch.randn(4, *IMAGE)
+    z, ladj = realnvp()(x)
+    assert torch.equal(z, x) and torch.equal(ladj, torch.zeros(4))
+
+
+def test_density_of_points_integrates_to_one():
+    flow, n, edge = point_flow(2).double(), 400, 12.0
+    assert flow.bound == "exact"
+    side = torch.linspace(-edge, edge, n, dtype=torch.float64)
+    mass = flow.log_prob(torch.cartesian_prod(side, side)).exp().sum() * (2 * edge / (n - 1)) ** 2
+    assert abs(mass - 1) < 1e-3
+
+
+def test_points_keep_their_type():
+    flow = point_flow(3)
+    x = flow.sample(50)
+    assert x.shape == (50, 3) and x.dtype == torch.float32
+    torch.testing.assert_close(flow.decode(flow.encode(x)), x, rtol=1e-4, atol=1e-4)
+
+
+def test_probabilities_of_all_images_sum_to_one():
+    """P(x) = E_u p(x, u) over all 16 images of 2x2 bits, each expectation by 4,000 draws of `log_prob`."""
+    flow = randomised(image_flow((1, 2, 2), levels=2, alpha=1e-6, widths=(4,)))
+    assert flow.bound == "elbo"
+    bits = torch.tensor([0, 1], dtype=torch.uint8)
+    images = torch.cartesian_prod(bits, bits, bits, bits).view(16, 1, 2, 2)
+    p = flow.log_prob(images.repeat(4000, 1, 1, 1)).double().exp().view(4000, 16)
+    total, error = p.sum(1).mean(), p.sum(1).std() / 4000**0.5
+    assert error < 0.02 and abs(total - 1) < 4 * error
+    drawn = flow.sample(20000).flatten(1).long() @ torch.tensor([8, 4, 2, 1])  # and `sample` draws from this P
+    frequency = torch.bincount(drawn, minlength=16) / 20000
+    torch.testing.assert_close(frequency.double(), p.mean(0), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_uniform_density_has_log2_levels_bits_per_dim(levels):
+    x = torch.randint(levels, (8, *IMAGE), dtype=torch.uint8)
+    flow = Flow(
+        conditional=False,
+        classes=None,
+        bijections={"dequantize": UniformDequantization(levels=levels)},
+        base=UniformCube(),
+    )
+    bits = bits_per_dim(-flow.log_prob(x), prod(IMAGE))
+    torch.testing.assert_close(bits, torch.full((8,), log(levels, 2)), rtol=1e-6, atol=0)
+    assert torch.equal(flow.decode(flow.encode(x)), x)
+
+
+def test_dequantization_covers_its_bin():
+    f, x = UniformDequantization(levels=4), torch.arange(4, dtype=torch.uint8).repeat(1000, 1)
+    v, _ = f(x)
+    assert torch.equal(f.inverse(v), x)
+    torch.testing.assert_close(v.mean(0), (torch.arange(4) + 0.5) / 4, rtol=0, atol=0.02)
+    assert f.inverse(torch.tensor([[-3.0, 3.0]])).tolist() == [[0, 3]]
+
+
+@pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 17), ((3, 8, 8), 256), ((1, 28, 28), 256)])
+def test_codes_give_back_the_integers(shape, levels):
+    flow = randomised(from_yaml("model.bijections.realnvp.widths=[8,8,8]", shape=shape, levels=levels), 0.05)
+    x = torch.randint(levels, (4, *shape), dtype=torch.uint8)
+    z = flow.encode(x)
+    assert z.shape == x.shape and z.dtype == torch.float32 and z.std() > 0.1
+    assert torch.equal(flow.decode(z), x)
+    torch.testing.assert_close(flow.encode(x), z)
+
+
+def test_labels_change_the_density():
+    flow = randomised(from_yaml("model.conditional=true", shape=(1, 8, 8)))
+    x = torch.randint(17, (4, 1, 8, 8), dtype=torch.uint8)
+    scores, samples = [], []
+    for label in (0, 1):
+        torch.manual_seed(0)
+        y = torch.full((4,), label)
+        scores.append(flow.log_prob(x, y))
+        samples.append(flow.sample(4, y))
+        assert torch.equal(flow.decode(flow.encode(x, y), y), x)
+    assert (scores[0] - scores[1]).abs().min() > 1e-3 and not torch.equal(*samples)
+    with pytest.raises(UserError, match="labels"):
+        flow.log_prob(x)
+
+
+def test_terms_add_up():
+    flow = randomised(from_yaml())
+    terms = flow.loss(torch.randint(17, (4, 1, 8, 8), dtype=torch.uint8))
+    torch.testing.assert_close(terms["loss"], -(terms["base"] + terms["ladj"]))
+
+
+def test_large_weights_sample_without_nan():
+    flow = randomised(from_yaml("model.bijections.realnvp.widths=[8,8,8]", shape=(3, 8, 8), levels=256), 1.0)
+    z = flow.base.sample(64)
+    x = flow.f.steps[1].inverse(flow.f.steps[2].inverse(z))
+    assert x.isfinite().all() and flow.decode(z).unique().numel() > 1
+
+
+def test_bijections_stay_in_float32_under_autocast():
+    flow = randomised(from_yaml(), 0.05)
+    x = torch.randint(17, (8, 1, 8, 8), dtype=torch.uint8)
+    torch.manual_seed(0)
+    exact = flow.log_prob(x)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = flow.loss(x)
+        z = flow.encode(x)
+    assert all(term.dtype == torch.float32 for term in terms.values()) and z.dtype == torch.float32
+    torch.testing.assert_close(-terms["loss"], exact, rtol=0.02, atol=1.0)
+    terms["loss"].mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in flow.parameters())
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: realnvp((1, 6, 6), widths=(4, 4, 4)), "6x6"),
+        (lambda: realnvp((1, 4, 4), widths=(4, 4, 4)), "one pixel"),
+        (lambda: UniformDequantization(levels=None), "continuous"),
+        (lambda: Logit(alpha=0.5), "alpha"),
+    ],
+)
+def test_bad_settings_are_refused(build, message):
+    with pytest.raises(UserError, match=message):
+        build()

@@ -1,0 +1,227 @@
+"""Pictures: where every pixel stands, and that drawing them leaves training as it was."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import nn
+
+from genmodels.capabilities import Denoises, Encodes, Samples
+from genmodels.errors import UserError
+from genmodels.pictures import BORDER, GREY, film_strip, grid, reconstructions, save
+from genmodels.training.callbacks.pictures import Pictures, evenly
+
+
+def constant(*values: int, c: int = 1) -> torch.Tensor:
+    """Images of 2x3 pixels, each of one value."""
+    return torch.tensor(values, dtype=torch.uint8)[:, None, None, None].expand(-1, c, 2, 3)
+
+
+def tile(picture: Image.Image, row: int, column: int, scale: int) -> np.ndarray:
+    """Pixels of one cell of a picture of 2x3 images."""
+    h, w = 2 * scale, 3 * scale
+    top, left = BORDER + row * (h + BORDER), BORDER + column * (w + BORDER)
+    return np.asarray(picture)[top : top + h, left : left + w]
+
+
+def test_grid_places_scales_and_frames():
+    picture = grid(constant(0, 8, 16, 4, 2), levels=17, columns=3, scale=2)
+    assert picture.mode == "L" and picture.size == (3 * (6 + BORDER) + BORDER, 2 * (4 + BORDER) + BORDER)
+    values = [(0, 0, 0), (0, 1, 128), (0, 2, 255), (1, 0, 64), (1, 1, 32), (1, 2, GREY)]
+    for row, column, value in values:
+        assert (tile(picture, row, column, 2) == value).all()
+    assert (np.asarray(picture)[:BORDER] == GREY).all() and (np.asarray(picture)[:, -BORDER:] == GREY).all()
+
+
+def test_grid_keeps_pixels_and_colours():
+    x = torch.randint(0, 256, (1, 3, 2, 3), dtype=torch.uint8)
+    picture = grid(x, levels=256, scale=3)
+    assert picture.mode == "RGB"
+    assert (tile(picture, 0, 0, 3)[::3, ::3] == x[0].permute(1, 2, 0).numpy()).all()
+    assert (tile(picture, 0, 0, 3)[2::3, 1::3] == x[0].permute(1, 2, 0).numpy()).all()
+
+
+@pytest.mark.parametrize(("n", "shape"), [(64, (1, 8, 8)), (64, (3, 32, 32)), (64, (1, 28, 28)), (4, (1, 8, 8))])
+def test_small_images_are_magnified_for_people(n, shape):
+    width, _ = grid(torch.zeros(n, *shape, dtype=torch.uint8), levels=2).size
+    assert 600 <= width <= 1000
+
+
+def test_large_images_are_not_shrunk():
+    assert grid(torch.zeros(9, 1, 600, 600, dtype=torch.uint8), levels=2).width >= 1800
+
+
+def test_reconstruction_stands_below_its_original():
+    picture = reconstructions(constant(1, 2, 3), constant(4, 5, 6), levels=256, columns=2, scale=1)
+    found = [[tile(picture, row, column, 1)[0, 0] for column in range(2)] for row in range(4)]
+    assert found == [[1, 2], [4, 5], [3, GREY], [6, GREY]]
+
+
+def test_film_strip_has_a_row_a_sample():
+    picture = film_strip([constant(1, 2), constant(3, 4), constant(5, 6)], levels=256, scale=1)
+    found = [[tile(picture, row, column, 1)[0, 0] for column in range(3)] for row in range(2)]
+    assert found == [[1, 3, 5], [2, 4, 6]]
+
+
+@pytest.mark.parametrize("x", [constant(), constant(1, c=2)])
+def test_what_cannot_be_shown_is_refused(x):
+    with pytest.raises(UserError, match="1 or 3"):
+        grid(x, levels=256, columns=1)
+
+
+def test_save_replaces_and_leaves_nothing_else(tmp_path: Path):
+    path = tmp_path / "samples" / "last.png"
+    for value in (1, 2):
+        save(grid(constant(value), levels=256, scale=1), path)
+    assert tile(Image.open(path), 0, 0, 1)[0, 0] == 2
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("length", "n", "expected"), [(5, 3, [0, 2, 4]), (2, 10, [0, 1]), (1, 4, [0]), (0, 3, [])])
+def test_evenly_takes_first_last_and_between(length, n, expected):
+    assert [int(x[0]) for x in evenly((torch.tensor([i]) for i in range(length)), n)] == expected
+
+
+def test_evenly_of_a_long_film_is_nearly_even():
+    moments = [int(x[0]) for x in evenly((torch.tensor([i]) for i in range(1000)), 10)]
+    assert moments[0] == 0 and moments[-1] == 999 and len(moments) == 10
+    assert all(80 <= after - before <= 140 for before, after in zip(moments, moments[1:], strict=False))
+
+
+# The callback
+
+
+class Everything(nn.Module, Samples, Encodes, Denoises):
+    """Samples noise (of its own labels), encodes to the data, films five moments."""
+
+    def __init__(self, classes: int | None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.dropout = nn.Dropout(0.5)
+        self.classes = classes
+        self.asked: list[torch.Tensor | None] = []
+
+    def sample(self, n, y=None):
+        assert not self.training and not torch.is_grad_enabled()
+        self.asked.append(y)
+        return torch.randint(0, 17, (n, 1, 8, 8), dtype=torch.uint8)
+
+    def encode(self, x, y=None):
+        return x.float() + 1
+
+    def decode(self, z, y=None):
+        return (z - 1).to(torch.uint8)
+
+    def film(self, n, y=None):
+        for i in range(5):
+            yield torch.full((n, 1, 8, 8), i, dtype=torch.uint8)
+
+
+class Data:
+    name, classes = "toy", 10
+
+    def __init__(self, shape: tuple[int, ...], levels: int | None):
+        self.shape, self.levels = shape, levels
+
+    def split(self, name: str):
+        assert name == "val"
+        return torch.full((6, *self.shape), 3, dtype=torch.uint8), torch.arange(6)
+
+
+class Toy(pl.LightningModule):
+    """Several batches a step, as a GAN's critic needs, and a random number drawn at every batch."""
+
+    automatic_optimization = False
+    seed = 0
+    last_loss = None
+
+    def __init__(self, classes: int | None = None, shape: tuple[int, ...] = (1, 8, 8), levels: int | None = 17):
+        super().__init__()
+        self.model = Everything(classes)
+        self.data = Data(shape, levels)
+        self.batches = 0
+        self.drawn: list[float] = []
+        self.global_steps: list[int] = []
+
+    @property
+    def images_seen(self) -> int:
+        return 4 * self.batches
+
+    @contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        with torch.no_grad():
+            yield self.model.eval()
+        self.model.train()
+
+    def training_step(self, batch, batch_idx):
+        self.batches += 1
+        assert self.model.training
+        self.drawn.append(torch.rand(()).item())
+        if self.batches % 2 == 0:
+            self.optimizers().step(lambda: self.manual_backward(self.model.weight**2))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+    def train_dataloader(self):
+        return [torch.zeros(4)] * 100
+
+
+def train(toy: Toy, steps: int, *callbacks: pl.Callback) -> Toy:
+    torch.manual_seed(0)
+    pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(toy)
+    return toy
+
+
+def pictures(folder: Path) -> Pictures:
+    return Pictures(dirpath=str(folder), every_n_steps=2, n=9, frames=3, split="val")
+
+
+def test_pictures_are_drawn_once_a_step_and_training_does_not_notice(tmp_path):
+    toy = train(Toy(), 5, pictures(tmp_path))
+    marks = ["000000016", "000000032", "000000040"]  # at steps 2, 4 and, the last one, 5; 2 batches of 4 a step
+    expected = {f"{kind}_{mark}.png" for kind in ("samples", "reconstructions", "film") for mark in marks}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"last.png"}
+    assert len(toy.model.asked) == 3
+    assert toy.drawn == train(Toy(), 5).drawn
+
+
+def test_pictures_are_comparable_over_time(tmp_path):
+    train(Toy(), 4, pictures(tmp_path))
+    first, second, last = (tmp_path / f"{name}.png" for name in ("samples_000000016", "samples_000000032", "last"))
+    assert first.read_bytes() == second.read_bytes() == last.read_bytes()
+
+
+def test_labels_come_in_order(tmp_path):
+    toy = train(Toy(classes=4), 2, pictures(tmp_path))
+    assert toy.model.asked[0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert train(Toy(), 2, pictures(tmp_path)).model.asked == [None]
+
+
+def test_points_have_no_pictures(tmp_path):
+    train(Toy(shape=(2,), levels=None), 2, pictures(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_reconstructions_show_validation_images(tmp_path):
+    toy = Toy()
+    picture = np.asarray(pictures(tmp_path).draw(SimpleNamespace(**public(toy)))["reconstructions"])
+    assert set(np.unique(picture)) == {round(3 * 255 / 16), GREY}
+
+
+def public(toy: Toy) -> dict:
+    return {name: getattr(toy, name) for name in ("data", "evaluating", "seed", "device", "model")}

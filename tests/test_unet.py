@@ -1,0 +1,121 @@
+"""The U-Net of DDPM: its published size, its shapes, what it refuses, and the precision it may run in."""
+
+import hydra
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from genmodels.errors import UserError
+from genmodels.models.diffusion import DDPM
+from genmodels.nn.attention import AttentionBlock
+from genmodels.nn.schedules import Linear
+from genmodels.nn.unet import UNet
+from genmodels.nn.unet_layers import group_norm
+from genmodels.samplers.ddim import DDIM
+from tests.helpers import compose_model
+
+
+def unet(shape=(1, 8, 8), channels=8, multipliers=(1, 2), attention=(4,), classes=None, groups=32):
+    return UNet(
+        shape=shape,
+        channels=channels,
+        channel_multipliers=multipliers,
+        blocks=1,
+        attention_resolutions=attention,
+        dropout=0.0,
+        groups=groups,
+        classes=classes,
+    )
+
+
+def test_cifar10_configuration_has_the_papers_number_of_parameters():
+    overrides = ["channels=128", "channel_multipliers=[1,2,2,2]", "attention_resolutions=[16]", "groups=32"]
+    model = compose_model("ddpm", *(f"model.network.{o}" for o in overrides), shape=(3, 32, 32), sampler="ddim").model
+    with torch.device("meta"):
+        network = hydra.utils.instantiate(model.network)
+    assert sum(p.numel() for p in network.parameters()) == 35_746_307
+
+
+@pytest.mark.parametrize("channels, groups, used", [(128, 32, 32), (512, 32, 32), (8, 32, 2), (6, 4, 1), (48, 8, 8)])
+def test_groups_of_norm_have_four_channels_or_more(channels, groups, used):
+    assert group_norm(channels, groups).num_groups == used
+
+
+@pytest.mark.parametrize("size, multipliers", [(8, (1, 2)), (28, (1, 1, 2)), (32, (1, 2, 2, 2)), (7, (1,))])
+def test_network_keeps_the_shape_of_images(size, multipliers):
+    x = torch.randn(2, 3, size, size)
+    network = unet((3, size, size), channels=6, multipliers=multipliers, attention=(size // 2,))
+    assert network(x, torch.tensor([0, 999]), None).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "shape, channels", [((1, 28, 28), 8), ((1, 8, 12), 8), ((2,), 8), ((1, 8, 8), 7), ((1, 8, 8), 2)]
+)
+def test_sizes_that_the_network_cannot_have_are_refused(shape, channels):
+    with pytest.raises(UserError, match="U-Net"):
+        unet(shape, channels, multipliers=(1, 1, 1, 1))
+
+
+def test_attention_is_softmax_of_scaled_dot_products():
+    torch.manual_seed(0)
+    block, x = AttentionBlock(8, groups=2), torch.randn(3, 8, 4, 5)
+    nn.init.normal_(block.proj.weight)
+    q, k, v = block.qkv(block.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=2)  # (b, hw, c)
+    h = scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(block(x), x + block.proj(h), rtol=1e-4, atol=1e-5)
+
+
+def test_network_starts_near_zero_and_passes_gradients_to_every_parameter():
+    torch.manual_seed(0)
+    network = unet(attention=(8, 4), classes=10)
+    out = network(torch.randn(4, 1, 8, 8), torch.rand(4) * 999, torch.tensor([0, 3, 3, 9]))
+    assert 0 < out.abs().max() < 1e-3
+    out.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("channels, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
+def test_network_depends_on_time_and_label(channels, groups):
+    torch.manual_seed(0)
+    network = unet(channels=channels, groups=groups, classes=10)
+    for p in network.parameters():
+        nn.init.normal_(p, std=0.2)
+    x, t, y = torch.randn(1, 1, 8, 8), torch.tensor([5]), torch.tensor([1])
+    out = network(x, t, y)
+    for other in (network(x, t + 400, y), network(x, t, y + 1)):
+        assert (out - other).abs().max() > 0.01 * out.abs().max()
+    torch.testing.assert_close(out, network(x, t.float(), y))
+
+
+def test_bfloat16_and_channels_last_change_only_the_rounding():
+    torch.manual_seed(0)
+    model = DDPM(
+        shape=(1, 8, 8),
+        levels=5,
+        classes=None,
+        conditional=False,
+        network=unet(),
+        schedule=Linear(steps=10, beta_first=0.01, beta_last=0.5),
+        objective="simple",
+        variance="small",
+        sampler=DDIM(steps=10, eta=0.0),
+    )
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.1)
+    x = torch.randint(5, (8, 1, 8, 8)).to(torch.uint8)
+
+    def score(model, precision):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision):
+            return model.log_prob(x), model.loss(x)["loss"]
+
+    plain, last, half = (
+        score(model, False),
+        score(model.to(memory_format=torch.channels_last), False),
+        score(model, True),
+    )
+    for a, b, c in zip(plain, last, half, strict=True):
+        assert c.dtype == torch.float32
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, c, rtol=0.1, atol=0.1)
