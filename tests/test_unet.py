@@ -1,16 +1,19 @@
 """The U-Net of DDPM: its published size, its shapes, what it refuses, and the precision it may run in."""
 
+import math
+
 import hydra
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn import functional as F
 
 from genmodels.errors import UserError
 from genmodels.models.diffusion import DDPM
 from genmodels.nn.attention import AttentionBlock
 from genmodels.nn.schedules import Linear
-from genmodels.nn.unet import UNet
+from genmodels.nn.time_embedding import sinusoids
+from genmodels.nn.unet import Stage, UNet
 from genmodels.nn.unet_layers import group_norm
 from genmodels.samplers.ddim import DDIM
 from tests.helpers import compose_model
@@ -57,12 +60,39 @@ def test_sizes_that_the_network_cannot_have_are_refused(shape, channels):
         unet(shape, channels, multipliers=(1, 1, 1, 1))
 
 
+def test_time_is_told_by_sines_and_cosines():
+    expected = [[math.sin(3), math.sin(0.03), math.sin(3e-4), math.cos(3), math.cos(0.03), math.cos(3e-4)]]
+    torch.testing.assert_close(sinusoids(torch.tensor([3]), 6), torch.tensor(expected))
+
+
+def test_stage_is_the_papers_residual_block():
+    torch.manual_seed(0)
+    stage, x, emb = (
+        Stage(8, 12, attention=False, emb=5, dropout=0.5, groups=2).eval(),
+        torch.randn(2, 8, 4, 4),
+        torch.ones(2, 5),
+    )
+    for p in stage.parameters():
+        nn.init.normal_(p)
+    p = dict(stage.named_parameters())
+    h = F.conv2d(
+        F.silu(F.group_norm(x, 2, p["norm1.weight"], p["norm1.bias"])), p["conv1.weight"], p["conv1.bias"], 1, 1
+    )
+    h = h + F.linear(F.silu(emb), p["emb.weight"], p["emb.bias"])[:, :, None, None]
+    h = F.conv2d(
+        F.silu(F.group_norm(h, 2, p["norm2.weight"], p["norm2.bias"])), p["conv2.weight"], p["conv2.bias"], 1, 1
+    )
+    torch.testing.assert_close(
+        stage(x, emb), h + F.conv2d(x, p["shortcut.weight"], p["shortcut.bias"]), rtol=1e-4, atol=1e-3
+    )
+
+
 def test_attention_is_softmax_of_scaled_dot_products():
     torch.manual_seed(0)
     block, x = AttentionBlock(8, groups=2), torch.randn(3, 8, 4, 5)
     nn.init.normal_(block.proj.weight)
     q, k, v = block.qkv(block.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=2)  # (b, hw, c)
-    h = scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+    h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(block(x), x + block.proj(h), rtol=1e-4, atol=1e-5)
 
 

@@ -14,6 +14,7 @@ from hydra.utils import get_class
 from genmodels.cli.failures import nearest
 from genmodels.errors import UserError
 
+PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
 HYDRAS_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
@@ -112,14 +113,12 @@ def _words(hint: Any) -> str:
     """A type in a person's words."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_words(arg) for arg in args)
+        plain = [arg for arg in args if arg in PLAIN or get_origin(arg) is not None]
+        return " or ".join(_words(arg) for arg in plain or args)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
-    if hint in (None, types.NoneType):
-        return "null"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
-    if hint in names:
-        return names[hint]
+    if hint in PLAIN:
+        return PLAIN[hint]
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list, each {_words(args[0])}" if args else "a list"
     return f"a part with _target_ (a {getattr(hint, '__name__', hint)})"

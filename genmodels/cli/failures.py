@@ -10,25 +10,34 @@ USERS, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """The sentence and the exit status for what a command raised."""
-    for cause in _chain(error):  # Lightning turns Ctrl-C and SIGTERM into a SystemExit that is raised from them
-        if isinstance(cause, UserError):
-            return str(cause), USERS
-        if isinstance(cause, Fault):
-            return str(cause), FAULT
-        if isinstance(cause, KeyboardInterrupt):
-            return "interrupted; go on from the last checkpoint with resume=RUN_DIR", INTERRUPTED
-        if type(cause).__name__ == "SIGTERMException":  # Lightning's; not imported, for that takes seconds
-            return "terminated; go on with resume=RUN_DIR", TERMINATED
-        if isinstance(cause, OSError):
-            return _explain_os_error(cause)
+    """The sentence and the exit status for what a command raised, or for what that was raised from.
+
+    Lightning turns Ctrl-C and SIGTERM into a SystemExit; Hydra wraps what a constructor raises.
+    """
+    chain = _chain(error)
+    ours = [cause for cause in chain if isinstance(cause, UserError | Fault)]
+    for cause in ours + chain:
+        if found := _explain_one(cause):
+            return found
     if isinstance(error, SystemExit):
-        return str(error.code or ""), error.code if isinstance(error.code, int) else int(error.code is not None)
+        return "", error.code if isinstance(error.code, int) else int(error.code is not None)
+    return f"{type(error).__name__}: {_one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
+
+
+def _explain_one(error: BaseException) -> tuple[str, int] | None:
+    if isinstance(error, UserError):
+        return str(error), USERS
+    if isinstance(error, Fault):
+        return str(error), FAULT
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; go on from the last checkpoint with resume=RUN_DIR", INTERRUPTED
+    if type(error).__name__ == "SIGTERMException":  # Lightning's; not imported, for that takes seconds
+        return "terminated; go on from the last checkpoint with resume=RUN_DIR", TERMINATED
     if type(error).__name__ == "MisconfigurationException":  # Lightning's
         return _one_line(str(error)), USERS
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
-        return explain_composition(error), USERS
-    return f"{type(error).__name__}: {_one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
+        return (explain_composition(error), USERS) if type(error).__name__ != "InstantiationException" else None
+    return _explain_os_error(error) if isinstance(error, OSError) else None
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -43,6 +52,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _explain_os_error(error: OSError) -> tuple[str, int]:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write or read {error.filename}; choose another place, e.g. hydra.run.dir=DIR", USERS
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return f"{error.filename} cannot be used ({error.strerror}); correct the path", USERS
     if error.errno == errno.ENOSPC:
         return (
             f"no space is left for {error.filename or 'the run'}; what was saved before is intact",
@@ -53,14 +64,21 @@ def _explain_os_error(error: OSError) -> tuple[str, int]:
 
 def explain_composition(error: BaseException) -> str:
     """Hydra's and OmegaConf's complaints in one sentence, with the nearest right name where one is near."""
-    missing, options = getattr(error, "missing_cfg_file", None), getattr(error, "options", None)
-    if missing and options is not None:
-        group, _, choice = str(missing).removesuffix(".yaml").rpartition("/")
-        return f"there is no {group}={choice}; {nearest(choice, options)}"
-    text = str(error)
+    text = _one_line(str(error))
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        return unknown_option(*found.groups())
     if found := re.search(r"Could not override '([^']+)'", text):
         return unknown_key(found.group(1))
-    return _one_line(text)
+    if override := getattr(error, "override", None):
+        return f"cannot read {override!r}; write key=value, in quotes where the value has special characters"
+    return text
+
+
+def unknown_option(group: str, option: str) -> str:
+    """The sentence for an option that a group does not have."""
+    from genmodels.cli.compose import CONFIGS
+
+    return f"there is no {group}={option}; {nearest(option, [file.stem for file in (CONFIGS / group).glob('*.yaml')])}"
 
 
 def unknown_key(path: str) -> str:

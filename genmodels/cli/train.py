@@ -50,15 +50,19 @@ def task(cfg: DictConfig) -> None:
 
 def train(config: dict[str, Any]) -> None:
     """Trains as a checked, resolved config says; leaves a run directory with checkpoints, curves and results."""
+    from genmodels import runs
     from genmodels.cli import build
     from genmodels.training.loggers import wandb
 
     run_dir = Path(config["run_dir"])
-    checkpoint = _begin(run_dir, config)
+    checkpoint = _checkpoint_to_go_on_from(run_dir, config["resume"])
     data = build.part(config["data"])
+    data.training_split()  # what is wrong with the files is found before anything is written
     evaluators, features = build.evaluation(config)
     trainer = build.trainer(config, build.callbacks(config, evaluators, features))
     training = build.training(config, data, trainer)
+    if runs.is_rank_zero():
+        runs.save_config(run_dir, {**config, "resume": None})
     exit_code = 1
     try:
         _announce(training, trainer, run_dir)
@@ -69,19 +73,17 @@ def train(config: dict[str, Any]) -> None:
         wandb.finish(exit_code)
 
 
-def _begin(run_dir: Path, config: Mapping[str, Any]) -> Path | None:
-    """Claims the run directory, and returns the checkpoint to go on from, if there is one."""
+def _checkpoint_to_go_on_from(run_dir: Path, resume: str | None) -> Path | None:
+    """The last checkpoint of a resumed run; None for a new run, whose directory must not hold one already."""
     from genmodels import runs
 
-    checkpoint = None
-    if config["resume"] is not None:
+    if resume is not None:
         checkpoint = runs.checkpoint_path(run_dir)
         runs.read_checkpoint(checkpoint)
-    elif runs.is_rank_zero() and (run_dir / "config.yaml").exists():
+        return checkpoint
+    if runs.is_rank_zero() and (run_dir / "config.yaml").exists():
         raise UserError(f"{run_dir} holds a run already; go on with resume={run_dir}, or choose another hydra.run.dir")
-    if runs.is_rank_zero():
-        runs.save_config(run_dir, {**config, "resume": None})
-    return checkpoint
+    return None
 
 
 def _announce(training: Any, trainer: Any, run_dir: Path) -> None:

@@ -64,6 +64,7 @@ class DDPM(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     def loss(self, x: Pixels, y: Labels | None = None) -> Terms:
         """At one uniform t: "simple" is the noise's mean squared error per dimension (eq. 14), "variational" T
         times the bound's term (eq. 5), an unbiased estimate of the bound without its constant, in nats per image.
+        The estimate of x_0 is clipped as in the bound, while the gradient passes as if it were not.
         """
         y = labels_to_score(y, self.classes)
         x0 = to_unit(x, self.levels)
@@ -72,8 +73,10 @@ class DDPM(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         sigma = column(self.sigma[t])
         x_t = x0 + sigma * eps
         eps_theta = self.eps_theta(x_t, sigma, t, y)
-        x0_hat = x_t - sigma * eps_theta  # not clipped, for the gradient
-        nats = torch.where(t == 0, self.decoder_nats(x0, x0_hat), self.kl(x0, x0_hat, t))
+        x0_hat = clip_forward(x_t - sigma * eps_theta)
+        first = t == 0
+        near = torch.where(column(first), x0_hat, x0)  # elsewhere the decoder's gradient overflows, and 0 inf is nan
+        nats = torch.where(first, self.decoder_nats(x0, near), self.kl(x0, x0_hat, t))
         terms = {"simple": per_sample(eps - eps_theta).square().mean(1), "variational": self.schedule.steps * nats}
         return {"loss": terms[self.objective]} | {name: term.detach() for name, term in terms.items()}
 
@@ -153,6 +156,11 @@ def decoder_std(sigma: Float[Tensor, "t"]) -> float:
     """Standard deviation of p(x_0|x_1): that of q(x_1|x_2, x_0), as in the paper's code, for q's own is 0."""
     v = reverse_variance(sigma[1], sigma[0], "small") / (1 + sigma[0] ** 2)
     return v.sqrt().item()
+
+
+def clip_forward(x0_hat: Image) -> Image:
+    """`x0_hat` clipped to [-1, 1], with the gradient of the identity, so that what is clipped goes on learning."""
+    return x0_hat + (x0_hat.clamp(-1, 1) - x0_hat).detach()
 
 
 def column(v: Shaped[Tensor, "b"]) -> Shaped[Tensor, "b 1 1 1"]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -59,6 +60,7 @@ class Adversarial(Training):
         with _frozen(self.model.generator):
             gradient = self._gradient(self.model.discriminator_loss, parts, self.model.discriminator, "discriminator")
             self.trainer.strategy.optimizer_step(discriminator.optimizer, gradient)  # not counted as a step
+        torch.clear_autocast_cache()  # of weights as they were before the step
         self.batches += 1
         if self.batches % self.model.discriminator_steps == 0:
             with _frozen(self.model.discriminator):
