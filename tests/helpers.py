@@ -9,7 +9,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 
-from genmodels.cli.compose import CONFIGS, compose_config, resolved
+from genmodels.cli.compose import compose_config, resolved
+from genmodels.cli.places import CONFIGS
 
 ConfigStore.instance().store(name="parts", node={})
 

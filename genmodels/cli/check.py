@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_class
 
-from genmodels.cli.failures import nearest
+from genmodels.cli.complaints import nearest
 from genmodels.errors import UserError
 
 PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}

@@ -10,16 +10,16 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from genmodels.cli.places import CONFIGS
 from genmodels.errors import UserError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 
-
-def label_classes(conditional: bool, classes: int | None) -> int | None:
+def label_classes(conditional: Any, classes: int | None) -> int | None:
     """`classes` where a model is conditional on labels, else None; UserError where the data have no labels."""
     if conditional and classes is None:
         raise UserError("model.conditional=true needs labels, and the data have none (data.classes is null)")
@@ -37,9 +37,17 @@ OmegaConf.register_new_resolver("label_classes", label_classes, replace=True)
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
 
+def compose_config(command: str, overrides: list[str]) -> DictConfig:
+    """The config that a command would get with these overrides, without its `hydra` node."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(command, overrides)
+
+
 def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *, config: Path | None = None) -> int:
     """Composes `command`'s config (or the one in the file `config`) with overrides and runs `task` on it, once or
     for every job of a sweep; returns the exit status of the first job that failed, or 0."""
+    from genmodels.cli.complaints import explain_composition
     from genmodels.cli.main import guarded
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
@@ -52,32 +60,11 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     invocation = [] if Path(sys.argv[0]).suffix == ".py" else [command]
     sys.argv = [sys.argv[0], *argv]
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
-    hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain_composition(error, command, argv)) from error
     return next((status for status in statuses if status), 0)
-
-
-def compose_config(command: str, overrides: list[str]) -> DictConfig:
-    """The config that a command would get with these overrides, without its `hydra` node."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(command, overrides)
-
-
-def default_keys(command: str = "train") -> list[str]:
-    """Every key of a command's default config, dotted."""
-    return list(_dotted(OmegaConf.to_container(compose_config(command, []), resolve=False)))
-
-
-def _dotted(node: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for key, value in node.items() if isinstance(node, dict) else ():
-        keys += [prefix + str(key), *_dotted(value, f"{prefix}{key}.")]
-    return keys
-
-
-def choices() -> dict[str, str]:
-    """The option that was chosen of every group."""
-    return dict(HydraConfig.get().runtime.choices)
 
 
 def resolved(cfg: DictConfig) -> dict:

@@ -1,8 +1,6 @@
 """What an exception means to the person: one sentence and an exit status."""
 
 import errno
-import re
-from difflib import get_close_matches
 
 from genmodels.errors import Fault, UserError
 
@@ -21,7 +19,7 @@ def explain(error: BaseException) -> tuple[str, int]:
             return found
     if isinstance(error, SystemExit):
         return "", error.code if isinstance(error.code, int) else int(error.code is not None)
-    return f"{type(error).__name__}: {_one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
+    return f"{type(error).__name__}: {one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
 
 
 def _explain_one(error: BaseException) -> tuple[str, int] | None:
@@ -34,9 +32,9 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
     if type(error).__name__ == "SIGTERMException":  # Lightning's; not imported, for that takes seconds
         return "terminated; go on from the last checkpoint with resume=RUN_DIR", TERMINATED
     if type(error).__name__ == "MisconfigurationException":  # Lightning's
-        return _one_line(str(error)), USERS
+        return one_line(str(error)), USERS
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
-        return (explain_composition(error), USERS) if type(error).__name__ != "InstantiationException" else None
+        return (one_line(str(error)), USERS) if type(error).__name__ != "InstantiationException" else None
     return _explain_os_error(error) if isinstance(error, OSError) else None
 
 
@@ -59,40 +57,9 @@ def _explain_os_error(error: OSError) -> tuple[str, int]:
             f"no space is left for {error.filename or 'the run'}; what was saved before is intact",
             FAULT,
         )
-    return _one_line(str(error)), FAULT
+    return one_line(str(error)), FAULT
 
 
-def explain_composition(error: BaseException) -> str:
-    """Hydra's and OmegaConf's complaints in one sentence, with the nearest right name where one is near."""
-    text = _one_line(str(error))
-    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
-        return unknown_option(*found.groups())
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return unknown_key(found.group(1))
-    if override := getattr(error, "override", None):
-        return f"cannot read {override!r}; write key=value, in quotes where the value has special characters"
-    return text
-
-
-def unknown_option(group: str, option: str) -> str:
-    """The sentence for an option that a group does not have."""
-    from genmodels.cli.compose import CONFIGS
-
-    return f"there is no {group}={option}; {nearest(option, [file.stem for file in (CONFIGS / group).glob('*.yaml')])}"
-
-
-def unknown_key(path: str) -> str:
-    """The sentence for a key of the command line that the config does not have."""
-    from genmodels.cli.compose import default_keys
-
-    return f"there is no key {path} (set on the command line); {nearest(path, default_keys())}"
-
-
-def nearest(name: str, choices: list[str]) -> str:
-    """A hint: the choice most like `name`, or all of them where none is near."""
-    near = get_close_matches(name, choices, 1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"choices are {', '.join(sorted(choices))}"
-
-
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text without line breaks."""
     return " ".join(text.split())

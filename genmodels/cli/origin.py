@@ -9,9 +9,11 @@ from omegaconf import OmegaConf
 def origin(path: str) -> str:
     """For the end of a sentence about the key `path`: " (set ...)", or nothing where it cannot be told."""
     hydra = HydraConfig.get()
+    choices = hydra.runtime.choices
+    if path == "experiment":
+        return f" (set in experiment/{choices['experiment']}.yaml: does its first line say # @package _global_?)"
     if any(_covers(_key(override), path) for override in hydra.overrides.task):
         return " (set on the command line)"
-    choices = hydra.runtime.choices
     group = path.split(".")[0]
     for name in (f"experiment/{choices.get('experiment')}", f"{group}/{choices.get(group)}"):
         for source in hydra.runtime.config_sources:

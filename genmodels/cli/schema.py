@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Part = Mapping[str, Any]  # a mapping with `_target_`: a constructor call
 Parts = Mapping[str, Part]  # parts by name
@@ -51,8 +51,8 @@ class Evaluate:
 
     run: str | None
     checkpoint: str | None
-    which: str
-    split: str
+    which: Literal["last", "best"]
+    split: Literal["train", "val", "test"]
     seed: int
     batch_size: int
     device: str
@@ -69,7 +69,7 @@ class Sample:
 
     run: str | None
     checkpoint: str | None
-    which: str
+    which: Literal["last", "best"]
     n: int
     out: str
     label: int | None

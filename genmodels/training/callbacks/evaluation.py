@@ -5,6 +5,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
+from genmodels.data.base import SplitName
 from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
 from genmodels.evaluators.evaluate import applicable, evaluate, prepared
 from genmodels.evaluators.features.base import Features
@@ -18,7 +19,7 @@ class Evaluation(Callback):
         self,
         *,
         every_n_steps: int,
-        split: str,
+        split: SplitName,
         batch_size: int,
         evaluators: Mapping[str, Evaluator],
         features: Features | None,

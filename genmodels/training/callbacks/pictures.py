@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from genmodels.capabilities import Denoises, Encodes, Samples
+from genmodels.data.base import SplitName
 from genmodels.pictures import film_strip, grid, reconstructions, save
 from genmodels.seeds import seeded
 from genmodels.training.callbacks.progress import say
@@ -38,7 +39,7 @@ class Pictures(Callback):
         every_n_steps: int,  # and at the end of training
         n: int,  # images in a grid
         frames: int,  # moments in a film strip
-        split: str,  # whose first images are reconstructed
+        split: SplitName,  # whose first images are reconstructed
     ):
         self.dirpath = Path(dirpath)
         self.every_n_steps = every_n_steps

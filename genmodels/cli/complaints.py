@@ -1,0 +1,48 @@
+"""What Hydra and OmegaConf complain of when a config cannot be composed, in one sentence with the nearest name."""
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from genmodels.cli.compose import compose_config
+from genmodels.cli.failures import one_line
+from genmodels.cli.places import CONFIGS
+
+
+def explain_composition(error: BaseException, command: str, overrides: list[str]) -> str:
+    """Hydra's and OmegaConf's complaints in one sentence, with the nearest right name where one is near."""
+    text = one_line(str(error))
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        return unknown_option(*found.groups())
+    if found := re.search(r"Could not override '([^']+)'", text):
+        path = found.group(1)
+        return f"there is no key {path} (set on the command line); {nearest(path, known_keys(command, overrides))}"
+    if override := getattr(error, "override", None):
+        return f"cannot read {override!r}; write key=value, in quotes where the value has special characters"
+    return text
+
+
+def unknown_option(group: str, option: str) -> str:
+    """The sentence for an option that a group does not have."""
+    return f"there is no {group}={option}; {nearest(option, [file.stem for file in (CONFIGS / group).glob('*.yaml')])}"
+
+
+def known_keys(command: str, overrides: list[str]) -> list[str]:
+    """Every key, dotted, of a command's config with those overrides that choose options of its groups."""
+    chosen = [word for word in overrides if (CONFIGS / word.split("=")[0]).is_dir()]
+    return list(_dotted(OmegaConf.to_container(compose_config(command, chosen), resolve=False)))
+
+
+def _dotted(node: Any, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in node.items() if isinstance(node, dict) else ():
+        keys += [prefix + str(key), *_dotted(value, f"{prefix}{key}.")]
+    return keys
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """A hint: the choice most like `name`, or all of them where none is near."""
+    near = get_close_matches(name, choices, 1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"choices are {', '.join(sorted(choices))}"
