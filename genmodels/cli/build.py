@@ -33,9 +33,9 @@ def part(node: Mapping[str, Any] | None, **given: Any) -> Any:
     return None if node is None else instantiate(node, _convert_="all", **given)
 
 
-def parts(nodes: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+def parts(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The objects of a group from which several are chosen, by name."""
-    return {name: part(node) for name, node in (nodes or {}).items()}
+    return {name: part(node) for name, node in nodes.items()}
 
 
 def training(config: Mapping[str, Any], data: Data, trainer: pl.Trainer) -> Training:

@@ -12,6 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from hydra.utils import get_class
 
 from genmodels.cli.complaints import nearest
+from genmodels.cli.places import CONFIGS
+from genmodels.cli.schema import Parts
 from genmodels.errors import UserError
 
 PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
@@ -61,12 +63,28 @@ def _check_value(value: Any, hint: Any, path: str) -> Problems:
         yield from _check_call(value, hint, path)
     elif not _fits(value, hint):
         yield path, f"{path} is {value!r}, expected {_words(hint)}"
+    elif hint == Parts:
+        yield from _check_parts(value, path)
     elif isinstance(value, Mapping):
         for key, child in value.items():
             yield from _check_value(child, Any, f"{path}.{key}")
     elif isinstance(value, list):
         for index, child in enumerate(value):
             yield from _check_value(child, Any, f"{path}.{index}")
+
+
+def chosen(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a group that were chosen: an experiment may hold settings of one that a command line left out."""
+    return {name: node for name, node in parts.items() if "_target_" in node}
+
+
+def _check_parts(parts: Mapping[str, Any], group: str) -> Problems:
+    known = [file.stem for file in (CONFIGS / group).glob("*.yaml")]
+    for name, node in parts.items():
+        if isinstance(node, Mapping) and "_target_" in node:
+            yield from _check_target(node, f"{group}.{name}")
+        elif name not in known:
+            yield f"{group}.{name}", f"there is no key {group}.{name}; {nearest(name, known)}"
 
 
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:

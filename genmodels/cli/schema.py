@@ -34,7 +34,7 @@ class Train:
     features: Part | None
     sampler: Part | None
     callbacks: Parts
-    logger: Parts | None
+    logger: Parts
     trainer: Part
 
 

@@ -39,13 +39,13 @@ def _refuse_changes(argv: list[str], run_dir: Path) -> None:
 
 def task(cfg: DictConfig) -> None:
     """One training, from its composed config."""
-    from genmodels.cli.check import check
+    from genmodels.cli.check import check, chosen
     from genmodels.cli.origin import origin
     from genmodels.cli.schema import Train
 
     config = resolved(cfg)
     check(config, Train, origin)
-    train(config)
+    train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})
 
 
 def train(config: dict[str, Any]) -> None:
