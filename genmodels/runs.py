@@ -5,10 +5,11 @@ import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -109,10 +110,10 @@ def _require_trusted_class(target: str, trusted: Sequence[str]) -> None:
     """Refuses a target outside the trusted packages before importing it, and what is no class of theirs after."""
     if str(target).split(".")[0] in trusted:
         try:
-            package = get_class(target).__module__.split(".")[0]
-        except Exception as error:
+            found = resolve_name(target)
+        except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"the checkpoint's config names {target}, which is no class of this version") from error
-        if package in trusted:
+        if isinstance(found, type) and found.__module__.split(".")[0] in trusted:
             return
     raise UserError(
         f"the checkpoint's config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it "

@@ -3,11 +3,12 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 
 from genmodels.capabilities import HasAdversary, HasLoss
 from genmodels.data.base import Data
@@ -111,7 +112,7 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
 
 def class_of(node: Mapping[str, Any]) -> type:
     """The class that a mapping with `_target_` calls."""
-    return get_class(node["_target_"])
+    return resolve_name(node["_target_"])
 
 
 def callbacks(config: Mapping[str, Any], evaluators: Mapping[str, Evaluator], features: Features | None) -> dict:

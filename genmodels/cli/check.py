@@ -7,9 +7,8 @@ written on the command line; this checks what is written anywhere.
 import inspect
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from pkgutil import resolve_name
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from hydra.utils import get_class
 
 from genmodels.cli.complaints import nearest
 from genmodels.cli.places import CONFIGS
@@ -89,8 +88,8 @@ def _check_parts(parts: Mapping[str, Any], group: str) -> Problems:
 
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:
     try:
-        function = get_class(node["_target_"])
-    except Exception:
+        function = resolve_name(node["_target_"])
+    except (ImportError, AttributeError, ValueError, TypeError):
         yield f"{path}._target_", f"{path}._target_ is {node['_target_']!r}, which is no class that can be imported"
         return
     yield from _check_call(node, function, path)

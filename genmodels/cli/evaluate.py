@@ -35,7 +35,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     checkpoint = runs.read_checkpoint(file)
     trained = checkpoint["config"]
     device = build.device(config["device"])
-    model = with_sampler(runs.model_of(checkpoint).to(device), config["sampler"])
+    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     root = config["data"]["root"]
     data = build.part({**trained["data"], **({"root": root} if root and "root" in trained["data"] else {})})
     evaluators = build.parts(config["evaluator"] or trained["evaluator"])

@@ -32,7 +32,9 @@ def sample(config: dict[str, Any]) -> None:
     from genmodels.cli.tables import console
 
     checkpoint = runs.read_checkpoint(named_checkpoint(config))
-    model = with_sampler(runs.model_of(checkpoint), config["sampler"]).to(build.device(config["device"]))
+    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(
+        build.device(config["device"])
+    )
     x = draw(model, config)
     out = Path(config["out"]).expanduser()
     write(x, checkpoint["config"]["data"]["levels"], out)

@@ -1,6 +1,6 @@
 """The top level of each command's config, as a call: its keys, their types, and what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +56,7 @@ class Evaluate:
     seed: int
     batch_size: int
     device: str
+    trusted: Sequence[str]
     run_dir: str
     data: EvaluatedData
     evaluator: Parts | None
@@ -76,4 +77,5 @@ class Sample:
     seed: int
     batch_size: int
     device: str
+    trusted: Sequence[str]
     sampler: Part | None

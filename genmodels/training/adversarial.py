@@ -49,9 +49,9 @@ class Adversarial(Training):
             (self.model.discriminator, self.discriminator_optimizer),
         ]
 
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        if isinstance(self.trainer.strategy.model, DistributedDataParallel):
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        if isinstance(self.trainer.strategy.model, DistributedDataParallel):  # Lightning turns it on after every batch
             self.trainer.strategy.model.require_backward_grad_sync = False
 
     def training_step(self, batch: tuple[Tensor, Labels | None], batch_idx: int) -> None:

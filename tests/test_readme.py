@@ -1,0 +1,95 @@
+"""The README's commands and code run as they are written, cut short."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+import genmodels
+from genmodels.cli.main import main
+from genmodels.cli.train import train
+from tests.helpers import train_config
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for kind, block in BLOCKS
+    for line in block.splitlines()
+    if kind == "bash" and line.startswith("genmodels ")
+]
+SHORT = {
+    "train": ["trainer.max_steps=4", "logger=csv", "callbacks.pictures.n=4", "eval_batch_size=4", "data.batch_size=16"]
+    + ["evaluator.likelihood.max_samples=4", "evaluator.fid.n=4", "evaluator.inception_score.n=10"],
+    "evaluate": ["evaluator=[likelihood]", "evaluator.likelihood.max_samples=8"],
+    "sample": [],
+    "list": [],
+}
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("readme") / "run"
+    train(train_config(folder, "trainer=smoke", "model.encoder.width=8", "model.decoder.width=8"))
+    return folder
+
+
+def call(monkeypatch, words: list[str]) -> int:
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["genmodels", *words])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    return exited.value.code
+
+
+def cut_short(words: list[str], run_dir: Path) -> list[str]:
+    words = [word.replace("RUN_DIR", str(run_dir)) for word in words]
+    if any(word.startswith("resume=") for word in words):
+        return [word.replace("=400", "=6") for word in words]
+    return [*words, *SHORT[words[0]]]
+
+
+def test_there_are_commands():
+    assert {words[0] for words in COMMANDS} == {"train", "evaluate", "sample", "list"}
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_runs(words, run_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, cut_short(words, run_dir)) == 0, capsys.readouterr().err
+    if words[0] == "sample":
+        assert (tmp_path / "grid.png").stat().st_size > 0
+
+
+def test_the_python_code_runs(run_dir):
+    (code,) = (block for kind, block in BLOCKS if kind == "python" and "genmodels.load" in block)
+    names: dict = {}
+    exec(code.replace("RUN_DIR", str(run_dir)), names)
+    assert names["x"].shape == (16, 1, 8, 8) and names["x"].dtype == torch.uint8
+    assert names["bpd"].shape == (16,)
+
+
+def test_a_model_of_ones_own(tmp_path, monkeypatch, capsys):
+    (python,) = (block for kind, block in BLOCKS if kind == "python" and "class Pixels" in block)
+    (yaml,) = (block for kind, block in BLOCKS if kind == "yaml" and "mine.Pixels" in block)
+    (line,) = (line for _, block in BLOCKS for line in block.splitlines() if line.startswith("PYTHONPATH=. genmodels"))
+    (tmp_path / "mine.py").write_text(python)
+    (tmp_path / "myconfigs" / "model").mkdir(parents=True)
+    (tmp_path / "myconfigs" / "model" / "pixels.yaml").write_text(yaml)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = shlex.split(line)[2:]
+    flags = words[words.index("--config-dir") :]
+    words = [*words[: -len(flags)], "trainer.max_steps=60", "evaluator=[likelihood]", "logger=csv", "hydra.run.dir=run"]
+    assert call(monkeypatch, [*words, *flags]) == 0, capsys.readouterr().err
+    with pytest.raises(genmodels.runs.UserError, match="trusted"):
+        genmodels.load(tmp_path / "run")
+    model = genmodels.load(tmp_path / "run", trusted=["mine"])
+    assert model.sample(2).shape == (2, 1, 8, 8)
+    sample = ["sample", "run=run", "trusted=[mine]", "out=grid.png"]
+    assert call(monkeypatch, sample) == 0, capsys.readouterr().err
