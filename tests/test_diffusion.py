@@ -169,7 +169,8 @@ def posterior_mean(levels):
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_bound_of_the_optimal_denoiser_is_nearly_the_entropy_of_uniform_data(schedule):
-    chain = hydra.utils.instantiate(compose_model("ddpm", f"model/schedule={schedule}", sampler="ddim").model.schedule)
+    choice = [f"model/schedule={schedule}", "model.schedule.steps=1000"]
+    chain = hydra.utils.instantiate(compose_model("ddpm", *choice, sampler="ddim").model.schedule)
     model = ddpm(Known(posterior_mean(5), chain), chain, shape=(1, 1, 1))
     torch.manual_seed(0)
     x = torch.arange(5).repeat(400).to(torch.uint8).view(-1, 1, 1, 1)
