@@ -1,0 +1,192 @@
+"""EMA, schedules, accumulation, the clock, the two players' steps, checkpoints that are whole."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from math import cos, pi
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from genmodels.cli import build
+from genmodels.cli.train import train
+from genmodels.errors import UserError
+from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint
+from genmodels.training.ema import EMA
+from genmodels.training.schedules import Constant, Cosine, Linear
+from tests.helpers import train_config
+
+LINEAR = ["scheduler=linear", "trainer.log_every_n_steps=1"]
+GAN = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4"]
+
+
+def test_ema_is_the_formula():
+    model = nn.Linear(1, 1, bias=False)
+    ema = EMA(model, decay=0.5)
+    expected = model.weight.item()
+    for k, weight in enumerate([3.0, -1.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]):
+        nn.init.constant_(model.weight, weight)
+        ema.update(model)
+        d = min(0.5, (1 + k) / (10 + k))  # 1/10, 2/11, ... 8/17, then 0.5
+        expected = d * expected + (1 - d) * weight
+    assert ema.model.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert int(ema.updates) == 9 and not ema.model.weight.requires_grad
+
+
+def test_ema_goes_on_where_it_was():
+    model = nn.Linear(2, 2)
+    whole = EMA(model, decay=0.9)
+    whole.update(model)
+    resumed = EMA(nn.Linear(2, 2), decay=0.9)
+    resumed.load_state_dict(whole.state_dict())
+    nn.init.zeros_(model.weight)
+    whole.update(model)
+    resumed.update(model)
+    assert torch.equal(whole.model.weight, resumed.model.weight)
+
+
+def test_ema_copies_buffers_and_stays_in_eval_mode():
+    model = nn.BatchNorm1d(2)
+    ema = EMA(model, decay=0.9)
+    model(torch.randn(8, 2))
+    ema.update(model)
+    assert torch.equal(ema.model.running_mean, model.running_mean) and ema.model.num_batches_tracked == 1
+    assert not ema.train().model.training
+
+
+def test_schedules_are_the_formulae():
+    assert [Constant(warmup_steps=4)(step) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    cosine = Cosine(warmup_steps=0, total_steps=10, final=0.1)
+    assert [cosine(step) for step in (0, 5, 10, 20)] == pytest.approx([1, 0.1 + 0.45 * (1 + cos(pi / 2)), 0.1, 0.1])
+    assert Linear(warmup_steps=2, total_steps=4, final=0.0)(1) == pytest.approx(0.75)
+
+
+def weights(run_dir: Path) -> dict:
+    return torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def rows(run_dir: Path) -> list[dict]:
+    with (run_dir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_accumulated_batches_make_the_gradient_of_one(tmp_path):
+    """PixelCNN's loss draws nothing without dropout, and plain SGD shows the gradient."""
+    pixelcnn = ["model=pixelcnn", "model.network.width=8", "model.network.dropout=0", "optimizer=sgd"]
+    same = [*pixelcnn, "trainer.max_steps=2", "ema.decay=0", "trainer.log_every_n_steps=1", "optimizer.lr=0.001"]
+    for name, parts in (("one", 1), ("four", 4)):
+        train(train_config(tmp_path / name, *same, f"trainer.accumulate_grad_batches={parts}"))
+    one, four = weights(tmp_path / "one"), weights(tmp_path / "four")
+    assert max((one[key] - four[key]).abs().max().item() for key in one) < 1e-6
+    seen = [[row["images_seen"] for row in rows(tmp_path / name)] for name in ("one", "four")]
+    assert seen[0] == seen[1] == ["64", "128"]
+
+
+def test_a_step_is_a_generators_step(tmp_path):
+    config = train_config(
+        tmp_path / "run", *GAN, "model.discriminator_steps=3", "trainer.max_steps=4", "scheduler=linear"
+    )
+    config["trainer"]["log_every_n_steps"] = 1
+    train(config)
+    assert [(row["step"], row["images_seen"]) for row in rows(tmp_path / "run")] == [
+        (str(step), str(step * 3 * 64)) for step in (1, 2, 3, 4)
+    ]
+    assert [float(row["train/lr"]) for row in rows(tmp_path / "run")] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    steps = [int(next(iter(state["state"].values()))["step"]) for state in checkpoint["optimizer_states"]]
+    assert steps == [4, 12] and checkpoint["global_step"] == 4
+    assert int(checkpoint["state_dict"]["ema.updates"]) == 4
+
+
+def test_the_players_have_their_own_learning_rates(tmp_path):
+    frozen = train_config(
+        tmp_path / "run", *GAN, "trainer.max_steps=2", "discriminator_optimizer.lr=0.0", "ema.decay=0"
+    )
+    train(frozen)
+    data = build.part(frozen["data"])
+    fresh = build.training(frozen, data, build.trainer(frozen, {})).state_dict()
+    after = weights(tmp_path / "run")
+    moved = {key for key in after if "running" not in key and "tracked" not in key and not after[key].equal(fresh[key])}
+    assert moved and not any("discriminator" in key for key in moved)
+
+
+def test_both_players_gradients_are_clipped(tmp_path):
+    """With plain SGD of rate 1 a step is as long as the clipped gradient."""
+    clip = [
+        "trainer.gradient_clip_val=0.001",
+        "optimizer=sgd",
+        "optimizer.lr=1.0",
+        "optimizer.momentum=0.0",
+        "ema.decay=0",
+    ]
+    config = train_config(tmp_path / "run", *GAN, *clip, "trainer.max_steps=1")
+    train(config)
+    fresh = build.training(config, build.part(config["data"]), build.trainer(config, {}))
+    before, after = fresh.state_dict(), weights(tmp_path / "run")
+    for player in ("generator", "discriminator"):
+        names = [name for name, _ in fresh.named_parameters() if name.startswith(f"model.{player}")]
+        length = torch.cat([(after[name] - before[name]).flatten() for name in names]).norm().item()
+        assert length == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_checkpoint_is_whole_or_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+
+
+@pytest.mark.parametrize("mode, kept", [("min", [3.0, 1.0]), ("max", [3.0, 4.0])])
+def test_best_keeps_the_best(tmp_path, monkeypatch, mode, kept):
+    saved = []
+    best = BestCheckpoint(dirpath=str(tmp_path), monitor="val/x", mode=mode)
+    module = SimpleNamespace(evaluated={})
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda path: saved.append(best.best))
+    for value in (3.0, 1.0, 2.0, 4.0):
+        module.evaluated = {"val/x": value}
+        best.on_train_batch_end(trainer, module)
+    module.evaluated = {}
+    best.on_train_batch_end(trainer, module)
+    assert saved == kept
+    module.evaluated = {"val/y": 1.0}
+    with pytest.raises(UserError, match="choose one of val/y"):
+        best.on_train_batch_end(trainer, module)
+
+
+@pytest.mark.parametrize("signal_number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_that_can_go_on(tmp_path, signal_number, status):
+    command = [sys.executable, str(Path(__file__).parents[1] / "scripts" / "train.py"), "trainer=cpu", "logger=csv"]
+    command += ["trainer.max_steps=1000000", "evaluator=[]", "callbacks=checkpoint", "hydra.run.dir=run"]
+    command += ["callbacks.checkpoint.every_n_train_steps=5", "model.encoder.width=8", "model.decoder.width=8"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    began = time.monotonic()
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < began + 120:
+        time.sleep(0.1)
+    process.send_signal(signal_number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert "go on from the last checkpoint with resume=" in err and "Traceback" not in err
+    assert torch.load(checkpoint, weights_only=True)["global_step"] >= 5
