@@ -131,6 +131,7 @@ def _test(
     if trainer.is_global_zero:
         training.record({record.key: record.value for record in records}, trainer.global_step)
         runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
-        show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
+        if records:
+            show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
         pictures = run_dir / "samples" / "last.png"
         show_paths({"run": run_dir, **({"pictures": pictures} if pictures.exists() else {})})
