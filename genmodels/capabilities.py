@@ -8,8 +8,9 @@ capability by `isinstance` and never for a family. Three conventions hold everyw
 - a log-probability is that of those values, in nats per sample, shape (b,);
 - labels `y` are class indices, shape (b,), or None where the model is unconditional.
 
-Random numbers come from torch's global generator, which whoever calls seeds for every
-step (`genmodels.seeds`), so that a call is a pure function of the seed.
+Samples take their random numbers from the source `rng` that they are given; all else from
+torch's global generator, which whoever calls seeds for every step (`genmodels.seeds`). So a
+call is a pure function of the seed.
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +19,8 @@ from typing import Literal
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
+
+from genmodels.seeds import GLOBAL, Random
 
 Batch = Shaped[Tensor, "b *shape"]
 Labels = Int[Tensor, "b"]
@@ -57,10 +60,12 @@ class Samples(ABC):
     classes: int | None
 
     @abstractmethod
-    def sample(self, n: int, y: Labels | None = None) -> Shaped[Tensor, "n *shape"]:
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
         """`n` samples in data units from p(x), or from p(x|y) with `y` of shape (n,).
 
-        A conditional model that is given no labels draws them uniformly.
+        A conditional model that is given no labels draws them uniformly. All that is drawn, labels included,
+        comes from `rng`, so that with `seeds.PerSample` a sample does not depend on those it is drawn with; for a
+        model that draws elsewhere, samples change with the batch size and the number of processes.
         """
 
 
@@ -77,6 +82,13 @@ class HasLikelihood(ABC):
     @abstractmethod
     def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
         """log p(x) or log p(x|y) in nats per sample, at least float32, or a draw of its lower bound."""
+
+    def likelihood_protocol(self) -> dict[str, str | int | float]:
+        """What a result has to say beside `bound`: `dequantization`, or an ODE solver and its tolerance.
+
+        Nothing where `log_prob` is that of the data as they are, by a formula.
+        """
+        return {}
 
 
 class Encodes(ABC):
@@ -97,11 +109,11 @@ class Sampler(ABC):
     steps: int | None  # calls of the denoiser; None: one per noise level of the model
 
     @abstractmethod
-    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[Tensor]:
+    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor, rng: Random = GLOBAL) -> Iterator[Tensor]:
         """Estimates of the clean data on [-1, 1], one a step, each (b, ...) float32; the last is the sample.
 
         `noise` is where the way starts, of standard deviation sqrt(data variance + sigmas[-1]²), and
-        `sigmas` are the model's noise levels, (T,) float64 on the CPU, increasing.
+        `sigmas` are the model's noise levels, (T,) float64 on the CPU, increasing. What is drawn comes from `rng`.
         """
 
 
@@ -111,5 +123,5 @@ class Denoises(ABC):
     sampler: Sampler  # what `sample` and `film` go by; another may be put in its place
 
     @abstractmethod
-    def film(self, n: int, y: Labels | None = None) -> Iterator[Shaped[Tensor, "n *shape"]]:
+    def film(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Iterator[Shaped[Tensor, "n *shape"]]:
         """The sampler's running estimates of the clean data, first to last, in data units."""

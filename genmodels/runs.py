@@ -82,13 +82,18 @@ def load(path: str | Path, *, trusted: Sequence[str] = (), device: str = "cpu") 
 def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = ()) -> nn.Module:
     """The model in a checkpoint that was read, with its EMA weights where there are any, in eval mode."""
     node = checkpoint["config"]["model"]
-    for target in _targets(node):
-        _require_trusted_class(target, ("genmodels", *trusted))
+    require_trusted(node, trusted)
     model = instantiate(node, _convert_="all")
     state = checkpoint["state_dict"]
     prefix = {"ema": "ema.model.", "raw": "model."}[weights_of(checkpoint)]
     model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
     return model.eval().requires_grad_(False)
+
+
+def require_trusted(node: Any, trusted: Sequence[str]) -> None:
+    """UserError unless all that a part of a checkpoint's config would build are classes of trusted packages."""
+    for target in _targets(node):
+        _require_trusted_class(target, ("genmodels", *trusted))
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> str:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.models.autoregressive import Autoregressive, draw
+from genmodels.models.autoregressive import Autoregressive
 from genmodels.nn.gated_pixelcnn import GatedPixelCNN
+from genmodels.seeds import GLOBAL
 from genmodels.units import bits_per_dim, to_unit
 from tests.helpers import compose_model
 
@@ -38,7 +39,7 @@ def sample_naively(model: Autoregressive, n: int, y: Tensor | None = None) -> Te
     x = torch.zeros(n, c, h, w, dtype=torch.uint8)
     for i, j, k in product(range(h), range(w), range(c)):
         logits = model.network(to_unit(x, model.levels), y)
-        x[:, k, i, j] = draw(logits[:, :, k, i, j])
+        x[:, k, i, j] = GLOBAL.categorical(logits[:, :, k, i, j])
     return x
 
 

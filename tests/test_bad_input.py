@@ -20,24 +20,6 @@ from tests.helpers import Crash, train_config
 QUICK = ["trainer=smoke", "logger=none", "callbacks=none", "evaluator=[]"]
 
 
-@pytest.fixture
-def genmodels(tmp_path, monkeypatch, capsys):
-    """Runs a command line in an empty folder: (exit status, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GENMODELS_DEBUG", raising=False)
-    monkeypatch.setenv("GENMODELS_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("WANDB_MODE", "offline")
-
-    def run(*words: str) -> tuple[int, str]:
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["genmodels", *words])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        return exited.value.code, capsys.readouterr().err
-
-    return run
-
-
 COMPOSITION = {
     "command": (["trian"], "no command 'trian'; did you mean train?"),
     "dataset": (["train", "data=digit"], "no data=digit; did you mean digits?"),
@@ -191,6 +173,15 @@ def test_a_checkpoint_may_only_build_our_classes(run_dir, tmp_path, target):
     torch.save(checkpoint, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="no class of"):
         load(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("part", ["data", "features", "evaluator"])
+def test_an_evaluation_may_only_build_our_classes(part, genmodels, run_dir, tmp_path):
+    checkpoint = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")
+    checkpoint["config"][part] = {"x": {"_target_": "os.system", "command": "touch attacked"}}
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    status, err = genmodels("evaluate", "checkpoint=other.ckpt")
+    assert status == 2 and "names os.system" in err, err
 
 
 def test_a_torch_file_that_is_no_checkpoint(tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 from genmodels.errors import UserError
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import weights_sha256
-from genmodels.evaluators.features.classifier import Classifier
+from genmodels.evaluators.features.classifier import Classifier, turned
 
 CPU = torch.device("cpu")
 
@@ -130,9 +130,20 @@ def test_not_among_the_parameters_of_a_module_that_holds_it():
     assert not list(holder.parameters()) and not holder.state_dict()
 
 
-def test_data_without_labels_are_refused():
-    with pytest.raises(UserError, match=r"stripes has none.*evaluator=\[likelihood\]"):
-        prepared(Stripes(classes=None))
+def test_data_without_labels_are_told_by_orientation():
+    features = prepared(Stripes(classes=None))
+    assert features.classes == 4 and features.protocol()["features_task"] == "orientation"
+    assert prepared().protocol()["features_task"] == "labels"
+    assert features.sha256 != prepared().sha256
+
+
+def test_orientations_are_those_of_the_image():
+    x = torch.arange(6, dtype=torch.uint8).view(1, 1, 2, 3).expand(4, -1, -1, -1)
+    as_it_is, mirrored, upside_down, both = turned(x, torch.arange(4))
+    assert as_it_is.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert mirrored.flatten().tolist() == [2, 1, 0, 5, 4, 3]
+    assert upside_down.flatten().tolist() == [3, 4, 5, 0, 1, 2]
+    assert both.flatten().tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_a_cache_that_cannot_be_written_is_named(cache_dir, monkeypatch):

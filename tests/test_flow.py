@@ -16,6 +16,7 @@ from genmodels.nn.densities import Density, StandardNormal
 from genmodels.nn.dequantization import Logit, UniformDequantization
 from genmodels.nn.multiscale import Split, Squeezed, squeeze, unsqueeze
 from genmodels.nn.realnvp import RealNVP
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import bits_per_dim
 from tests.helpers import compose_model
 
@@ -39,8 +40,8 @@ class UniformCube(Density):
     def log_prob(self, z: Tensor) -> Tensor:
         return torch.where(((z >= 0) & (z <= 1)).flatten(1).all(1), 0.0, -torch.inf)
 
-    def sample(self, n: int) -> Tensor:
-        return torch.rand(n, *IMAGE)
+    def sample(self, n: int, rng: Random = GLOBAL) -> Tensor:
+        return rng.uniform((n, *IMAGE), torch.device("cpu"))
 
 
 def randomised(module: nn.Module, std: float = 0.2) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import nn
 
 from genmodels.capabilities import Denoises, Encodes, HasAdversary, HasLikelihood, HasLoss, Samples
 from genmodels.errors import UserError
-from genmodels.seeds import seeded
+from genmodels.seeds import PerSample, seeded
 from tests.helpers import CONFIGS, compose_model
 
 MODELS = sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml"))
@@ -51,6 +51,27 @@ def test_samples_are_data(name, data):
         assert torch.equal(model.sample(3), x)
     with seeded(2):
         assert not torch.equal(model.sample(3), x)
+
+
+def in_batches(model: nn.Module, size: int, n: int = 6, seed: int = 1) -> torch.Tensor:
+    """Samples number 0..n-1, drawn `size` at a time."""
+    ranges = [(first, min(size, n - first)) for first in range(0, n, size)]
+    return torch.cat([model.sample(count, rng=PerSample(seed, first, count)) for first, count in ranges])
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("data", DATA)
+def test_a_sample_does_not_depend_on_those_it_is_drawn_with(name, data, conditional):
+    model = build(name, data, conditional).eval()
+    jiggle(model)
+    model.double()  # a convolution's last bits follow the batch size; in float64 no pixel notices
+    state = torch.get_rng_state()
+    together = in_batches(model, 6)
+    for size in (2, 4):
+        assert torch.equal(in_batches(model, size), together)
+    assert torch.equal(torch.get_rng_state(), state), "all that is drawn comes from rng"
+    assert len(together.unique(dim=0)) == 6
+    assert not torch.equal(in_batches(model, 6, seed=2), together)
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -173,3 +194,5 @@ def test_films_end_with_a_sample(name):
         with seeded(9):
             sample = model.sample(2)
         assert len(frames) == 5 and torch.equal(frames[-1], sample)
+        *_, last = model.film(2, rng=PerSample(0, 0, 2))
+        assert torch.equal(last, model.sample(2, rng=PerSample(0, 0, 2)))

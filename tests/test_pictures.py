@@ -15,6 +15,7 @@ from torch import nn
 from genmodels.capabilities import Denoises, Encodes, Samples
 from genmodels.errors import UserError
 from genmodels.pictures import BORDER, GREY, film_strip, grid, reconstructions, save
+from genmodels.seeds import GLOBAL
 from genmodels.training.callbacks.pictures import Pictures, evenly
 
 
@@ -107,10 +108,10 @@ class Everything(nn.Module, Samples, Encodes, Denoises):
         self.classes = classes
         self.asked: list[torch.Tensor | None] = []
 
-    def sample(self, n, y=None):
+    def sample(self, n, y=None, rng=GLOBAL):
         assert not self.training and not torch.is_grad_enabled()
         self.asked.append(y)
-        return torch.randint(0, 17, (n, 1, 8, 8), dtype=torch.uint8)
+        return (17 * rng.uniform((n, 1, 8, 8), torch.device("cpu"))).to(torch.uint8)
 
     def encode(self, x, y=None):
         return x.float() + 1
@@ -118,7 +119,7 @@ class Everything(nn.Module, Samples, Encodes, Denoises):
     def decode(self, z, y=None):
         return (z - 1).to(torch.uint8)
 
-    def film(self, n, y=None):
+    def film(self, n, y=None, rng=GLOBAL):
         for i in range(5):
             yield torch.full((n, 1, 8, 8), i, dtype=torch.uint8)
 

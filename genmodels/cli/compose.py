@@ -33,6 +33,19 @@ def sweep_name() -> str | None:
     return Path(HydraConfig.get().sweep.dir).name
 
 
+def options(group: str) -> list[str]:
+    """Names of a group's options: ours, and those of a person's own config directories once an app runs."""
+    if GlobalHydra.instance().is_initialized():
+        return GlobalHydra.instance().config_loader().get_group_options(group)
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """An option of a group, composed beside the config that an app runs with; keys left open stay "???"."""
+    return cast(dict, OmegaConf.to_container(compose(overrides=[f"+{group}={name}"]), resolve=True))[group]
+
+
+OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
 OmegaConf.register_new_resolver("label_classes", label_classes, replace=True)
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
@@ -63,7 +76,8 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     try:
         hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain_composition(error, command, argv)) from error
+        name = config.stem if config and config.parent == CONFIGS else command
+        raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)
 
 

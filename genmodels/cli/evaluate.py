@@ -1,16 +1,26 @@
-"""genmodels evaluate: measures a run's model again, adds the results to the run's results.json."""
+"""genmodels evaluate: measures a run's model again and adds to its results.json; or scores images (`score.py`)."""
 
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from genmodels.cli import score
 from genmodels.cli.compose import resolved, run_app
+from genmodels.cli.places import CONFIGS
 from genmodels.errors import UserError
+
+OF_IMAGES = {"samples", "reference", "reference_split", "classifier_data"}  # keys that there are for images only
 
 
 def run(argv: list[str]) -> int:
-    return run_app("evaluate", argv, task)
+    """Evaluates a run's model, or scores images, whichever the keys are of."""
+    keys = {word.lstrip("+~").split("=")[0] for word in argv}
+    if not keys & OF_IMAGES:
+        return run_app("evaluate", argv, task)
+    if model := sorted(keys & {"run", "checkpoint"}):
+        raise UserError(f"{model[0]}= gives a model, samples= and reference= give images; choose one of the two")
+    return run_app("evaluate", argv, score.task, config=CONFIGS / "evaluate_images.yaml")
 
 
 def task(cfg: DictConfig) -> None:
@@ -28,12 +38,13 @@ def evaluate_run(config: dict[str, Any]) -> None:
     """Evaluates the checkpoint that a checked, resolved config names."""
     from genmodels import runs
     from genmodels.cli import build
-    from genmodels.cli.tables import evaluation_progress, show_paths, show_results
+    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import applicable, evaluate
 
     file = named_checkpoint(config)
     checkpoint = runs.read_checkpoint(file)
     trained = checkpoint["config"]
+    runs.require_trusted([trained["data"], trained["evaluator"], trained["features"]], config["trusted"])
     device = build.device(config["device"])
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     root = config["data"]["root"]
@@ -42,6 +53,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     able = applicable(model, evaluators)
     if not able:
         raise UserError(f"none of {', '.join(evaluators)} applies to {type(model).__name__}; choose another evaluator")
+    folder = file.parent.parent if config["run"] else Path(config["run_dir"])
     with evaluation_progress() as progress:
         records = evaluate(
             model,
@@ -54,8 +66,9 @@ def evaluate_run(config: dict[str, Any]) -> None:
             weights=runs.weights_of(checkpoint),
             device=device,
             progress=progress,
+            show=saves_pictures(folder / "samples"),
         )
-    results = file.parent.parent / "results.json" if config["run"] else Path(config["run_dir"]) / "results.json"
+    results = folder / "results.json"
     runs.add_results(results, [record.to_dict() for record in records])
     show_results(records, f"{file}: {checkpoint['global_step']} steps")
     show_paths({"results": results})
@@ -66,7 +79,9 @@ def named_checkpoint(config: dict[str, Any]) -> Path:
     from genmodels import runs
 
     if (config["run"] is None) == (config["checkpoint"] is None):
-        raise UserError("give the model: run=RUN_DIR, or checkpoint=FILE, and not both")
+        raise UserError(
+            "give the model: run=RUN_DIR, or checkpoint=FILE, and not both; or images: samples=... and reference=..."
+        )
     return runs.checkpoint_path(config["checkpoint"] or config["run"], config["which"])
 
 

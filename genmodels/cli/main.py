@@ -11,7 +11,7 @@ from importlib import import_module
 
 COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
-    "evaluate": "evaluates a run's model: likelihood, FID, Inception Score",
+    "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }

@@ -23,6 +23,11 @@ def origin(path: str) -> str:
     return ""
 
 
+def on_command_line(path: str) -> bool:
+    """Whether the key `path` itself was set on the command line."""
+    return any(_key(override) == path for override in HydraConfig.get().overrides.task)
+
+
 def _key(override: str) -> str:
     return override.lstrip("+~").split("=")[0].split("@")[-1].replace("/", ".")
 

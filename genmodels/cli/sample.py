@@ -42,11 +42,11 @@ def sample(config: dict[str, Any]) -> None:
 
 
 def draw(model: Any, config: dict[str, Any]) -> Any:
-    """`n` samples, a batch at a time, each batch a function of (seed, its number); data units on the CPU."""
+    """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size."""
     import torch
     from rich.progress import track
 
-    from genmodels.seeds import seeded
+    from genmodels.seeds import PerSample, seeded
 
     n, batch_size = config["n"], config["batch_size"]
     if n < 1 or batch_size < 1:
@@ -55,9 +55,10 @@ def draw(model: Any, config: dict[str, Any]) -> Any:
     y = labels(model, config["label"], batch_size)
     batches = []
     for start in track(starts, "sampling", transient=True, disable=len(starts) == 1):
-        with seeded(config["seed"], start // batch_size):
-            size = min(batch_size, n - start)
-            batches.append(model.sample(size, None if y is None else y[:size]).cpu())
+        size = min(batch_size, n - start)
+        with seeded(config["seed"], start):  # for a model that draws from elsewhere than its rng
+            x = model.sample(size, None if y is None else y[:size], PerSample(config["seed"], start, size))
+        batches.append(x.cpu())
     return torch.cat(batches)
 
 
@@ -83,7 +84,8 @@ def write(x: Any, levels: int | None, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         temporary = out.with_suffix(".tmp.npz")
-        np.savez_compressed(temporary, images=x.numpy())
+        stored = {"images": x.numpy()} | ({} if levels is None else {"levels": np.array(levels)})
+        np.savez_compressed(temporary, **stored)
         temporary.replace(out)
     elif levels is None:
         raise UserError(f"out={out} would be a picture, and this model's samples are points; use out=FILE.npz")

@@ -65,6 +65,23 @@ class Evaluate:
 
 
 @dataclass(kw_only=True)
+class EvaluateImages:
+    """configs/evaluate_images.yaml"""
+
+    samples: str
+    reference: str
+    reference_split: Literal["train", "val", "test"] | None
+    n: int | None
+    classifier_data: str | None
+    batch_size: int
+    device: str
+    run_dir: str
+    data: EvaluatedData
+    evaluator: Parts
+    features: Part
+
+
+@dataclass(kw_only=True)
 class Sample:
     """configs/sample.yaml"""
 

@@ -1,19 +1,22 @@
 """What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genmodels.evaluators.results import Record
+from genmodels.pictures import save
+from genmodels.runs import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() else 120)
-SHOWN = ("bound", "draws", "reference", "n_reference", "features", "sampler", "sampler_steps", "weights")
+SHOWN = ("bound", "draws", "reference", "n_reference", "features", "sampler", "sampler_steps", "weights", "note")
 
 
 @contextmanager
@@ -29,6 +32,17 @@ def evaluation_progress() -> Iterator[Any]:
             bar.update(tasks[stage], completed=done)
 
         yield advance
+
+
+def saves_pictures(folder: Path) -> Callable[[str, Image.Image], None]:
+    """For `evaluate(show=...)`: writes a metric's picture into the folder and says where it is."""
+
+    def show(kind: str, picture: Image.Image) -> None:
+        if is_rank_zero():
+            save(picture, folder / f"{kind}.png")
+            show_paths({"picture": folder / f"{kind}.png"})
+
+    return show
 
 
 def show_results(records: Sequence[Record], title: str) -> None:

@@ -108,7 +108,7 @@ def _test(
 ) -> None:
     """Evaluates on the test split, on every process; the first writes results.json and shows the table."""
     from genmodels import runs
-    from genmodels.cli.tables import evaluation_progress, show_paths, show_results
+    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import evaluate
 
     trainer = training.trainer
@@ -127,6 +127,7 @@ def _test(
                 weights=training.weights,
                 device=trainer.strategy.root_device,
                 progress=progress,
+                show=saves_pictures(run_dir / "samples"),
             )
     if trainer.is_global_zero:
         training.record({record.key: record.value for record in records}, trainer.global_step)

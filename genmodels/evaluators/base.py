@@ -6,10 +6,12 @@ pass of generated images through one feature extractor (`genmodels.evaluators.ev
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -20,11 +22,14 @@ from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Progress, Record, metric_name
 
 Mode = Literal["min", "max"]
+Needs = Literal["nothing", "moments", "features"]
+PixelsOf = Callable[[Tensor], Tensor]  # (j,) indices of reference images -> (j, c, h, w) uint8 in 0..255
 
 
 class Score(NamedTuple):
-    """A sample metric's result, and what its protocol says beyond the common part."""
+    """One of a sample metric's results, and what its protocol says beyond the common part."""
 
+    kind: str  # how its name begins, such as "fid"
     value: float
     std: float | None
     protocol: dict[str, Any]
@@ -48,17 +53,18 @@ class DataMetric(ABC):
 
 
 class SampleMetric(Metric):
-    """Streams features of generated images; its states are float64 sums over samples and processes."""
+    """Streams features of generated images, in any order and from any process; a sample is known by its number."""
 
     requires: ClassVar[type] = Samples
     mode: ClassVar[Mode]
-    kind: ClassVar[str]  # how the metric's name begins
+    kind: ClassVar[str]  # of its first score
+    needs: ClassVar[Needs]  # what `compute` uses of the reference
 
     n: int  # generated samples
     reference: str | None  # split of the data that the samples are laid against
 
     def primary(self, features: str, levels: int | None) -> str:
-        """Name of the result with features of that name, such as "fid_classifier_1k"."""
+        """Name of the first result with features of that name, such as "fid_classifier_1k"."""
         return metric_name(self.kind, features, self.n)
 
     @abstractmethod
@@ -70,11 +76,27 @@ class SampleMetric(Metric):
         """Takes in the samples with these numbers out of 0..n-1."""
 
     @abstractmethod
-    def compute(self, reference: Reference | None = None) -> Score:
-        """The result over all processes; `reference` is that of the split `self.reference`."""
+    def compute(self, reference: Reference | None = None) -> list[Score]:
+        """The results over all processes, the primary one first; `reference` is that of the split `self.reference`."""
+
+    def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
+        """Is shown the samples themselves, in 0..255, beside `update`; only a metric with a picture keeps any."""
+
+    def picture(self, pixels_of: PixelsOf) -> Image.Image | None:
+        """After `compute`: the metric's picture, if it has one. Every process must call it."""
+        return None
 
 
 Evaluator = DataMetric | SampleMetric
+
+
+def described(reference: Reference) -> dict[str, Any]:
+    """What the protocol says of a reference."""
+    return {
+        "reference": reference.name,
+        "n_reference": reference.n,
+        "reference_fingerprint": reference.fingerprint,
+    }
 
 
 def at_least_two(n: int, what: str) -> None:

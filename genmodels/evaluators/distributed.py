@@ -1,11 +1,13 @@
 """The little that evaluators need of many processes; with one process each of these is the identity."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from jaxtyping import Float64
 from torch import Tensor
+
+from genmodels.errors import UserError
 
 T = TypeVar("T")
 
@@ -17,6 +19,13 @@ def rank_and_world() -> tuple[int, int]:
     return 0, 1
 
 
+def shards(n: int, size: int) -> Iterator[range]:
+    """This process's part of 0..n-1 in chunks of `size`, the last of all being smaller: nothing is padded."""
+    rank, world = rank_and_world()
+    for start in range(rank * size, n, world * size):
+        yield range(start, min(start + size, n))
+
+
 def total(x: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     """The sum of every process's `x`, in float64."""
     if rank_and_world()[1] > 1:
@@ -26,9 +35,25 @@ def total(x: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
 
 
 def from_rank_zero(make: Callable[[], T]) -> T:
-    """What `make` returns on rank 0, handed to every process; the others wait for it."""
+    """What `make` returns on rank 0, or the UserError that it raises there, on every process."""
     rank, world = rank_and_world()
-    box = [make() if rank == 0 else None]
+    box: list[Any] = [None, None]  # result, error
+    if rank == 0:
+        try:
+            box[0] = make()
+        except UserError as error:
+            box[1] = error
     if world > 1:
         dist.broadcast_object_list(box, src=0)
-    return box[0]  # type: ignore[return-value]
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
+
+
+def from_all(x: T) -> list[T]:
+    """Every process's `x`, in the order of their ranks."""
+    _, world = rank_and_world()
+    box = [x] * world
+    if world > 1:
+        dist.all_gather_object(box, x)
+    return box

@@ -1,23 +1,28 @@
-"""From a model and evaluators to records: the likelihood over a split, and one pass of samples for the rest."""
+"""From samples and evaluators to records: likelihoods, and one pass of samples, whoever made them, for the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
+from PIL import Image
 from torch import Tensor, nn
 
 from genmodels.capabilities import Denoises, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
 from genmodels.evaluators.dataset import Data, picture_levels
-from genmodels.evaluators.distributed import rank_and_world
+from genmodels.evaluators.distributed import rank_and_world, shards
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.reference import reference_of
-from genmodels.evaluators.results import Progress, Record
-from genmodels.seeds import seeded
+from genmodels.evaluators.pictures import OfSplit, Pictures
+from genmodels.evaluators.reference import Statistics, reference_of
+from genmodels.evaluators.results import Progress, Record, metric_name
+from genmodels.seeds import PerSample, seeded
 from genmodels.units import to_pixels
+
+Draw = Callable[[range], Tensor]  # the samples with these numbers, (b, c, h, w) uint8 in 0..255
+Show = Callable[[str, Image.Image], None]  # is given a metric's kind and its picture
 
 
 class Sampler(Protocol):
@@ -30,6 +35,10 @@ class HasSampler(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """Shows nothing."""
+
+
+def unseen(kind: str, picture: Image.Image) -> None:
+    """Keeps no picture."""
 
 
 def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator]) -> dict[str, Evaluator]:
@@ -49,23 +58,71 @@ def evaluate(
     weights: str,
     device: torch.device,
     progress: Progress = silent,
+    show: Show = unseen,
 ) -> list[Record]:
     """Results of the applicable evaluators, a pure function of the arguments and the same on every process.
 
     `model` is in eval mode on `device`; `weights` says which it has, "ema" or "raw". `split` is what
-    likelihoods are taken over and what records are filed under. Samples are drawn `batch_size` at a
-    time, so that those of a smaller n are the first of a larger n's. Every process must call it.
+    likelihoods are taken over and what records are filed under. Sample number i has random numbers of
+    (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
+    begins with those of a smaller n. Every process must call it; `show` is given the metrics' pictures.
     """
     able = applicable(model, evaluators).values()
     over_data = [e for e in able if isinstance(e, DataMetric)]
     over_samples = [e for e in able if isinstance(e, SampleMetric)]
     records = [r for e in over_data for r in e.measure(model, data, split, seed=seed, device=device, progress=progress)]
     if over_samples:
-        extractor = prepared(features, data, device)
-        sample_pass(model, over_samples, extractor, data, seed, batch_size, device, progress)
-        records += [sample_record(model, e, extractor, data, split, batch_size, device, progress) for e in over_samples]
-    common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device), "world_size": rank_and_world()[1]}
-    return [replace(r, protocol=r.protocol | common) for r in records]
+        records += measure(
+            over_samples,
+            drawing(model, data, seed),
+            {m.reference: OfSplit(data, m.reference) for m in over_samples if m.reference is not None},
+            features=prepared(features, data, device),
+            split=split,
+            about=drawn_by(model),
+            batch_size=batch_size,
+            device=device,
+            progress=progress,
+            show=show,
+        )
+    common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
+    return [replace(r, protocol=r.protocol | common | {"world_size": rank_and_world()[1]}) for r in records]
+
+
+def measure(
+    metrics: Sequence[SampleMetric],
+    draw: Draw,
+    sources: Mapping[str, Pictures | Statistics],
+    *,
+    features: Features,
+    split: str,
+    about: Mapping[str, Any],
+    batch_size: int,
+    device: torch.device,
+    progress: Progress = silent,
+    show: Show = unseen,
+) -> list[Record]:
+    """Results over the first n samples that `draw` gives, whatever they come from, laid against references.
+
+    `sources` are the references by the name under which a metric asks for one; `features` are prepared,
+    and `about` is what the protocol says of the samples.
+    """
+    refuse_missing_images(metrics, sources)
+    asked = {name: [m for m in metrics if m.reference == name] for name in sources}
+    how: dict[str, Any] = {"features": features, "batch": batch_size, "device": device, "progress": progress}
+    references = {
+        name: reference_of(source, rows=any(m.needs == "features" for m in asked[name]), **how)
+        for name, source in sources.items()
+    }
+    sample_pass(metrics, draw, features, batch_size, device, progress)
+    records = []
+    for metric in metrics:
+        known = {"n_generated": metric.n, **features.protocol(), **about, "world_size": rank_and_world()[1]}
+        for kind, value, std, other in metric.compute(references.get(metric.reference or "")):
+            name = metric_name(kind, features.name, metric.n)
+            records.append(Record(metric=name, split=split, value=value, std=std, protocol=known | other))
+        if metric.needs == "features":
+            show_picture(metric, sources[cast(str, metric.reference)], show)
+    return records
 
 
 def prepared(features: Features | None, data: Data, device: torch.device) -> Features:
@@ -77,30 +134,58 @@ def prepared(features: Features | None, data: Data, device: torch.device) -> Fea
     return features
 
 
+def show_picture(metric: SampleMetric, source: Pictures | Statistics, show: Show) -> None:
+    """Shows the metric's picture, if it has one, beside pictures of the reference."""
+    assert not isinstance(source, Statistics)
+    picture = metric.picture(lambda index: source.read(index.tolist()))
+    if picture is not None:
+        show(metric.kind, picture)
+
+
 @torch.no_grad()
 def sample_pass(
-    model: nn.Module,
-    metrics: list[SampleMetric],
+    metrics: Sequence[SampleMetric],
+    draw: Draw,
     features: Features,
-    data: Data,
-    seed: int,
     batch_size: int,
     device: torch.device,
     progress: Progress,
 ) -> None:
-    """Shows every metric its first n samples; chunk c has its own random numbers and belongs to one process."""
-    rank, world = rank_and_world()
+    """Shows every metric its first n samples, each by one process."""
     for metric in metrics:
         metric.to(device).allocate(features.dim, features.classes)
     n = max(metric.n for metric in metrics)
-    for start in range(rank * batch_size, n, world * batch_size):
-        with seeded(seed, start // batch_size):
-            x = cast(Samples, model).sample(batch_size)
-        out = features(to_pixels(checked(x, data), picture_levels(data)))
+    for part in shards(n, batch_size):
+        pixels = draw(part).to(device)
+        out, index = features(pixels), torch.as_tensor(part, device=device)
         for metric in metrics:
-            keep = min(batch_size, max(metric.n - start, 0))
-            metric.update(out.features[:keep], out.logits[:keep], torch.arange(start, start + keep, device=device))
-        progress("samples", min(start + batch_size, n), n)
+            if keep := max(metric.n - part.start, 0):
+                metric.update(out.features[:keep], out.logits[:keep], index[:keep])
+                metric.look(pixels[:keep], index[:keep])
+        progress("samples", part.stop, n)
+
+
+def drawing(model: nn.Module, data: Data, seed: int) -> Draw:
+    """The model's samples with given numbers, as pictures in 0..255."""
+
+    def draw(index: range) -> UInt8[Tensor, "b c h w"]:
+        n = len(index)
+        with seeded(seed, index.start):  # for a model that draws from elsewhere than its rng
+            x = cast(Samples, model).sample(n, rng=PerSample(seed, index.start, n))
+        return to_pixels(checked(x, data), picture_levels(data))
+
+    return draw
+
+
+def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
+    """A UserError where a metric needs the reference's images and there are only their moments."""
+    for metric in metrics:
+        source = sources.get(metric.reference or "")
+        if metric.needs == "features" and isinstance(source, Statistics):
+            raise UserError(
+                f"{metric.kind} needs reference images, and {source.name} holds only their mu and sigma: "
+                "choose evaluator=[fid,inception_score], or give the images"
+            )
 
 
 def checked(x: Shaped[Tensor, "b *shape"], data: Data) -> Shaped[Tensor, "b *shape"]:
@@ -116,29 +201,6 @@ def checked(x: Shaped[Tensor, "b *shape"], data: Data) -> Shaped[Tensor, "b *sha
             f"sample in the units of {data.name}"
         )
     return x
-
-
-def sample_record(
-    model: nn.Module,
-    metric: SampleMetric,
-    features: Features,
-    data: Data,
-    split: str,
-    batch_size: int,
-    device: torch.device,
-    progress: Progress,
-) -> Record:
-    """A metric's result with what it was measured on."""
-    reference = None
-    if metric.reference is not None:
-        reference = reference_of(
-            data, metric.reference, features=features, batch=batch_size, device=device, progress=progress
-        )
-    value, std, about = metric.compute(reference)
-    protocol = {"n_generated": metric.n, **about, **features.protocol(), **drawn_by(model)}
-    return Record(
-        metric=metric.primary(features.name, data.levels), split=split, value=value, std=std, protocol=protocol
-    )
 
 
 def drawn_by(model: nn.Module) -> dict[str, Any]:

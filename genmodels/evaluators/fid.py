@@ -1,17 +1,25 @@
 """Fréchet Inception Distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500).
 
 The distance between two Gaussians that have the moments of real and of generated features:
-|mu1 - mu2|² + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^½).
+|mu1 - mu2|² + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^½). With sigma1 = A Aᵀ and sigma2 = B Bᵀ the last
+trace is the sum of the singular values of Aᵀ B. FID of few samples is biased by about a constant
+over their number; FID-infinity (Chong & Forsyth 2020, https://arxiv.org/abs/1911.07023) is the
+intercept of a line through FIDs of different numbers.
 """
 
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
+from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
-from genmodels.evaluators.base import Mode, SampleMetric, Score, at_least_two
-from genmodels.evaluators.moments import Sums, moments, sums, zeros
+from genmodels.errors import UserError
+from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 
 
@@ -22,20 +30,22 @@ def frechet_distance(
     sigma2: Float64[Tensor, "d d"],
 ) -> float:
     """Squared Fréchet distance of N(mu1, sigma1) and N(mu2, sigma2), in squared units of the features."""
-    a = square_root(sigma1)  # (d, r)
-    overlap = torch.linalg.eigvalsh(a.T @ sigma2 @ a).clamp(min=0).sqrt().sum()  # tr (sigma1 sigma2)^½
+    m = square_root(sigma1).T @ square_root(sigma2)  # (r1, r2)
+    gram = m @ m.T if len(m) < len(m.T) else m.T @ m
+    overlap = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().sum()  # tr (sigma1 sigma2)^½
     return float((mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * overlap)
 
 
 def square_root(sigma: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
-    """A with A Aᵀ = sigma and as many columns as sigma has rank, counted as numpy's matrix_rank does.
+    """A with A Aᵀ = sigma and as many columns as sigma has rank, by Cholesky's decomposition with pivots.
 
     Leaving out the null directions keeps rounding errors of about 1e-16 from entering the
     distance as their square roots where there are fewer samples than dimensions.
     """
-    eigenvalues, vectors = torch.linalg.eigh(sigma)
-    keep = eigenvalues > eigenvalues.max() * len(sigma) * torch.finfo(sigma.dtype).eps
-    return vectors[:, keep] * eigenvalues[keep].sqrt()
+    lower, pivots, rank, _ = dpstrf(sigma.cpu().numpy(), lower=1)
+    a = np.zeros((len(sigma), rank))
+    a[pivots - 1] = np.tril(lower)[:, :rank]
+    return torch.from_numpy(a).to(sigma.device)
 
 
 class FID(SampleMetric):
@@ -43,7 +53,8 @@ class FID(SampleMetric):
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "fid"
-    count: Tensor
+    needs: ClassVar[Needs] = "moments"
+    count: Tensor  # (parts,), and so on: sums over a part of the samples each
     total: Tensor
     outer: Tensor
 
@@ -52,38 +63,64 @@ class FID(SampleMetric):
         *,
         n: int,  # generated samples
         reference: str,  # split that gives the reference's moments
+        extrapolate: int | None,  # also to infinitely many samples, from FIDs of so many numbers up to n; null: not
     ):
         super().__init__()
         self.n = n
         self.reference = reference
+        self.extrapolate = extrapolate
 
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for the fid")
-        for name, state in zip(("count", "total", "outer"), zeros(d, self.device), strict=True):
-            self.add_state(name, state, dist_reduce_fx="sum")
+        self.sizes = [self.n] if self.extrapolate is None else sizes(self.n, self.extrapolate)
+        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(self.n))
+        self.part = torch.bucketize(order, torch.tensor(self.sizes), right=True)  # (n,) of each sample
+        parts = len(self.sizes)
+        for name, shape in {"count": (parts,), "total": (parts, d), "outer": (parts, d, d)}.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         self.reset()
 
     def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        batch = sums(features)
-        self.count += batch.n
-        self.total += batch.total
-        self.outer += batch.outer
+        part = self.part[index.cpu()]
+        for i in part.unique().tolist():
+            batch = sums(features[(part == i).to(features.device)])
+            self.count[i] += batch.n
+            self.total[i] += batch.total
+            self.outer[i] += batch.outer
 
-    def compute(self, reference: Reference | None = None) -> Score:
+    def compute(self, reference: Reference | None = None) -> list[Score]:
         assert reference is not None
-        at_least_two(reference.n, f"images in {reference.name}")
-        mu, sigma = moments(Sums(self.count, self.total, self.outer))
-        fid = frechet_distance(mu, sigma, reference.mu, reference.sigma)
-        return Score(fid, None, described(reference) | rank_note(min(self.n, reference.n), len(mu)))
+        n_reference = self.n if reference.n is None else reference.n
+        at_least_two(n_reference, f"images in {reference.name}")
+        fids = [frechet_distance(*moments(s), reference.mu, reference.sigma) for s in self.prefixes()]
+        about = described(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
+        scores = [Score(self.kind, fids[-1], None, about)]
+        if self.extrapolate is not None:
+            about = (
+                described(reference) | {"extrapolated_from": self.sizes} | rank_note(self.sizes[0], self.total.shape[1])
+            )
+            scores.append(Score("fid_infinity", intercept(self.sizes, fids), None, about))
+        return scores
+
+    def prefixes(self) -> Iterator[Sums]:
+        """Sums over the first 1, 2, ... parts."""
+        return accumulate(map(Sums, self.count, self.total, self.outer), lambda a, b: Sums(*map(torch.add, a, b)))
 
 
-def described(reference: Reference) -> dict[str, str | int]:
-    """What the protocol says of a reference."""
-    return {
-        "reference": reference.name,
-        "n_reference": reference.n,
-        "reference_fingerprint": reference.fingerprint,
-    }
+def sizes(n: int, points: int) -> list[int]:
+    """So many numbers of samples, evenly from n/10 to n."""
+    found = torch.linspace(n / 10, n, max(points, 0), dtype=torch.float64).round().long().unique().tolist()
+    if points < 2 or len(found) < points or found[0] < 2:
+        raise UserError(
+            f"got extrapolate={points} for the fid of {n} samples, expected 2 or more different numbers of samples "
+            "from n/10, itself at least 2, to n: change extrapolate or raise n"
+        )
+    return found
+
+
+def intercept(n: list[int], fid: list[float]) -> float:
+    """a of the line a + b/n through the FIDs, by least squares."""
+    return float(np.polyfit(1 / np.array(n), fid, 1)[1])
 
 
 def rank_note(n: int, d: int) -> dict[str, str]:

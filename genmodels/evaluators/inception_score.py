@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import Mode, SampleMetric, Score, at_least_two
+from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two
 from genmodels.evaluators.reference import Reference
 
 
@@ -20,6 +20,7 @@ class InceptionScore(SampleMetric):
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "inception_score"
+    needs: ClassVar[Needs] = "nothing"
     count: Tensor
     p: Tensor
     p_log_p: Tensor
@@ -37,6 +38,8 @@ class InceptionScore(SampleMetric):
 
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for the inception_score")
+        if k == 0:
+            raise UserError("inception_score needs class probabilities and these features have none: choose others")
         if not 1 <= self.splits <= self.n:
             raise UserError(f"got splits={self.splits} for {self.n} samples, expected 1 to n: change inception_score")
         for name, shape in {"count": (self.splits,), "p": (self.splits, k), "p_log_p": (self.splits,)}.items():
@@ -52,7 +55,8 @@ class InceptionScore(SampleMetric):
         self.p.index_add_(0, part, p)
         self.p_log_p.index_add_(0, part, torch.xlogy(p, p).sum(1))
 
-    def compute(self, reference: Reference | None = None) -> Score:
+    def compute(self, reference: Reference | None = None) -> list[Score]:
         p = self.p / self.count[:, None]  # (splits, k): p(y) of each part
         scores = (self.p_log_p / self.count - torch.xlogy(p, p).sum(1)).exp()
-        return Score(float(scores.mean()), float(scores.std(correction=0)), {"splits": self.splits})
+        about = {"splits": self.splits, "splits_order": "consecutive"}
+        return [Score(self.kind, float(scores.mean()), float(scores.std(correction=0)), about)]

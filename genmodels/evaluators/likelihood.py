@@ -4,10 +4,13 @@ Where a draw of `log_prob` is an importance weight, the log-mean-exp of several 
 importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519); other draws are averaged.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from math import log, prod
-from typing import ClassVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
@@ -21,12 +24,14 @@ from genmodels.evaluators.results import Progress, Record
 from genmodels.seeds import seeded
 from genmodels.units import bits_per_dim
 
+PerImage = Float64[Tensor, "n"]
+
 
 class Likelihood(DataMetric):
     """Mean negative log-likelihood over a split, with its standard error in the protocol.
 
     Processes share whole batches, and batch number i has its own random numbers, so that the
-    result is the same on one process and on many.
+    result is the same on one process and on many, to the last bit.
     """
 
     requires: ClassVar[type] = HasLikelihood
@@ -38,10 +43,16 @@ class Likelihood(DataMetric):
         draws: int,  # of log_prob per sample
         max_samples: int | None,  # the first so many of the split; null: all
         batch: int,  # samples times draws that the model is given at once
+        save: str | None,  # an .npz file for the values of every sample; null: none
     ):
+        if draws < 1 or batch < 1:
+            raise UserError(f"the likelihood got draws={draws} and batch={batch}, expected at least 1 of each")
+        if save is not None and Path(save).suffix != ".npz":
+            raise UserError(f"the likelihood got save={save}, expected a file that ends in .npz")
         self.draws = draws
         self.max_samples = max_samples
         self.batch = batch
+        self.save = None if save is None else Path(save).expanduser()
 
     def primary(self, features: str, levels: int | None) -> str:
         return "nll_nats" if levels is None else "bits_per_dim"
@@ -54,48 +65,49 @@ class Likelihood(DataMetric):
         `elbo_nats` is the bound itself, E log p(x, z)/q(z|x) <= log p(x), not its negative.
         """
         scorer = cast(HasLikelihood, model)
-        tight = scorer.bound == "elbo" and self.draws > 1
-        n, mean, error = self.statistics(scorer, data, split, seed, device, progress)
-        nll, sem = -mean[int(tight)], error[int(tight)]  # nats
+        x, y = self.held_out(data, split)
+        if self.save is not None:
+            self.save.parent.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
+        mean, tight = self.score_all(scorer, x, y, seed, device, progress).unbind(1)
+        importance = scorer.bound == "elbo" and self.draws > 1
+        nll = -(tight if importance else mean)
+        values = {"bits_per_dim": bits_per_dim(nll, prod(data.shape))} if data.levels is not None else {}
+        values |= {"nll_nats": nll} | ({"elbo_nats": mean} if importance else {})
         protocol = {
             "reference": f"{data.name}/{split}",
-            "n_reference": n,
+            "n_reference": len(x),
             "reference_fingerprint": data.fingerprint(split),
-            "bound": "iwae" if tight else scorer.bound,
+            "bound": "iwae" if importance else scorer.bound,
             "draws": self.draws,
+            **({} if scorer.bound == "exact" else {"seeded": f"per batch of {self.batch}"}),
+            **scorer.likelihood_protocol(),
         }
+        if self.save is not None and rank_and_world()[0] == 0:
+            write(self.save, values, y, protocol | {"seed": seed})
+        return [record(metric, split, v, protocol) for metric, v in values.items()]
 
-        def record(metric: str, value: float, error: float, **other: str) -> Record:
-            about = protocol | {"standard_error": error} | other
-            return Record(metric=metric, split=split, value=value, std=None, protocol=about)
-
-        dims = prod(data.shape)
-        bits = [record("bits_per_dim", bits_per_dim(nll, dims), bits_per_dim(sem, dims))]
-        elbo = [record("elbo_nats", mean[0], error[0], bound="elbo")]
-        return bits * (data.levels is not None) + [record("nll_nats", nll, sem)] + elbo * tight
-
-    def statistics(
-        self, model: HasLikelihood, data: Data, split: str, seed: int, device: torch.device, progress: Progress
-    ) -> tuple[int, list[float], list[float]]:
-        """How many samples, and means and standard errors of what `scores` gives for each."""
+    def held_out(self, data: Data, split: str) -> tuple[Tensor, Tensor | None]:
+        """The samples that are scored and their labels, where there are any."""
         x, y = data.split(split)
-        x = x[: self.max_samples]
         if not len(x):
             raise UserError(f"{data.name} has no samples in its {split} split, expected at least 1: choose another")
-        s = torch.zeros(2, 2, dtype=torch.float64, device=device)
-        for done, v in self.scores(model, x, y, seed, device):
-            s += torch.stack([v.sum(0), v.square().sum(0)])
-            progress("likelihood", done, len(x))
-        n, (total_v, total_square) = len(x), total(s)
-        mean = total_v / n
-        error = ((total_square - n * mean.square()).clamp(min=0) / max(n - 1, 1) / n).sqrt()
-        return n, mean.tolist(), error.tolist()
+        return x[: self.max_samples], None if y is None else y[: self.max_samples]
+
+    def score_all(
+        self, model: HasLikelihood, x: Tensor, y: Tensor | None, seed: int, device: torch.device, progress: Progress
+    ) -> Float64[Tensor, "n 2"]:
+        """What `score` gives for every sample, from all processes and on all of them, on the CPU."""
+        values = torch.zeros(len(x), 2, dtype=torch.float64, device=device)
+        for part, v in self.scores(model, x, y, seed, device):
+            values[part] = v
+            progress("likelihood", part.stop, len(x))
+        return total(values).cpu()  # a row is zero on every process but one
 
     @torch.no_grad()
     def scores(
         self, model: HasLikelihood, x: Tensor, y: Tensor | None, seed: int, device: torch.device
-    ) -> Iterator[tuple[int, Float64[Tensor, "b 2"]]]:
-        """This process's batches: how far it has come in `x`, and mean and log-mean-exp of the draws, in nats."""
+    ) -> Iterator[tuple[slice, Float64[Tensor, "b 2"]]]:
+        """This process's batches: where each lies in `x`, and what `score` gives for it."""
         rank, world = rank_and_world()
         for start in range(rank * self.batch, len(x), world * self.batch):
             part = slice(start, min(start + self.batch, len(x)))
@@ -103,10 +115,10 @@ class Likelihood(DataMetric):
                 v = self.score(model, x[part].to(device), None if y is None else y[part].to(device))
             if v.isnan().any():
                 raise Fault(f"log_prob gave NaN for samples {part.start} to {part.stop - 1}: check the model's weights")
-            yield part.stop, v
+            yield part, v
 
     def score(self, model: HasLikelihood, x: Batch, y: Labels | None) -> Float64[Tensor, "b 2"]:
-        """Mean and log-mean-exp of the draws of log p(x), as many at once as fit into a batch."""
+        """Mean and log-mean-exp of the draws of log p(x) in nats, as many draws at once as fit into a batch."""
         b = len(x)
         mean = torch.zeros(b, dtype=torch.float64, device=x.device)
         log_sum = torch.full_like(mean, -torch.inf)
@@ -115,6 +127,32 @@ class Likelihood(DataMetric):
             mean += w.sum(0) / self.draws
             log_sum = torch.logaddexp(log_sum, w.logsumexp(0))
         return torch.stack([mean, log_sum - log(self.draws)], dim=1)
+
+
+def record(metric: str, split: str, values: PerImage, protocol: Mapping[str, Any]) -> Record:
+    """The mean, with its standard error in the protocol."""
+    about = {**protocol, "standard_error": standard_error(values)}
+    if metric == "elbo_nats":
+        about["bound"] = "elbo"
+    return Record(metric=metric, split=split, value=values.mean().item(), std=None, protocol=about)
+
+
+def standard_error(values: PerImage) -> float:
+    """Of the mean: the standard deviation over samples (n - 1) by the square root of their number; 0 for one sample."""
+    n = len(values)
+    return (values.std() / n**0.5).item() if n > 1 else 0.0
+
+
+def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol: Mapping[str, Any]) -> None:
+    """The metrics of each sample under their names, labels `y` and `index` in the split's order, `protocol` as JSON."""
+    arrays: dict[str, Any] = {name: v.numpy() for name, v in values.items()}
+    arrays["index"] = np.arange(len(values["nll_nats"]))
+    arrays["protocol"] = json.dumps(dict(protocol))
+    if y is not None:
+        arrays["y"] = y.cpu().numpy()
+    unfinished = file.with_suffix(".tmp.npz")
+    np.savez_compressed(unfinished, **arrays)
+    unfinished.replace(file)
 
 
 def chunks(n: int, size: int) -> list[int]:

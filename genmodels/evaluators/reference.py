@@ -1,54 +1,164 @@
-"""Statistics of the real images that generated ones are laid against; the images are never augmented."""
+"""Statistics of the real images that generated ones are laid against; the images are never augmented.
 
+Moments are computed once and kept in the user's cache directory under a hash of all that they are a
+function of: the content of the split, its shape and levels, and the features with the hash of their
+weights, their resize rule and type. Features themselves (400 MB for 50,000 images of 2048) are kept
+for the process only, and extracted anew in the next.
+"""
+
+import json
+import zipfile
+import zlib
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from genmodels.evaluators.dataset import Data, picture_levels
-from genmodels.evaluators.distributed import rank_and_world, total
+from genmodels.errors import UserError
+from genmodels.evaluators.bank import Bank
+from genmodels.evaluators.distributed import from_rank_zero, rank_and_world, shards, total
+from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.moments import Sums, moments, sums, zeros
+from genmodels.evaluators.pictures import Pictures
 from genmodels.evaluators.results import Progress
-from genmodels.units import to_pixels
+
+VERSION = 1  # to be raised with every change of what is computed from the same images and features
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Moments of the features of one split."""
+    """Features of real images, or only their moments; the same on every process."""
 
     name: str  # "digits/train"
-    fingerprint: str  # of the split's content
-    n: int
+    fingerprint: str | None  # of the content
+    n: int | None  # images; None: unknown
+    mu: Float64[Tensor, "d"]
+    sigma: Float64[Tensor, "d d"]
+    rows: Float[Tensor, "n d"] | None = None
+
+    def features(self) -> Float[Tensor, "n d"]:
+        """float32 features on the CPU, in the images' order; a UserError where there are moments only."""
+        if self.rows is None:
+            raise UserError(f"{self.name} holds only moments; give reference images instead of statistics")
+        return self.rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Moments that another program computed, by whichever features."""
+
+    name: str
+    sha256: str  # of the file
     mu: Float64[Tensor, "d"]
     sigma: Float64[Tensor, "d d"]
 
 
-known: dict[tuple[str, ...], Reference] = {}  # content and weights decide, so it holds for the whole process
+known: dict[tuple[str, str], Reference] = {}  # by `key_of` and device; it holds for the whole process
 
 
 def reference_of(
-    data: Data, split: str, *, features: Features, batch: int, device: torch.device, progress: Progress
+    source: Pictures | Statistics,
+    *,
+    features: Features,
+    rows: bool,
+    batch: int,
+    device: torch.device,
+    progress: Progress,
 ) -> Reference:
-    """Moments of the split's features, of which every process extracts some batches; computed once."""
-    name, fingerprint = f"{data.name}/{split}", data.fingerprint(split)
-    key = (name, fingerprint, features.sha256, str(device))
-    if key not in known:
-        x, _ = data.split(split)
-        mu, sigma = moments_of(x, picture_levels(data), features, batch, device, progress)
-        known[key] = Reference(name=name, fingerprint=fingerprint, n=len(x), mu=mu, sigma=sigma)
-    return known[key]
+    """The reference that pictures or statistics give in prepared features; `rows` asks for the features themselves.
+
+    Every process must call it and extracts some batches; the first writes the cache.
+    """
+    if isinstance(source, Statistics):
+        return of_statistics(source, features, device)
+    if len(source) < 2:
+        raise UserError(f"got {len(source)} images in {source.name}, expected at least 2: give more images")
+    key = key_of(source, features)
+    found = known.get((key, str(device)))
+    if found is None or (rows and found.rows is None):
+        mu, sigma, bank = moments_of(source, key, features, rows, batch, device, progress)
+        found = Reference(name=source.name, fingerprint=source.sha256, n=len(source), mu=mu, sigma=sigma, rows=bank)
+        known[key, str(device)] = found
+    return found
+
+
+def key_of(pictures: Pictures, features: Features) -> str:
+    """A hash of all that the statistics are a function of."""
+    facts = [VERSION, pictures.sha256, len(pictures), pictures.shape, pictures.levels, features.protocol()]
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def moments_of(
-    x: Tensor, levels: int, features: Features, batch: int, device: torch.device, progress: Progress
-) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"]]:
-    """Mean and covariance of the features of images x (n, c, h, w) in data units."""
-    rank, world = rank_and_world()
+    pictures: Pictures,
+    key: str,
+    features: Features,
+    rows: bool,
+    batch: int,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
+    """Mean and covariance, from the cache where they are there, and the features if they are asked for."""
+    path = cache.cache_dir() / "references" / f"{key[:32]}.safetensors"
+    if not rows and (found := from_rank_zero(lambda: cache.load(path))) is not None:
+        weights, _ = found
+        return weights["mu"].to(device), weights["sigma"].to(device), None
+    mu, sigma, bank = extract(pictures, features, rows, batch, device, progress)
+    if rank_and_world()[0] == 0:
+        about = {"images": pictures.name, "n": len(pictures), **features.protocol()}
+        cache.store(path, {"mu": mu.cpu(), "sigma": sigma.cpu()}, about)
+    return mu, sigma, bank
+
+
+def extract(
+    pictures: Pictures, features: Features, rows: bool, batch: int, device: torch.device, progress: Progress
+) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
+    """Mean and covariance of the features of all pictures, and the features if they are asked for."""
+    n = len(pictures)
     s = zeros(features.dim, device)
-    for start in range(rank * batch, len(x), world * batch):
-        pixels = to_pixels(x[start : start + batch].to(device), levels)
-        s = Sums(*(a + b for a, b in zip(s, sums(features(pixels).features), strict=True)))
-        progress("reference", min(start + batch, len(x)), len(x))
-    return moments(Sums(*map(total, s)))
+    bank = Bank(n, (features.dim,)) if rows else None
+    for part in shards(n, batch):
+        f = features(pictures.read(part).to(device)).features
+        s = Sums(*(a + b for a, b in zip(s, sums(f), strict=True)))
+        if bank is not None:
+            bank.put(torch.as_tensor(part), f)
+        progress("reference", part.stop, n)
+    mu, sigma = moments(Sums(*map(total, s)))
+    return mu, sigma, None if bank is None else bank.gathered(device)
+
+
+def statistics_in(path: Path) -> Statistics | None:
+    """The `mu` and `sigma` in an .npz, as pytorch-fid and EDM write it; None where no such arrays can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            mu, sigma = file["mu"], file["sigma"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    if mu.ndim != 1 or sigma.shape != (*mu.shape, *mu.shape) or not _finite(mu, sigma):
+        raise UserError(
+            f"{path} has mu of {mu.dtype} {mu.shape} and sigma of {sigma.dtype} {sigma.shape}, "
+            "expected finite numbers (d,) and (d, d); compute the statistics anew"
+        )
+    digest = sha256(path.read_bytes()).hexdigest()
+    parts = [torch.from_numpy(values.astype(np.float64)) for values in (mu, sigma)]
+    return Statistics(name=str(path), sha256=digest, mu=parts[0], sigma=parts[1])
+
+
+def _finite(*arrays: np.ndarray) -> bool:
+    return all(values.dtype.kind == "f" and bool(np.isfinite(values).all()) for values in arrays)
+
+
+def of_statistics(source: Statistics, features: Features, device: torch.device) -> Reference:
+    """Another program's statistics as a reference; a UserError where they are of another dimension."""
+    if len(source.mu) != features.dim:
+        raise UserError(
+            f"{source.name} has statistics of {len(source.mu)} dimensions, and features={features.name or 'inception'} "
+            f"has {features.dim}: give statistics of these features, or the images themselves"
+        )
+    moved: dict[str, Any] = {"mu": source.mu.to(device), "sigma": source.sigma.to(device)}
+    return Reference(name=source.name, fingerprint=source.sha256, n=None, **moved)

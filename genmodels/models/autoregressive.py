@@ -9,20 +9,16 @@ from itertools import product
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from genmodels.capabilities import Bound, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
 from genmodels.nn.causal import CausalNetwork
 from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
 Images = UInt8[Tensor, "b c h w"]
-
-
-def draw(logits: Float[Tensor, "n levels"]) -> Int[Tensor, "n"]:
-    """One draw from each categorical distribution: argmax of logits + Gumbel noise, -log of an exponential."""
-    return (logits - torch.empty_like(logits).exponential_().log()).argmax(1)
 
 
 class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
@@ -63,16 +59,16 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         return F.cross_entropy(logits, x.long(), reduction="none").flatten(1).sum(1)
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None) -> Images:
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Images:
         """`n` images from p(x) or p(x|y), entry by entry, at about the cost of one pass; without dropout.
 
         Draws one exponential for each level of each entry, in the network's order.
         """
-        stepper = self.network.stepper(n, labels_to_sample(n, y, self.classes, self.origin.device))
+        stepper = self.network.stepper(n, labels_to_sample(n, y, self.classes, self.origin.device, rng))
         c, h, w = self.shape
         x = torch.zeros(n, c, h, w, dtype=torch.uint8, device=self.origin.device)
         value = None
         for i, j, k in product(range(h), range(w), range(c)):
-            x[:, k, i, j] = draw(stepper.step(value).float())
+            x[:, k, i, j] = rng.categorical(stepper.step(value).float())
             value = to_unit(x[:, k, i, j], self.levels)
         return x

@@ -19,6 +19,7 @@ from genmodels.nn import discretized_gaussian
 from genmodels.nn.labels import labels_to_sample, labels_to_score
 from genmodels.nn.schedules import Schedule
 from genmodels.samplers.ancestral import Variance, reverse_variance
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
 Image = Float[Tensor, "b c h w"]
@@ -93,22 +94,22 @@ class DDPM(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         return -torch.stack(nats).sum(0)
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None) -> UInt8[Tensor, "n c h w"]:
-        for x0 in self.estimates(n, y):
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> UInt8[Tensor, "n c h w"]:
+        for x0 in self.estimates(n, y, rng):
             last = x0
         return quantize(last, self.levels)
 
     @torch.no_grad()
-    def film(self, n: int, y: Labels | None = None) -> Iterator[UInt8[Tensor, "n c h w"]]:
-        for x0 in self.estimates(n, y):
+    def film(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Iterator[UInt8[Tensor, "n c h w"]]:
+        for x0 in self.estimates(n, y, rng):
             yield quantize(x0, self.levels)
 
-    def estimates(self, n: int, y: Labels | None) -> Iterator[Float[Tensor, "n c h w"]]:
+    def estimates(self, n: int, y: Labels | None, rng: Random) -> Iterator[Float[Tensor, "n c h w"]]:
         """The sampler's estimates of x_0 on [-1, 1], from x_T ~ N(0, I) on."""
-        y = labels_to_sample(n, y, self.classes, self.sigma.device)
+        y = labels_to_sample(n, y, self.classes, self.sigma.device, rng)
         sigmas = self.schedule.sigmas()
-        noise = torch.randn(n, *self.shape, device=self.sigma.device) * (1 + sigmas[-1] ** 2).sqrt()
-        return self.sampler(partial(self.denoise, y=y), noise, sigmas)
+        noise = rng.normal((n, *self.shape), self.sigma.device) * (1 + sigmas[-1] ** 2).sqrt()
+        return self.sampler(partial(self.denoise, y=y), noise, sigmas, rng)
 
     def denoise(self, x: Image, sigma: Float[Tensor, "*b"], y: Labels | None) -> Image:
         """D(x, sigma), x_0's estimate clipped to [-1, 1], for x = x_0 + sigma noise and sigma of shape () or (b,)."""

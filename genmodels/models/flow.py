@@ -10,6 +10,7 @@ from genmodels.capabilities import Batch, Bound, Encodes, HasLikelihood, HasLoss
 from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.densities import Density
 from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.seeds import GLOBAL, Random
 
 Noise = Float[Tensor, "b *latent"]
 
@@ -46,10 +47,13 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
     def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
         return -self.loss(x, y)["loss"]
 
+    def likelihood_protocol(self) -> dict[str, str | int | float]:
+        return {} if self.f.dequantization is None else {"dequantization": self.f.dequantization}
+
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None) -> Shaped[Tensor, "n *shape"]:
-        z = self.base.sample(n)
-        return self.f.inverse(z, labels_to_sample(n, y, self.classes, z.device))
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+        z = self.base.sample(n, rng)
+        return self.f.inverse(z, labels_to_sample(n, y, self.classes, z.device, rng))
 
     @torch.no_grad()
     def encode(self, x: Batch, y: Labels | None = None) -> Noise:

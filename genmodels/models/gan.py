@@ -9,6 +9,7 @@ from genmodels.capabilities import Batch, HasAdversary, Labels, Samples, Terms
 from genmodels.errors import UserError
 from genmodels.nn.adversarial import AdversarialLoss, gradient_penalty
 from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
 
@@ -69,12 +70,12 @@ class GAN(nn.Module, HasAdversary, Samples):
         return {"loss": loss, **terms}
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None) -> Batch:
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Batch:
         """G(z, y) in data units, (n, c, h, w); in eval mode images do not depend on each other."""
-        y = labels_to_sample(n, y, self.classes, self.origin.device)
-        return quantize(self.fakes(n, y), self.levels)
+        y = labels_to_sample(n, y, self.classes, self.origin.device, rng)
+        return quantize(self.fakes(n, y, rng), self.levels)
 
-    def fakes(self, n: int, y: Labels | None) -> Float[Tensor, "n c h w"]:
+    def fakes(self, n: int, y: Labels | None, rng: Random = GLOBAL) -> Float[Tensor, "n c h w"]:
         """`n` images of the generator on (-1, 1), float32."""
-        z = torch.randn_like(self.origin.expand(n, -1))
+        z = rng.normal((n, self.latent_dim), self.origin.device).to(self.origin)
         return self.generator(z, y).float()

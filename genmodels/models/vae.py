@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Batch, Encodes, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
 from genmodels.nn.labels import labels_to_sample, labels_to_score
 from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
 Code = Float[Tensor, "b d"]
@@ -63,11 +64,11 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
         return self.likelihood.log_prob(self.decoder(z, y), x) + log_ratio
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None) -> Batch:
+    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Batch:
         """x from p(x|z) with z from p(z), (n, c, h, w): a draw, pixel noise included."""
-        y = labels_to_sample(n, y, self.classes, self.origin.device)
-        z = torch.randn_like(self.origin.expand(n, -1))
-        return self.likelihood.sample(self.decoder(z, y))
+        y = labels_to_sample(n, y, self.classes, self.origin.device, rng)
+        z = rng.normal((n, self.latent_dim), self.origin.device).to(self.origin)
+        return self.likelihood.sample(self.decoder(z, y), rng)
 
     @torch.no_grad()
     def encode(self, x: Batch, y: Labels | None = None) -> Code:

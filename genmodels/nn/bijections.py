@@ -27,6 +27,7 @@ class Bijection(nn.Module, ABC):
     """
 
     stochastic: bool = False  # whether forward draws random numbers, which makes log p(x) a lower bound
+    dequantization: str | None = None  # what it draws to make integers continuous, if it does: "uniform"
 
     @abstractmethod
     def forward(self, x: Batch, y: Labels | None = None) -> tuple[Latent, PerSample]:
@@ -50,6 +51,7 @@ class Chain(Bijection):
         super().__init__()
         self.steps = nn.ModuleList(bijections)  # type: ignore[assignment]
         self.stochastic = any(f.stochastic for f in self.steps)
+        self.dequantization = next((f.dequantization for f in self.steps if f.dequantization), None)
 
     def forward(self, x: Batch, y: Labels | None = None) -> tuple[Latent, PerSample]:
         ladj = torch.zeros(len(x), device=x.device)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
+from genmodels.seeds import GLOBAL, Random
 
 
 class Density(nn.Module, ABC):
@@ -19,7 +20,7 @@ class Density(nn.Module, ABC):
         """log p(z) in nats, shape (b,), in the precision of z."""
 
     @abstractmethod
-    def sample(self, n: int) -> Float[Tensor, "n *shape"]:
+    def sample(self, n: int, rng: Random = GLOBAL) -> Float[Tensor, "n *shape"]:
         """`n` draws."""
 
 
@@ -39,5 +40,5 @@ class StandardNormal(Density):
     def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
         return -0.5 * (z.square() + log(2 * pi)).flatten(1).sum(1)
 
-    def sample(self, n: int) -> Float[Tensor, "n *shape"]:
-        return torch.randn(n, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype)
+    def sample(self, n: int, rng: Random = GLOBAL) -> Float[Tensor, "n *shape"]:
+        return rng.normal((n, *self.mean.shape), self.mean.device).to(self.mean)

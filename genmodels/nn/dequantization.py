@@ -27,6 +27,7 @@ class UniformDequantization(Bijection):
     """
 
     stochastic = True
+    dequantization = "uniform"
     origin: Tensor  # a zero; knows the precision
 
     def __init__(

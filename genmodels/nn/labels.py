@@ -6,6 +6,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Labels
 from genmodels.errors import UserError
+from genmodels.seeds import Random
 
 
 def labels_to_score(y: Labels | None, classes: int | None) -> Labels | None:
@@ -17,8 +18,10 @@ def labels_to_score(y: Labels | None, classes: int | None) -> Labels | None:
     return y
 
 
-def labels_to_sample(n: int, y: Labels | None, classes: int | None, device: torch.device) -> Int[Tensor, "n"] | None:
+def labels_to_sample(
+    n: int, y: Labels | None, classes: int | None, device: torch.device, rng: Random
+) -> Int[Tensor, "n"] | None:
     """Labels of `n` samples: none where the model is unconditional, else those given, else uniform draws."""
     if classes is None:
         return None
-    return torch.randint(classes, (n,), device=device) if y is None else y.to(device)
+    return rng.integers(classes, n, device) if y is None else y.to(device)

@@ -18,6 +18,7 @@ from torch.special import erfcx
 
 from genmodels.capabilities import PerSample
 from genmodels.errors import UserError
+from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
 Params = Float[Tensor, "b kc *hw"]  # k = n_params planes of c channels each, one plane after the other
@@ -44,7 +45,7 @@ class PixelLikelihood(nn.Module, ABC):
         """log p of each entry in nats, float32."""
 
     @abstractmethod
-    def sample(self, params: Params) -> Values:
+    def sample(self, params: Params, rng: Random = GLOBAL) -> Values:
         """A draw from p(x | params)."""
 
     @abstractmethod
@@ -68,8 +69,9 @@ class Bernoulli(PixelLikelihood):
     def log_mass(self, params: Params, x: Values) -> Float[Tensor, "b c *hw"]:
         return logsigmoid(to_unit(x, self.levels) * params.float())
 
-    def sample(self, params: Params) -> Values:
-        return params.float().sigmoid().bernoulli().to(torch.uint8)
+    def sample(self, params: Params, rng: Random = GLOBAL) -> Values:
+        p = params.float().sigmoid()
+        return (rng.uniform(p.shape, p.device) < p).to(torch.uint8)
 
     def mode(self, params: Params) -> Values:
         return (params > 0).to(torch.uint8)
@@ -86,9 +88,9 @@ class DiscretizedLogistic(PixelLikelihood):
         inside = logsigmoid(upper) + logsigmoid(-lower) + log1mexp(width)
         return with_tails(x, self.levels, logsigmoid(upper), inside, logsigmoid(-lower))
 
-    def sample(self, params: Params) -> Values:
+    def sample(self, params: Params, rng: Random = GLOBAL) -> Values:
         mean, log_scale = mean_and_log_scale(params)
-        return quantize(mean + log_scale.exp() * torch.rand_like(mean).logit(), self.levels)
+        return quantize(mean + log_scale.exp() * rng.uniform(mean.shape, mean.device).logit(), self.levels)
 
     def mode(self, params: Params) -> Values:
         return mode_of_bins(self, params)
@@ -109,9 +111,9 @@ class Gaussian(PixelLikelihood):
         inside = (log_near := log_ndtr(near)) + log1mexp(log_near - log_ndtr(far))
         return with_tails(x, self.levels, log_ndtr(upper), inside, log_ndtr(-lower)).float()
 
-    def sample(self, params: Params) -> Values:
+    def sample(self, params: Params, rng: Random = GLOBAL) -> Values:
         mean, log_scale = mean_and_log_scale(params)
-        return quantize(mean + log_scale.exp() * torch.randn_like(mean), self.levels)
+        return quantize(mean + log_scale.exp() * rng.normal(mean.shape, mean.device), self.levels)
 
     def mode(self, params: Params) -> Values:
         return mode_of_bins(self, params)

@@ -31,5 +31,6 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Shaped[Tensor, "b"], y: Labels | None) -> Float[Tensor, "b out"]:
         """Times (b,), integer or not, and labels (b,) or None -> (b, out)."""
-        emb = self.second(silu(self.first(sinusoids(t, self.channels))))
+        waves = sinusoids(t, self.channels).to(self.first.weight)
+        emb = self.second(silu(self.first(waves)))
         return emb if self.label is None else emb + self.label(y)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from genmodels.capabilities import Denoiser, Sampler
-from genmodels.samplers.steps import descend
+from genmodels.samplers.steps import descend, fresh_noise
+from genmodels.seeds import GLOBAL, Random
 
 Variance = Literal["small", "large"]
 
@@ -24,13 +24,13 @@ class Ancestral(Sampler):
     steps: int | None
     variance: Variance
 
-    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[Tensor]:
+    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor, rng: Random = GLOBAL) -> Iterator[Tensor]:
         x = noise
         for sigma, s in descend(sigmas, self.steps):
             x0 = denoiser(x, sigma)
             yield x0
             v = reverse_variance(sigma, s, self.variance)
-            x = x0 + (s / sigma) ** 2 * (x - x0) + v.sqrt() * torch.randn_like(x)
+            x = x0 + (s / sigma) ** 2 * (x - x0) + fresh_noise(x, v, rng)
 
 
 def reverse_variance(sigma: Tensor, s: Tensor, variance: Variance) -> Tensor:

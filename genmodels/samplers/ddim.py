@@ -6,13 +6,13 @@ On the scale x = x_t/sqrt(alpha_bar_t) = x_0 + sigma noise, one step goes from s
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from genmodels.capabilities import Denoiser, Sampler
 from genmodels.errors import UserError
 from genmodels.samplers.ancestral import reverse_variance
-from genmodels.samplers.steps import descend
+from genmodels.samplers.steps import descend, fresh_noise
+from genmodels.seeds import GLOBAL, Random
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,10 @@ class DDIM(Sampler):
         if not 0 <= self.eta <= 1:
             raise UserError(f"got sampler.eta={self.eta}, expected a number in [0, 1]; change sampler.eta")
 
-    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor) -> Iterator[Tensor]:
+    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor, rng: Random = GLOBAL) -> Iterator[Tensor]:
         x = noise
         for sigma, s in descend(sigmas, self.steps):
             x0 = denoiser(x, sigma)
             yield x0
             v = self.eta**2 * reverse_variance(sigma, s, "small")
-            x = x0 + (s**2 - v).sqrt() * (x - x0) / sigma + v.sqrt() * torch.randn_like(x)
+            x = x0 + (s**2 - v).sqrt() * (x - x0) / sigma + fresh_noise(x, v, rng)

@@ -5,6 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from genmodels.errors import UserError
+from genmodels.seeds import Random
 
 
 def descend(sigmas: Float64[Tensor, "t"], steps: int | None) -> list[tuple[Tensor, Tensor]]:
@@ -23,3 +24,10 @@ def descend(sigmas: Float64[Tensor, "t"], steps: int | None) -> list[tuple[Tenso
     visited = last - torch.arange(steps) * last // max(steps - 1, 1)
     levels = torch.cat([sigmas[visited], sigmas.new_zeros(1)])
     return list(zip(levels[:-1], levels[1:], strict=True))
+
+
+def fresh_noise(x: Tensor, variance: Tensor, rng: Random) -> Tensor:
+    """Normal draws of this variance, shaped as `x`; zero, without a draw, where the variance is."""
+    if variance == 0:
+        return torch.zeros_like(x)
+    return variance.sqrt() * rng.normal(x.shape, x.device)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from genmodels.errors import Fault
+from genmodels.errors import UserError
 from genmodels.evaluators.dataset import Data
 
 
@@ -43,11 +43,11 @@ class Features(ABC):
 
     @torch.no_grad()
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
-        """`forward` in float32 whatever the autocast; a Fault where the features are not finite."""
+        """`forward` in float32 whatever the autocast; a UserError where the features are not finite."""
         with torch.autocast(pixels.device.type, enabled=False):
             out = self.forward(pixels)
         if not all(t.isfinite().all() for t in out):
-            raise Fault(f"features={self.name or 'inception'} gave NaN or infinity: check the extractor's weights")
+            raise UserError(f"features={self.name or 'inception'} gave NaN or infinity: check the extractor's weights")
         return out
 
     def protocol(self) -> dict[str, Any]:
@@ -60,5 +60,7 @@ def weights_sha256(weights: dict[str, Tensor]) -> str:
     digest = sha256()
     for name, w in sorted(weights.items()):
         digest.update(f"{name} {w.dtype} {tuple(w.shape)}\n".encode())
-        digest.update(w.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(
+            w.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )  # as bytes, for numpy has no bfloat16
     return digest.hexdigest()

@@ -1,24 +1,25 @@
 """A small convolutional classifier, trained once on the dataset's own labels, as a feature extractor.
 
+Where a dataset has no labels it learns to tell whether an image is mirrored, upside down, both or neither, a task in
+the manner of Gidaris et al. 2018 (https://arxiv.org/abs/1803.07728) that keeps the shape of images that are no squares.
 Distances in its features are only comparable under the same weights, whose hash is in every
 result's protocol. The weights are kept in the user's cache directory under a hash of all that
 they are a function of: the training split's content, the settings, and this architecture.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genmodels.errors import UserError
 from genmodels.evaluators.dataset import Data, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
@@ -27,6 +28,7 @@ from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
 
 Facts = dict[str, Any]
+ORIENTATIONS = 4
 ARCHITECTURE = 1  # to be raised with every change of the network or its training
 
 
@@ -57,7 +59,7 @@ class Network(nn.Module):
 
 
 class Classifier(Features):
-    """The last hidden layer, (b, dim), of a classifier of the dataset's labels."""
+    """The last hidden layer, (b, dim), of a classifier of the dataset's labels, or of orientations without these."""
 
     name = "classifier"
     resize = "none"
@@ -123,37 +125,43 @@ class Classifier(Features):
             self.fit(network, data, steps)
         accuracies = {split: accuracy(network.eval(), data, split) for split in ("train", "test")}
         weights = {name: w.detach().cpu() for name, w in network.state_dict().items()}
-        return weights, {"features_accuracy": accuracies}
+        task = "orientation" if data.classes is None else "labels"
+        return weights, {"features_task": task, "features_accuracy": accuracies}
 
     @torch.enable_grad()
     def fit(self, network: Network, data: Data, steps: Iterable[int]) -> None:
         """Adam on the cross-entropy, under a one-cycle schedule; batches are drawn with replacement."""
-        x, y = labelled(data, "train")
+        n, example = examples(data, "train")
         optimizer = torch.optim.Adam(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         for _ in steps:
-            i = torch.randint(len(x), (self.batch_size,))
-            logits = logits_of(network, x[i], data)
+            x, y = example(torch.randint(n, (self.batch_size,)))
+            logits = logits_of(network, x, data)
             optimizer.zero_grad()
-            cross_entropy(logits, y[i].to(logits.device)).backward()
+            cross_entropy(logits, y.to(logits.device)).backward()
             optimizer.step()
             schedule.step()
 
 
 def labels_of(data: Data) -> int:
-    """The number of the data's labels; a UserError where it has none."""
-    if data.classes is None:
-        raise UserError(
-            f"features=classifier is trained on labels and {data.name} has none: "
-            "choose evaluator=[likelihood] or other features"
-        )
-    return data.classes
+    """The number of labels to tell: the data's own, or of the orientations."""
+    return ORIENTATIONS if data.classes is None else data.classes
 
 
-def labelled(data: Data, split: str) -> tuple[Tensor, Tensor]:
+def examples(data: Data, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """How many examples the task has, and images (b, c, h, w) in data units with their labels (b,) by number."""
     x, y = data.split(split)
+    if data.classes is None:
+        return ORIENTATIONS * len(x), lambda i: (turned(x[i % len(x)], i // len(x)), i // len(x))
     assert y is not None, f"{data.name} has classes={data.classes}, but no labels in its {split} split"
-    return x, y
+    return len(x), lambda i: (x[i], y[i])
+
+
+def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, "b"]) -> UInt8[Tensor, "b c h w"]:
+    """Images in orientation y: 0 as they are, 1 mirrored, 2 upside down, 3 both."""
+    mirrored, upside_down = ((y & bit).bool()[:, None, None, None] for bit in (1, 2))
+    x = torch.where(mirrored, x.flip(-1), x)
+    return torch.where(upside_down, x.flip(-2), x)
 
 
 def logits_of(network: Network, x: Tensor, data: Data) -> Float[Tensor, "b k"]:
@@ -163,8 +171,11 @@ def logits_of(network: Network, x: Tensor, data: Data) -> Float[Tensor, "b k"]:
 
 
 @torch.no_grad()
-def accuracy(network: Network, data: Data, split: str) -> float:
-    """Share of the split's images whose label is the likeliest class."""
-    x, y = labelled(data, split)
-    guesses = torch.cat([logits_of(network, part, data).argmax(1).cpu() for part in x.split(1000)])
-    return (guesses == y).double().mean().item()
+def accuracy(network: Network, data: Data, split: str) -> float | None:
+    """Share of the split's examples whose label is the likeliest class; None for an empty split."""
+    n, example = examples(data, split)
+    right = 0
+    for i in torch.arange(n).split(1000):
+        x, y = example(i)
+        right += int((logits_of(network, x, data).argmax(1).cpu() == y).sum())
+    return right / n if n else None

@@ -18,11 +18,11 @@ from torch import Tensor
 from genmodels.capabilities import Denoises, Encodes, Samples
 from genmodels.data.base import SplitName
 from genmodels.pictures import film_strip, grid, reconstructions, save
-from genmodels.seeds import seeded
+from genmodels.seeds import PerSample, fold, seeded
 from genmodels.training.callbacks.progress import say
 
 STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
-FILM_ROWS = 8  # samples in a film strip
+FILM_ROWS = 8  # samples in a film strip: the first of the grid
 
 
 class Pictures(Callback):
@@ -71,16 +71,18 @@ class Pictures(Callback):
     def draw(self, pl_module: Any) -> dict[str, Image.Image]:
         """A picture of each kind that the model can give."""
         data, levels, pictures = pl_module.data, pl_module.data.levels, {}
-        with pl_module.evaluating() as model, seeded(pl_module.seed, STREAM):
+        seed = fold(pl_module.seed, STREAM)
+        with pl_module.evaluating() as model, seeded(seed):
             if isinstance(model, Samples):
-                drawn = model.sample(self.n, labels(model, self.n, pl_module.device))
+                drawn = model.sample(self.n, labels(model, self.n, pl_module.device), PerSample(seed, 0, self.n))
                 pictures["samples"] = grid(drawn.cpu(), levels)
             if isinstance(model, Encodes):
                 x, y = first(data.split(self.split), self.n, pl_module.device)
                 x_hat = model.decode(model.encode(x, y), y)
                 pictures["reconstructions"] = reconstructions(x.cpu(), x_hat.cpu(), levels)
             if isinstance(model, Denoises):
-                film = model.film(FILM_ROWS, labels(model, FILM_ROWS, pl_module.device))
+                y = labels(model, FILM_ROWS, pl_module.device)
+                film = model.film(FILM_ROWS, y, PerSample(seed, 0, FILM_ROWS))
                 pictures["film"] = film_strip(evenly(film, self.frames), levels)
         return pictures
 

@@ -1,0 +1,87 @@
+"""genmodels evaluate samples=... reference=...: scores images that any program made."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from genmodels.cli.compose import resolved
+from genmodels.errors import UserError
+
+
+def task(cfg: DictConfig) -> None:
+    """One scoring, from its composed config."""
+    from genmodels.cli.check import check, chosen
+    from genmodels.cli.origin import on_command_line, origin
+    from genmodels.cli.schema import EvaluateImages
+
+    config = resolved(cfg)
+    check(config, EvaluateImages, origin)
+    evaluators = chosen(config["evaluator"])
+    refuse_evaluators(evaluators, on_command_line)
+    score({**config, "evaluator": evaluators}, on_command_line)
+
+
+def refuse_evaluators(nodes: Mapping[str, Any], by_hand: Callable[[str], bool]) -> None:
+    """A UserError unless all evaluators are of samples, and the number of these is left to `n`."""
+    from genmodels.cli import build
+    from genmodels.evaluators.base import SampleMetric
+
+    if not nodes:
+        raise UserError("there is nothing to measure; choose evaluator=[fid]")
+    for name, node in nodes.items():
+        if not issubclass(build.class_of(node), SampleMetric):
+            raise UserError(f"evaluator={name} measures a model, and samples= gives images; choose evaluator=[fid]")
+        if by_hand(f"evaluator.{name}.n"):
+            raise UserError(f"evaluator.{name}.n is for samples that a model draws; of images that are there, set n=")
+
+
+def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
+    """Scores the images that a checked, resolved config names; `by_hand` says which keys a person set."""
+    from genmodels import runs
+    from genmodels.cli import build, sources
+    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
+    from genmodels.evaluators.evaluate import measure
+
+    device, run_dir = build.device(config["device"]), Path(config["run_dir"])
+    samples = sources.samples(config["samples"])
+    reference, data = sources.reference(config)
+    sources.refuse_data_units(samples, data)
+    n = number(config["n"], len(samples), samples.name)
+    metrics = build.parts(sized(config["evaluator"], n, min(n, sources.count(reference, n)), by_hand))
+    features = build.part(config["features"])
+    drawn, against = sources.ready(features, config, samples, reference, data, device)
+    with evaluation_progress() as progress:
+        records = measure(
+            list(metrics.values()),
+            drawn.read,
+            {metric.reference: against for metric in metrics.values() if metric.reference is not None},
+            features=features,
+            split="test",
+            about={"samples": samples.name, "samples_fingerprint": samples.sha256},
+            batch_size=config["batch_size"],
+            device=device,
+            progress=progress,
+            show=saves_pictures(run_dir),
+        )
+    runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
+    show_results(records, f"{n} images of {samples.name} against {reference.name}")
+    show_paths({"results": run_dir / "results.json"})
+
+
+def number(n: int | None, there: int, name: str) -> int:
+    """How many samples are scored."""
+    if there < 2 or (n is not None and not 2 <= n <= there):
+        asked = "" if n is None else f"n={n} of "
+        raise UserError(f"got {asked}{there} images in {name}, expected at least 2, and no more than there are")
+    return there if n is None else n
+
+
+def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Callable[[str], bool]) -> dict[str, Any]:
+    """The evaluators for n samples. With fewer images on a side than a subset of kid has, it takes all at once."""
+    parts = {name: {**node, "n": n} for name, node in nodes.items()}
+    kid = parts.get("kid", {"subset_size": None})
+    if (kid["subset_size"] or 0) > least and not by_hand("evaluator.kid.subset_size"):
+        kid["subset_size"] = None
+    return parts

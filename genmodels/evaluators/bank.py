@@ -1,0 +1,31 @@
+"""What a metric keeps of every sample where sums are not enough: rows by the samples' numbers."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from genmodels.evaluators.distributed import total
+
+CHUNK = 4096  # rows that are put together over processes at once
+
+
+class Bank:
+    """float32 rows (n, *shape) on the CPU, each written once by whichever process has the sample."""
+
+    def __init__(self, n: int, shape: Sequence[int]):
+        self.rows = torch.zeros(n, *shape)
+        self.written = torch.zeros(n, dtype=torch.float64)
+
+    def put(self, index: Int[Tensor, "b"], rows: Float[Tensor, "b *shape"]) -> None:
+        """Keeps the rows of the samples with these numbers."""
+        i = index.cpu()
+        self.rows[i] = rows.detach().float().cpu()
+        self.written[i] += 1
+
+    def gathered(self, device: torch.device) -> Float[Tensor, "n *shape"]:
+        """All rows in the order of their numbers, the same on every process; they travel by way of `device`."""
+        assert bool((total(self.written.to(device)) == 1).all()), "a sample was shown twice, or never"
+        parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(CHUNK)]
+        return torch.cat(parts)

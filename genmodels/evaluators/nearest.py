@@ -1,0 +1,89 @@
+"""Samples beside their nearest training images in feature space: a look at memorisation.
+
+A model that copies its training images has samples much nearer to them than they are to each
+other, so the mean distance stands beside the reference's own.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from genmodels.errors import UserError
+from genmodels.evaluators.bank import Bank
+from genmodels.evaluators.base import Mode, Needs, PixelsOf, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.distributed import from_all
+from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.reference import Reference
+from genmodels.pictures import mosaic
+
+
+class NearestNeighbours(SampleMetric):
+    """Mean distance of `n` samples to their nearest reference image, and a picture of the first samples."""
+
+    mode: ClassVar[Mode] = "min"
+    kind: ClassVar[str] = "nearest_distance"
+    needs: ClassVar[Needs] = "features"
+
+    def __init__(
+        self,
+        *,
+        n: int,  # generated samples
+        reference: str,  # split in which neighbours are looked for
+        k: int,  # neighbours beside a sample
+        rows: int,  # samples in the picture, the first ones
+    ):
+        super().__init__()
+        self.n = n
+        self.reference = reference
+        self.k = k
+        self.rows = rows
+
+    def allocate(self, d: int, k: int) -> None:
+        at_least_two(self.n, "generated samples for nearest_neighbours")
+        if self.rows < 1:
+            raise UserError(f"got rows={self.rows} for nearest_neighbours, expected 1 or more: raise it")
+        self.bank = Bank(self.n, (d,))
+        self.shown: dict[int, Tensor] = {}  # (c, h, w) of the first samples, by number
+        self.reset()
+
+    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
+        self.bank.put(index, features)
+
+    def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
+        self.shown |= {i: p.cpu() for i, p in zip(index.tolist(), pixels, strict=True) if i < self.rows}
+
+    def compute(self, reference: Reference | None = None) -> list[Score]:
+        assert reference is not None
+        real, fake = reference.features(), self.bank.gathered(self.device)
+        check_neighbours(self.k, len(real) - 1, "nearest_neighbours", f"{len(real)} images in {reference.name}")
+        distance, index = nearest(fake, real, self.k, self.device)
+        self.neighbours = index[: self.rows].cpu()
+        own = nearest(real[: self.n], real, 2, self.device)[0][:, 1]  # the nearest is the image itself
+        about = described(reference) | {"n_reference": len(real), "distance_within_reference": mean(own)}
+        return [Score(self.kind, mean(distance[:, 0]), None, about)]
+
+    def picture(self, pixels_of: PixelsOf) -> Image.Image:
+        """After `compute`: a row for each of the first samples, with its neighbours beside it, nearest first."""
+        shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
+        samples = torch.stack([shown[i] for i in sorted(shown)])
+        return beside(samples, pixels_of(self.neighbours.flatten()).cpu())
+
+
+def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]) -> Image.Image:
+    """Each image of `x` in 0..255 before a gap, then its k neighbours, resized to its size where theirs is another."""
+    k = len(neighbours) // len(x)
+    if neighbours.shape[2:] != x.shape[2:]:
+        resized = interpolate(neighbours.float(), size=x.shape[2:], mode="bilinear", antialias=True)
+        neighbours = resized.round().clamp(0, 255).to(torch.uint8)
+    channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside one in colours becomes three equal channels
+    pictures = torch.cat([images.expand(-1, channels, -1, -1) for images in (x, neighbours)])
+    cells = [(row, 0) for row in range(len(x))] + [(row, 2 + column) for row in range(len(x)) for column in range(k)]
+    return mosaic(pictures, 256, cells, None)
+
+
+def mean(x: Float[Tensor, "n"]) -> float:
+    return float(x.double().mean())

@@ -1,0 +1,60 @@
+"""All pairs of two sets of features, tile by tile: the n x m matrix is never held.
+
+A tile is computed in float64. Distances are then rounded to float32, so that those which are
+equal stay equal in whatever order they were summed.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from genmodels.errors import UserError
+
+ROWS, COLUMNS = 1024, 4096  # of a tile
+SAME = 1e-12  # a squared distance below this share of the squared norms is rounding error
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """0..n-1 in slices of `size`, the last of which may be smaller."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def euclidean(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """|x - y| of every pair, float32; exactly zero for equal ones."""
+    norms = x.square().sum(1)[:, None] + y.square().sum(1)
+    square = norms - 2 * x @ y.T
+    return square.where(square > SAME * norms, 0).sqrt().float()
+
+
+def distances(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device
+) -> Iterator[tuple[slice, Float[Tensor, "b m"]]]:
+    """Some rows of `x` after the other, and their distances to all of `y`, float32 on `device`."""
+    for rows in blocks(len(x), ROWS):
+        x_rows = x[rows].to(device).double()
+        tiles = [euclidean(x_rows, y[columns].to(device).double()) for columns in blocks(len(y), COLUMNS)]
+        yield rows, torch.cat(tiles, dim=1)
+
+
+def nearest(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int, device: torch.device
+) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """Distances to and indices of the `k` rows of `y` that are nearest to each of `x`, nearest first."""
+    found = [d.topk(k, largest=False) for _, d in distances(x, y, device)]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def radii(x: Float[Tensor, "n d"], k: int, device: torch.device) -> Float[Tensor, "n"]:
+    """Distance of each row to its k-th nearest other row, on `device`."""
+    return nearest(x, x, k + 1, device)[0][:, -1]  # the nearest of all is the row itself
+
+
+def check_neighbours(k: int, most: int, evaluator: str, what: str) -> None:
+    """Refuses a `k` that is not in 1..most."""
+    if not 1 <= k <= most:
+        raise UserError(
+            f"got k={k} for {evaluator} with {what}, expected 1 to {most}: "
+            f"lower evaluator.{evaluator}.k or take more images"
+        )

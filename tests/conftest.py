@@ -1,0 +1,34 @@
+"""What all tests share: a cache directory of their own, and the command line in an empty folder."""
+
+import sys
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from genmodels.cli.main import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_session(tmp_path_factory):
+    """The user's cache directory is left alone; what one test keeps, such as a classifier, the next finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENMODELS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def genmodels(tmp_path, monkeypatch, capsys):
+    """Runs a command line in an empty folder: (exit status, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GENMODELS_DEBUG", raising=False)
+    monkeypatch.setenv("GENMODELS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    def run(*words: str) -> tuple[int, str]:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["genmodels", *words])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return exited.value.code, capsys.readouterr().err
+
+    return run
