@@ -132,10 +132,14 @@ def read_results(file: Path) -> list[dict]:
 
 
 def add_results(file: Path, records: Sequence[dict]) -> None:
-    """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one."""
+    """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
+
+    The standard error stands in the protocol and is measured, so it tells no two records apart.
+    """
 
     def key(record: Mapping[str, Any]) -> str:
-        return json.dumps([record["metric"], record["split"], record["protocol"]], sort_keys=True)
+        protocol = {name: value for name, value in record["protocol"].items() if name != "standard_error"}
+        return json.dumps([record["metric"], record["split"], protocol], sort_keys=True)
 
     merged = {key(record): record for record in [*read_results(file), *records]}
     write_atomically(file, json.dumps({"version": RESULTS_VERSION, "results": list(merged.values())}, indent=2) + "\n")

@@ -69,7 +69,7 @@ class Global(Random):
         return torch.randint(high, (n,), device=device)
 
 
-class PerSample(Random):
+class ByNumber(Random):
     """A generator of its own for each of the samples number `first` .. `first + n - 1` of a set.
 
     So a sample's random numbers depend on (seed, its number) alone, whatever the batch size, the number of

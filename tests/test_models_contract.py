@@ -9,7 +9,7 @@ from torch import nn
 
 from genmodels.capabilities import Denoises, Encodes, HasAdversary, HasLikelihood, HasLoss, Samples
 from genmodels.errors import UserError
-from genmodels.seeds import PerSample, seeded
+from genmodels.seeds import ByNumber, seeded
 from tests.helpers import CONFIGS, compose_model
 
 MODELS = sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml"))
@@ -56,7 +56,7 @@ def test_samples_are_data(name, data):
 def in_batches(model: nn.Module, size: int, n: int = 6, seed: int = 1) -> torch.Tensor:
     """Samples number 0..n-1, drawn `size` at a time."""
     ranges = [(first, min(size, n - first)) for first in range(0, n, size)]
-    return torch.cat([model.sample(count, rng=PerSample(seed, first, count)) for first, count in ranges])
+    return torch.cat([model.sample(count, rng=ByNumber(seed, first, count)) for first, count in ranges])
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -194,5 +194,5 @@ def test_films_end_with_a_sample(name):
         with seeded(9):
             sample = model.sample(2)
         assert len(frames) == 5 and torch.equal(frames[-1], sample)
-        *_, last = model.film(2, rng=PerSample(0, 0, 2))
-        assert torch.equal(last, model.sample(2, rng=PerSample(0, 0, 2)))
+        *_, last = model.film(2, rng=ByNumber(0, 0, 2))
+        assert torch.equal(last, model.sample(2, rng=ByNumber(0, 0, 2)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmodels.cli.sample import draw
-from genmodels.seeds import GLOBAL, PerSample, fold, seeded
+from genmodels.seeds import GLOBAL, ByNumber, fold, seeded
 
 CPU = torch.device("cpu")
 DRAWS = {
@@ -34,13 +34,13 @@ def test_a_seeded_block_gives_back_the_state():
 @each_draw
 def test_a_sample_has_its_own_numbers_whatever_the_batch(kind):
     def twice(first, n):
-        rng = PerSample(7, first, n)
+        rng = ByNumber(7, first, n)
         return torch.stack([DRAWS[kind](rng, n), DRAWS[kind](rng, n)])
 
     together = twice(0, 10)
     assert torch.equal(torch.cat([twice(0, 4), twice(4, 5), twice(9, 1)], dim=1), together)
     assert len(together.flatten(0, 1).unique(dim=0)) == 20
-    assert not torch.equal(DRAWS[kind](PerSample(8, 0, 10), 10), together[0])
+    assert not torch.equal(DRAWS[kind](ByNumber(8, 0, 10), 10), together[0])
 
 
 @each_draw
@@ -52,7 +52,7 @@ def test_global_draws_follow_the_global_seed(kind):
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
 
 
-@pytest.mark.parametrize("rng", [GLOBAL, PerSample(0, 0, 4000)], ids=["global", "per sample"])
+@pytest.mark.parametrize("rng", [GLOBAL, ByNumber(0, 0, 4000)], ids=["global", "per sample"])
 def test_distributions(rng):
     n = 4000
     with seeded(0):
@@ -71,7 +71,7 @@ def test_distributions(rng):
 
 def test_a_draw_for_another_number_of_samples_is_refused():
     with pytest.raises(ValueError, match="a draw for 3 samples was asked of a source for 2"):
-        PerSample(0, 0, 2).normal((3, 1), CPU)
+        ByNumber(0, 0, 2).normal((3, 1), CPU)
 
 
 class Noise:

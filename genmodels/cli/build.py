@@ -142,13 +142,3 @@ def evaluation(config: Mapping[str, Any]) -> tuple[dict[str, Evaluator], Feature
     model_class = class_of(config["model"])
     evaluators = {name: e for name, e in parts(config["evaluator"]).items() if issubclass(model_class, e.requires)}
     return evaluators, part(config["features"])
-
-
-def device(name: str) -> torch.device:
-    """A device by name; "auto" is the first GPU, or the CPU where there is none."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} cannot be used here ({str(error).splitlines()[0]}); use device=cpu") from error

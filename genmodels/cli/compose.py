@@ -1,5 +1,6 @@
 """Where the configs lie, and running a Hydra app on them."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -63,6 +64,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     from genmodels.cli.complaints import explain_composition
     from genmodels.cli.main import guarded
 
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     statuses: list[int] = []
 

@@ -38,6 +38,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     """Evaluates the checkpoint that a checked, resolved config names."""
     from genmodels import runs
     from genmodels.cli import build
+    from genmodels.cli.processes import device_named, process_group
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import applicable, evaluate
 
@@ -45,7 +46,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     checkpoint = runs.read_checkpoint(file)
     trained = checkpoint["config"]
     runs.require_trusted([trained["data"], trained["evaluator"], trained["features"]], config["trusted"])
-    device = build.device(config["device"])
+    device = device_named(config["device"])
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     root = config["data"]["root"]
     data = build.part({**trained["data"], **({"root": root} if root and "root" in trained["data"] else {})})
@@ -54,7 +55,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     if not able:
         raise UserError(f"none of {', '.join(evaluators)} applies to {type(model).__name__}; choose another evaluator")
     folder = file.parent.parent if config["run"] else Path(config["run_dir"])
-    with evaluation_progress() as progress:
+    with process_group(device), evaluation_progress() as progress:
         records = evaluate(
             model,
             able,
@@ -68,10 +69,11 @@ def evaluate_run(config: dict[str, Any]) -> None:
             progress=progress,
             show=saves_pictures(folder / "samples"),
         )
-    results = folder / "results.json"
-    runs.add_results(results, [record.to_dict() for record in records])
-    show_results(records, f"{file}: {checkpoint['global_step']} steps")
-    show_paths({"results": results})
+    if runs.is_rank_zero():
+        step = checkpoint["global_step"]
+        runs.add_results(folder / "results.json", [record.at_step(step).to_dict() for record in records])
+        show_results(records, f"{file}: {step} steps")
+        show_paths({"results": folder / "results.json"})
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:

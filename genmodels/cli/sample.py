@@ -27,13 +27,13 @@ def task(cfg: DictConfig) -> None:
 def sample(config: dict[str, Any]) -> None:
     """Draws `n` samples as a checked, resolved config says and writes them to `out`."""
     from genmodels import runs
-    from genmodels.cli import build
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
+    from genmodels.cli.processes import device_named
     from genmodels.cli.tables import console
 
     checkpoint = runs.read_checkpoint(named_checkpoint(config))
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(
-        build.device(config["device"])
+        device_named(config["device"])
     )
     x = draw(model, config)
     out = Path(config["out"]).expanduser()
@@ -46,7 +46,7 @@ def draw(model: Any, config: dict[str, Any]) -> Any:
     import torch
     from rich.progress import track
 
-    from genmodels.seeds import PerSample, seeded
+    from genmodels.seeds import ByNumber, seeded
 
     n, batch_size = config["n"], config["batch_size"]
     if n < 1 or batch_size < 1:
@@ -57,7 +57,7 @@ def draw(model: Any, config: dict[str, Any]) -> Any:
     for start in track(starts, "sampling", transient=True, disable=len(starts) == 1):
         size = min(batch_size, n - start)
         with seeded(config["seed"], start):  # for a model that draws from elsewhere than its rng
-            x = model.sample(size, None if y is None else y[:size], PerSample(config["seed"], start, size))
+            x = model.sample(size, None if y is None else y[:size], ByNumber(config["seed"], start, size))
         batches.append(x.cpu())
     return torch.cat(batches)
 

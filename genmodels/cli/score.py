@@ -41,18 +41,19 @@ def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
     """Scores the images that a checked, resolved config names; `by_hand` says which keys a person set."""
     from genmodels import runs
     from genmodels.cli import build, sources
+    from genmodels.cli.processes import device_named, process_group
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import measure
 
-    device, run_dir = build.device(config["device"]), Path(config["run_dir"])
+    device, run_dir = device_named(config["device"]), Path(config["run_dir"])
     samples = sources.samples(config["samples"])
     reference, data = sources.reference(config)
     sources.refuse_data_units(samples, data)
     n = number(config["n"], len(samples), samples.name)
     metrics = build.parts(sized(config["evaluator"], n, min(n, sources.count(reference, n)), by_hand))
     features = build.part(config["features"])
-    drawn, against = sources.ready(features, config, samples, reference, data, device)
-    with evaluation_progress() as progress:
+    with process_group(device), evaluation_progress() as progress:
+        drawn, against = sources.ready(features, config, samples, reference, data, device)
         records = measure(
             list(metrics.values()),
             drawn.read,
@@ -65,9 +66,10 @@ def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
             progress=progress,
             show=saves_pictures(run_dir),
         )
-    runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
-    show_results(records, f"{n} images of {samples.name} against {reference.name}")
-    show_paths({"results": run_dir / "results.json"})
+    if runs.is_rank_zero():
+        runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
+        show_results(records, f"{n} images of {samples.name} against {reference.name}")
+        show_paths({"results": run_dir / "results.json"})
 
 
 def number(n: int | None, there: int, name: str) -> int:

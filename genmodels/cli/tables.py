@@ -22,8 +22,9 @@ SHOWN = ("bound", "draws", "reference", "n_reference", "features", "sampler", "s
 @contextmanager
 def evaluation_progress() -> Iterator[Any]:
     """A bar with ETA for `evaluate(progress=...)`: one task for each stage it names."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    quiet = not is_rank_zero()
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as bar:
         tasks: dict[str, Any] = {}
 
         def advance(stage: str, done: int, total: int) -> None:

@@ -131,7 +131,8 @@ def _test(
             )
     if trainer.is_global_zero:
         training.record({record.key: record.value for record in records}, trainer.global_step)
-        runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
+        at_step = [record.at_step(trainer.global_step).to_dict() for record in records]
+        runs.add_results(run_dir / "results.json", at_step)
         if records:
             show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
         pictures = run_dir / "samples" / "last.png"

@@ -18,7 +18,7 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.pictures import OfSplit, Pictures
 from genmodels.evaluators.reference import Statistics, reference_of
 from genmodels.evaluators.results import Progress, Record, metric_name
-from genmodels.seeds import PerSample, seeded
+from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
 
 Draw = Callable[[range], Tensor]  # the samples with these numbers, (b, c, h, w) uint8 in 0..255
@@ -171,7 +171,7 @@ def drawing(model: nn.Module, data: Data, seed: int) -> Draw:
     def draw(index: range) -> UInt8[Tensor, "b c h w"]:
         n = len(index)
         with seeded(seed, index.start):  # for a model that draws from elsewhere than its rng
-            x = cast(Samples, model).sample(n, rng=PerSample(seed, index.start, n))
+            x = cast(Samples, model).sample(n, rng=ByNumber(seed, index.start, n))
         return to_pixels(checked(x, data), picture_levels(data))
 
     return draw

@@ -1,7 +1,7 @@
 """A result and its protocol; a number never travels without what it was measured on and how."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
@@ -29,6 +29,10 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """A plain dict with the keys metric, split, value, std, protocol."""
         return asdict(self)
+
+    def at_step(self, step: int) -> "Record":
+        """The record of a model that was trained for so many steps."""
+        return replace(self, protocol=self.protocol | {"step": step})
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Record":

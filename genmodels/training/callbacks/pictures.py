@@ -18,7 +18,7 @@ from torch import Tensor
 from genmodels.capabilities import Denoises, Encodes, Samples
 from genmodels.data.base import SplitName
 from genmodels.pictures import film_strip, grid, reconstructions, save
-from genmodels.seeds import PerSample, fold, seeded
+from genmodels.seeds import ByNumber, fold, seeded
 from genmodels.training.callbacks.progress import say
 
 STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
@@ -74,7 +74,7 @@ class Pictures(Callback):
         seed = fold(pl_module.seed, STREAM)
         with pl_module.evaluating() as model, seeded(seed):
             if isinstance(model, Samples):
-                drawn = model.sample(self.n, labels(model, self.n, pl_module.device), PerSample(seed, 0, self.n))
+                drawn = model.sample(self.n, labels(model, self.n, pl_module.device), ByNumber(seed, 0, self.n))
                 pictures["samples"] = grid(drawn.cpu(), levels)
             if isinstance(model, Encodes):
                 x, y = first(data.split(self.split), self.n, pl_module.device)
@@ -82,7 +82,7 @@ class Pictures(Callback):
                 pictures["reconstructions"] = reconstructions(x.cpu(), x_hat.cpu(), levels)
             if isinstance(model, Denoises):
                 y = labels(model, FILM_ROWS, pl_module.device)
-                film = model.film(FILM_ROWS, y, PerSample(seed, 0, FILM_ROWS))
+                film = model.film(FILM_ROWS, y, ByNumber(seed, 0, FILM_ROWS))
                 pictures["film"] = film_strip(evenly(film, self.frames), levels)
         return pictures
 

@@ -1,0 +1,77 @@
+"""A run directory: results that replace what they repeat, models loaded with the right weights, several processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import genmodels
+from genmodels.cli.train import train
+from genmodels.errors import UserError
+from genmodels.runs import add_results, checkpoint_path, model_of, read_checkpoint, read_results, weights_of
+from tests.helpers import train_config
+
+SMALL = ["trainer=smoke", "model.encoder.width=8", "model.decoder.width=8"]
+
+
+def record(value: float, **protocol: object) -> dict:
+    return {"metric": "nll_nats", "split": "test", "value": value, "std": None, "protocol": protocol}
+
+
+def test_a_result_replaces_the_same_measurement_and_no_other(tmp_path):
+    file = tmp_path / "results.json"
+    add_results(file, [record(1.0, seed=0, standard_error=0.1), record(2.0, seed=1)])
+    add_results(file, [record(3.0, seed=0, standard_error=0.2)])
+    assert [(r["value"], r["protocol"]["seed"]) for r in read_results(file)] == [(3.0, 0), (2.0, 1)]
+    assert json.loads(file.read_text())["version"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("decay, weights", [(0.999, "ema"), (0.0, "raw")])
+def test_loading_takes_the_averaged_weights_where_there_are_any(tmp_path, decay, weights):
+    train(train_config(tmp_path / "run", *SMALL, f"ema.decay={decay}"))
+    checkpoint = read_checkpoint(checkpoint_path(tmp_path / "run"))
+    assert weights_of(checkpoint) == weights
+    model = genmodels.load(tmp_path / "run")
+    key = next(name for name, _ in model.named_parameters())
+    prefix = {"ema": "ema.model.", "raw": "model."}[weights]
+    assert torch.equal(model.state_dict()[key], checkpoint["state_dict"][prefix + key])
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+    same = genmodels.load(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert torch.equal(model_of(checkpoint).state_dict()[key], same.state_dict()[key])
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(UserError, match="has no checkpoint last.ckpt yet"):
+        genmodels.load(tmp_path)
+
+
+def test_an_evaluation_on_two_processes_is_that_on_one(tmp_path):
+    """`torchrun --nproc-per-node 2 scripts/evaluate.py`: one results.json, the same numbers."""
+    train(train_config(tmp_path / "run", *SMALL))
+    script = str(Path(__file__).parents[1] / "scripts" / "evaluate.py")
+    words = [f"checkpoint={tmp_path}/run/checkpoints/last.ckpt", "evaluator=[likelihood,fid]", "evaluator.fid.n=203"]
+    words += [
+        "batch_size=50",
+        "device=cpu",
+        "evaluator.likelihood.batch=100",
+        "features=classifier",
+        "features.steps=5",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    for n in ("1", "2"):
+        command = [*launch, n, script, *words, f"run_dir={tmp_path / n}"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+    one, two = (read_results(tmp_path / n / "results.json") for n in ("1", "2"))
+    assert [r["metric"] for r in one] == ["bits_per_dim", "nll_nats", "fid_classifier_203"]
+    for alone, together in zip(one, two, strict=True):
+        assert together["value"] == pytest.approx(alone["value"], rel=1e-8)
+        assert (alone["protocol"]["world_size"], together["protocol"]["world_size"]) == (1, 2)
+        assert alone["protocol"]["step"] == together["protocol"]["step"] == 4
