@@ -1,20 +1,13 @@
-"""Where the configs lie, and running a Hydra app on them."""
+"""Composing configs: what interpolations may call, which options a group has, and what comes out in plain containers."""
 
-import logging
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.places import CONFIGS
 from genmodels.errors import UserError
@@ -56,31 +49,6 @@ def compose_config(command: str, overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose(command, overrides)
-
-
-def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *, config: Path | None = None) -> int:
-    """Composes `command`'s config (or the one in the file `config`) with overrides and runs `task` on it, once or
-    for every job of a sweep; returns the exit status of the first job that failed, or 0."""
-    from genmodels.cli.complaints import explain_composition
-    from genmodels.cli.main import guarded
-
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
-    statuses: list[int] = []
-
-    def job(cfg: DictConfig) -> None:
-        sys.argv = [sys.argv[0], *invocation, *argv]  # for processes that Lightning starts by this command line
-        statuses.append(guarded(lambda: task(cfg)))
-
-    invocation = [] if Path(sys.argv[0]).suffix == ".py" else [command]
-    sys.argv = [sys.argv[0], *argv]
-    folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
-    try:
-        hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        name = config.stem if config and config.parent == CONFIGS else command
-        raise UserError(explain_composition(error, name, argv)) from error
-    return next((status for status in statuses if status), 0)
 
 
 def resolved(cfg: DictConfig) -> dict:

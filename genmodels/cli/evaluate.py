@@ -6,7 +6,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from genmodels.cli import score
-from genmodels.cli.compose import resolved, run_app
+from genmodels.cli.app import run_app
+from genmodels.cli.compose import resolved
 from genmodels.cli.places import CONFIGS
 from genmodels.errors import UserError
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from genmodels.cli.compose import resolved, run_app
+from genmodels.cli.app import run_app
+from genmodels.cli.compose import resolved
 from genmodels.errors import UserError
 
 
