@@ -1,4 +1,4 @@
-"""Composing configs: what interpolations may call, which options a group has, and what comes out in plain containers."""
+"""Composing configs: what interpolations may call, which options a group has, and the result in plain containers."""
 
 from pathlib import Path
 from typing import Any, cast
