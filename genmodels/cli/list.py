@@ -8,6 +8,7 @@ from genmodels.errors import UserError
 
 GROUPS = (
     "experiment",
+    "sweep",
     "data",
     "model",
     "evaluator",
