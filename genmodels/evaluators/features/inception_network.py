@@ -3,7 +3,7 @@ https://arxiv.org/abs/1512.00567) as TensorFlow's file of 2015-12-05 has it.
 
 It differs from the usual Inception v3 in its pools: averages do not count the padding, and the
 last block pools by the maximum; and it has 1008 classes. Names are those of the published weights.
-Every convolution carries its batch normalization folded in (see `inception_weights.py`).
+Every convolution carries its batch normalization folded in (see `folding.py`).
 """
 
 from collections.abc import Mapping, Sequence
