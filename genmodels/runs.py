@@ -1,29 +1,36 @@
-"""A run directory: its config, its checkpoints and results, and loading its model back without running its code."""
+"""A run directory: its config, its checkpoints and results, and loading its model back without running its code.
+
+An export (`genmodels export`) is read as the same: a folder of model.safetensors and config.yaml.
+"""
 
 import json
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from genmodels import exports
+from genmodels.archives import require_size
+from genmodels.atomic import replacing
 from genmodels.errors import UserError
+from genmodels.trust import OURS, TRAINING, read_config, refused, require_plain, require_trusted
 
 RESULTS_VERSION = 1
+PREFIX = {"ema": "ema.model.", "raw": "model."}  # of a model's weights in the state_dict of its training
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def save_config(run_dir: Path, config: dict) -> None:
@@ -33,18 +40,36 @@ def save_config(run_dir: Path, config: dict) -> None:
 
 def require_run(run_dir: Path) -> Path:
     """The directory, if a run lies there; UserError if not."""
+    if run_dir.is_file():
+        raise UserError(f"{run_dir} is a file, expected a run directory; give the one that it lies in")
     if not (run_dir / "config.yaml").is_file():
         raise UserError(f"{run_dir} is no run directory: it has no config.yaml; give one that genmodels train wrote")
     return run_dir
 
 
+def config_to_resume(run_dir: Path, trusted: Sequence[str]) -> dict[str, Any]:
+    """The config of a run directory, which may come from elsewhere: it builds nothing but what is trusted."""
+    file = require_run(run_dir) / "config.yaml"
+    config = read_config(file)
+    if "exported" in config:
+        raise UserError(f"{run_dir} is an export, which has no optimizer to go on with; resume the run that it is of")
+    if hydras := sorted({"hydra", "defaults"} & config.keys()):
+        raise refused(file, f"has the key {hydras[0]}, which tells Hydra what to do")
+    if missing := sorted({"run_dir", "trainer", "model", "data"} - config.keys()):
+        raise refused(file, f"has no {missing[0]}")
+    require_trusted(config, (*OURS, *TRAINING, *trusted))
+    return config
+
+
 def checkpoint_path(path: str | Path, which: str = "last") -> Path:
-    """The checkpoint file that a path names: itself, or checkpoints/`which`.ckpt of a run directory."""
+    """The file that a path names: itself, checkpoints/`which`.ckpt of a run directory, or the weights of an export."""
     path = Path(path).expanduser()
     if path.is_file():
         return path
     if not path.exists():
         raise UserError(f"{path} does not exist; give a run directory or a checkpoint file")
+    if (path / exports.WEIGHTS).is_file():
+        return path / exports.WEIGHTS
     file = require_run(path) / "checkpoints" / f"{which}.ckpt"
     if not file.is_file():
         raise UserError(f"{path} has no checkpoint {file.name} yet; train it further, or name a file with checkpoint=")
@@ -53,16 +78,33 @@ def checkpoint_path(path: str | Path, which: str = "last") -> Path:
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """A checkpoint's tensors and plain containers, on the CPU; a file with pickled objects is refused unread."""
+    checkpoint = _read_export(file.parent) if file.name == exports.WEIGHTS else _read_torch(file)
+    config = checkpoint["config"]
+    require_plain(config, file)
+    if not isinstance(config.get("model"), dict) or "_target_" not in config["model"]:
+        raise refused(file, "has no model in its config")
+    return checkpoint
+
+
+def _read_export(folder: Path) -> dict[str, Any]:
+    config, weights = exports.read(folder)
+    prefix = PREFIX[config["exported"]["weights"]]
+    about = {"global_step": config["exported"]["step"], "images_seen": config["exported"]["images_seen"]}
+    return {"config": config, "state_dict": {prefix + name: w for name, w in weights.items()}, **about}
+
+
+def _read_torch(file: Path) -> dict[str, Any]:
     try:
+        require_size(file, most=1)
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{file} is refused: it is damaged or holds pickled objects, which could run code; "
             "give a checkpoint that genmodels wrote"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is no whole checkpoint ({_first_line(error)}); use an earlier one") from error
-    if not isinstance(checkpoint, dict) or not {"config", "state_dict"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict) or not {"config", "state_dict", "global_step"} <= checkpoint.keys():
         raise UserError(f"{file} is a torch file but no checkpoint of genmodels: it has no config and state_dict")
     return checkpoint
 
@@ -72,58 +114,35 @@ def _first_line(error: BaseException) -> str:
 
 
 def load(path: str | Path, *, trusted: Sequence[str] = (), device: str = "cpu") -> nn.Module:
-    """The model of a run directory or a .ckpt file: EMA weights where there are any, in eval mode.
+    """The model of a run directory, a .ckpt file or an export: EMA weights where there are any, in eval mode.
 
     `trusted` names further packages whose classes the config may build; without it only this one's.
     """
     return model_of(read_checkpoint(checkpoint_path(path)), trusted=trusted).to(device)
 
 
-def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = ()) -> nn.Module:
-    """The model in a checkpoint that was read, with its EMA weights where there are any, in eval mode."""
+def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weights: str | None = None) -> nn.Module:
+    """The model in a checkpoint that was read, in eval mode, with its EMA weights where there are any, or `weights`."""
     node = checkpoint["config"]["model"]
-    require_trusted(node, trusted)
-    model = instantiate(node, _convert_="all")
-    state = checkpoint["state_dict"]
-    prefix = {"ema": "ema.model.", "raw": "model."}[weights_of(checkpoint)]
-    model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    require_trusted(node, (*OURS, *trusted))
+    prefix = PREFIX[weights or weights_of(checkpoint)]
+    state = {key.removeprefix(prefix): w for key, w in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    if not state:
+        raise UserError(f"there are no {weights} weights in the checkpoint; leave weights= out to take those there are")
+    try:
+        model = instantiate(node, _convert_="all")
+        model.load_state_dict(state)
+    except (InstantiationException, AttributeError, RuntimeError, TypeError) as error:
+        raise UserError(
+            f"the checkpoint's model cannot be built by this version ({_first_line(error)}); "
+            "load it with the version of genmodels, or of your package, that wrote it"
+        ) from error
     return model.eval().requires_grad_(False)
-
-
-def require_trusted(node: Any, trusted: Sequence[str]) -> None:
-    """UserError unless all that a part of a checkpoint's config would build are classes of trusted packages."""
-    for target in _targets(node):
-        _require_trusted_class(target, ("genmodels", *trusted))
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> str:
     """Which weights `model_of` takes from a checkpoint: "ema" where there is an EMA, else "raw"."""
-    return "ema" if any(key.startswith("ema.model.") for key in checkpoint["state_dict"]) else "raw"
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield node["_target_"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _targets(child)
-
-
-def _require_trusted_class(target: str, trusted: Sequence[str]) -> None:
-    """Refuses a target outside the trusted packages before importing it, and what is no class of theirs after."""
-    if str(target).split(".")[0] in trusted:
-        try:
-            found = resolve_name(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"the checkpoint's config names {target}, which is no class of this version") from error
-        if isinstance(found, type) and found.__module__.split(".")[0] in trusted:
-            return
-    raise UserError(
-        f"the checkpoint's config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it "
-        "comes from, name its package in genmodels.load(..., trusted=[...])"
-    )
+    return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
 def read_results(file: Path) -> list[dict]:
@@ -147,4 +166,4 @@ def add_results(file: Path, records: Sequence[dict]) -> None:
 
 def is_rank_zero() -> bool:
     """Whether this process is the one that writes, known before any process group exists."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))

@@ -91,7 +91,7 @@ def ours_of_loading() -> Callable[[], object]:
 
 
 def plain_loading() -> Callable[[], object]:
-    """The same by indexing a tensor."""
+    """The same images by x[index], without seeds, devices, labels and positions."""
     x = torch.zeros(LOADED, 1, 28, 28, dtype=torch.uint8)
 
     def work() -> None:
@@ -182,7 +182,7 @@ def plain_inception() -> Callable[[], object]:
 
 PAIRS = {  # what, how many images, plain, ours
     f"VAE training, {STEPS} steps of {BATCH}: plain loop / ours": (STEPS * BATCH, plain_training, ours_of_training),
-    "loading an epoch of 28x28 images: tensor[index] / ours": (LOADED, plain_loading, ours_of_loading),
+    "loading an epoch of 28x28 images: indexing a tensor / ours": (LOADED, plain_loading, ours_of_loading),
     "sampling 8x8 images from a PixelCNN: pass a pixel / ours": (DRAWN, naive_sampling, cached_sampling),
     "Inception features of 32x32 images: published code's / ours": (PICTURES, plain_inception, our_inception),
 }

@@ -1,5 +1,6 @@
 """What several tests need: configs composed from their parts."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,3 +49,16 @@ class Crash(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if pl_module.batches == self.after_batches:
             raise RuntimeError("the machine failed")
+
+
+class Signal(Callback):
+    """Sends this process (that of one rank) a signal in the middle of a step, or while it evaluates."""
+
+    def __init__(self, *, number: int, after_batches: int, rank: int = 0):
+        self.number = number
+        self.after_batches = after_batches
+        self.rank = rank
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if pl_module.batches == self.after_batches and trainer.global_rank == self.rank:
+            signal.raise_signal(self.number)

@@ -14,6 +14,7 @@ from torch import nn
 
 from genmodels.capabilities import Denoises, HasLikelihood, Samples
 from genmodels.errors import Fault, UserError
+from genmodels.evaluators.dataset import picture_levels
 from genmodels.evaluators.evaluate import applicable, evaluate
 from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.evaluators.fid import FID
@@ -32,6 +33,7 @@ class FakeData:
     name = "fake"
     shape = (1, 4, 4)
     classes = 3
+    prepared = None
 
     def __init__(self, n=203, levels=17, shape=(1, 4, 4)):
         g = torch.Generator().manual_seed(0)
@@ -263,9 +265,11 @@ def test_too_few_samples_for_the_dimensions_are_remarked_upon():
 
 def test_evaluators_a_model_cannot_answer_are_left_out():
     evaluators = likelihood() | {"fid": fid(20)}
-    assert list(applicable(Sampler(None), evaluators)) == ["fid"]
-    assert list(applicable(Latent(), evaluators)) == ["likelihood"]
+    assert list(applicable(Sampler, evaluators, FakeData())) == ["fid"]
+    assert list(applicable(Latent, evaluators, FakeData())) == ["likelihood"]
     assert list(run(Latent(), {"fid": evaluators["fid"]}, features=None)) == []
+    assert list(applicable(Model, evaluators, FakeData(levels=None))) == ["likelihood"]
+    assert list(run(Model(), evaluators, FakeData(levels=None))) == ["nll_nats"]
 
 
 def test_names_and_directions():
@@ -319,7 +323,7 @@ def test_a_reference_of_one_image_more_splits_than_samples_and_data_that_are_no_
     with pytest.raises(UserError, match="splits=10 for 5 samples"):
         run(Model(), {"inception_score": InceptionScore(n=5, splits=10)})
     with pytest.raises(UserError, match=r"choose evaluator=\[likelihood\]"):
-        run(Model(), {"fid": fid(20)}, FakeData(levels=None))
+        picture_levels(FakeData(levels=None))
     with pytest.raises(UserError, match="choose features=classifier"):
         run(Model(), {"fid": fid(20)}, features=None)
     with pytest.raises(UserError, match="no samples in its test split"):

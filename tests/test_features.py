@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from genmodels import user_cache
 from genmodels.errors import UserError
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import weights_sha256
@@ -23,6 +24,7 @@ class Stripes:
     name = "stripes"
     shape = (1, 8, 8)
     levels = 17
+    prepared = None
 
     def __init__(self, classes=4, seed=0):
         self.classes = classes
@@ -156,9 +158,9 @@ def test_a_cache_that_cannot_be_written_is_named(cache_dir, monkeypatch):
 def test_cache_directory_follows_the_environment(monkeypatch):
     monkeypatch.delenv("GENMODELS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache.cache_dir() == Path("/somewhere/genmodels")
+    assert user_cache.cache_dir() == Path("/somewhere/genmodels")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.cache_dir() == Path("~/.cache/genmodels").expanduser()
+    assert user_cache.cache_dir() == Path("~/.cache/genmodels").expanduser()
 
 
 def test_config_builds_the_classifier():

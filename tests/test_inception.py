@@ -40,6 +40,7 @@ class Pictures:
     shape = (3, 32, 32)
     levels = 256
     classes = None
+    prepared = None
 
     def split(self, name):
         raise NotImplementedError

@@ -35,7 +35,7 @@ class Bound(nn.Module, HasLikelihood):
 def data(n=203, levels=17):
     g = torch.Generator().manual_seed(0)
     x, y = torch.randint(17, (n, 1, 4, 4), generator=g, dtype=torch.uint8), torch.randint(3, (n,), generator=g)
-    facts = {"name": "fake", "shape": (1, 4, 4), "levels": levels, "classes": 3}
+    facts = {"name": "fake", "shape": (1, 4, 4), "levels": levels, "classes": 3, "prepared": None}
     return SimpleNamespace(**facts, split=lambda _: (x, y), fingerprint=lambda _: "f")
 
 
@@ -112,7 +112,7 @@ def test_dequantization_is_in_the_protocol_of_a_model_that_dequantizes(name, exp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"draws": 0}, "draws=0 and batch=50, expected at least 1"),
+        ({"draws": 0}, "draws=0, batch=50 and max_samples=None, expected at least 1"),
         ({"batch": 0}, "batch=0"),
         ({"save": "values.txt"}, r"save=values.txt, expected a file that ends in \.npz"),
     ],

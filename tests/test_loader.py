@@ -72,7 +72,7 @@ def test_random_numbers_of_a_batch_are_a_function_of_its_position_and_rank() -> 
 def test_two_processes_share_what_one_would_have_seen() -> None:
     one = epochs(make(), 2)
     zero, first = (epochs(make(batch_size=2, world_size=2, rank=rank), 2) for rank in (0, 1))
-    assert [a + b for a, b in zip(zero, first, strict=True)] == one
+    assert [[x for pair in zip(a, b, strict=True) for x in pair] for a, b in zip(zero, first, strict=True)] == one
 
 
 def test_without_labels() -> None:

@@ -1,44 +1,174 @@
-"""Two processes on one machine train one run: one directory, one curve, results over both."""
+"""Several processes train one run: one directory, one curve, results over all; when one dies all end and say so."""
 
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
-FAMILIES = {
-    "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
-    "dcgan": [
-        "model=dcgan",
-        "model.generator.width=8",
-        "model.discriminator.width=8",
-        "model.discriminator_steps=2",
-        "trainer.accumulate_grad_batches=2",
-    ],
+from genmodels.cli import launch
+from genmodels.cli.failures import LOST
+from genmodels.cli.together import together
+from genmodels.errors import Fault, Stopped, UserError
+
+ROOT = Path(__file__).parents[1]
+TRAIN = str(ROOT / "scripts" / "train.py")
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=3"]
+QUICK = ["trainer.log_every_n_steps=1", "logger=csv", "callbacks=checkpoint", "eval_batch_size=64"]
+VAE = ["model=vae", "model.encoder.width=8", "model.decoder.width=8", "evaluator=[likelihood]"]
+DCGAN = [
+    "model=dcgan",
+    "model.generator.width=8",
+    "model.discriminator.width=8",
+    "model.discriminator_steps=2",
+    "trainer.accumulate_grad_batches=2",
+    "evaluator=[fid]",
+    "evaluator.fid.n=203",
+]
+
+
+class CrashOf(Callback):
+    """Raises an error in one process before its third batch, and leaves the moment in a file."""
+
+    def __init__(self, *, rank: int, file: str):
+        self.rank, self.file = rank, Path(file)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_rank == self.rank and pl_module.batches == 2:
+            self.file.write_text(str(time.time()))
+            raise RuntimeError("the machine failed")
+
+
+def run(folder, *words, program=(TRAIN,)):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *program, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def assert_one_run_of_two(run_dir, *, batches_a_step=1):
+    with (run_dir / "metrics.csv").open() as file:
+        rows = [(int(row["step"]), int(row["images_seen"])) for row in csv.DictReader(file)]
+    assert rows == [(step, step * batches_a_step * 128) for step in (1, 2, 3)]
+    assert torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
+    results = json.loads((run_dir / "results.json").read_text())["results"]
+    assert results and {record["protocol"]["world_size"] for record in results} == {2}
+
+
+def test_two_processes_train_one_run(tmp_path):
+    done = run(tmp_path, *TWO, *QUICK, *DCGAN, "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert_one_run_of_two(tmp_path / "run", batches_a_step=2)
+
+
+def test_a_sweep_of_runs_of_two_processes(tmp_path):
+    """The job that fails comes first, and stops nothing."""
+    done = run(tmp_path, "-m", *TWO, *QUICK, *VAE, "data.batch_size=97,128", "hydra.sweep.dir=sweep")
+    assert done.returncode == 2, done.stderr
+    assert_one_run_of_two(tmp_path / "sweep" / "1_digits_vae")
+    assert "jobs of sweep failed:\n  0_digits_vae: data.batch_size=97 is global and does not divide" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == [
+        "0_digits_vae",
+        "1_digits_vae",
+        "multirun.yaml",
+    ]
+
+
+def test_processes_of_torchrun_share_a_directory(tmp_path):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TRAIN]
+    done = run(tmp_path, *TWO, *QUICK, *VAE, program=torchrun)
+    assert done.returncode == 0, done.stderr
+    (run_dir,) = (tmp_path / "outputs" / "digits_vae").iterdir()
+    assert_one_run_of_two(run_dir)
+
+
+def test_a_crash_of_one_process_ends_the_run(tmp_path):
+    crash = f"+callbacks.crash={{_target_:tests.test_many_processes.CrashOf,rank:1,file:{tmp_path}/moment}}"
+    every = "callbacks.checkpoint.every_n_train_steps=1"
+    done = run(tmp_path, *TWO, *QUICK, *VAE, every, crash, "trainer.max_steps=100000", "hydra.run.dir=run")
+    assert time.time() - float((tmp_path / "moment").read_text()) < 15
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("genmodels: rank 1: RuntimeError: the machine failed")
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_jobs_in_processes_of_submitit(tmp_path):
+    pytest.importorskip("submitit")
+    smoke = ["trainer=smoke", "logger=none", "callbacks=none", "model=vae", "evaluator=[]", "hydra.sweep.dir=sweep"]
+    done = run(tmp_path, "-m", "hydra/launcher=submitit_local", *smoke, "optimizer.lr=-1,0.001")
+    assert done.returncode == 2, done.stderr
+    assert "  0_digits_vae: the optimizer refuses its settings: Invalid learning rate: -1" in done.stderr
+    assert (tmp_path / "sweep" / "1_digits_vae" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_batch_that_does_not_divide_starts_nothing(genmodels, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    status, err = genmodels("train", *TWO, "data.batch_size=97", "logger=none", "evaluator=[]")
+    assert status == 2 and err.count("\n") == 1 and "set a multiple of 2" in err, err
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_players_are_not_sharded(genmodels):
+    sharded = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    status, err = genmodels("train", *sharded, "model=dcgan", "logger=none", "evaluator=[]")
+    assert status == 2 and err.count("\n") == 1 and "use trainer=ddp" in err, err
+
+
+LOST_REPORT = {"rank": 0, "sentence": LOST, "status": 1}
+ENDS = {
+    "an error": ([{"rank": 1, "sentence": "bad", "status": 1}, LOST_REPORT], {0: 1, 1: 1}, [], Fault, "rank 1: bad"),
+    "an error that comes second": (
+        [LOST_REPORT, {"rank": 1, "sentence": "bad", "status": 1}],
+        {0: 1, 1: 1},
+        [],
+        Fault,
+        "rank 1: bad",
+    ),
+    "killed": ([LOST_REPORT], {0: 1, 1: -signal.SIGKILL}, [], Fault, "rank 1 was killed by SIGKILL"),
+    "gone without a word": ([LOST_REPORT], {0: 1, 1: 3}, [], Fault, "rank 1 ended with status 3"),
+    "on another machine": ([LOST_REPORT], {0: 1}, [], Fault, f"rank 0: {LOST}"),
+    "a person's mistake": ([{"rank": 1, "sentence": "no file", "status": 2}], {0: 2, 1: 2}, [], UserError, "no file"),
+    "asked to end": ([{"rank": 0, "sentence": "saved", "status": 143}], {0: 143}, [signal.SIGTERM], Stopped, "saved"),
+    "asked to end at once": ([], {0: -15, 1: -15}, [signal.SIGTERM], Stopped, "before the training began"),
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_train_one_run(family, tmp_path):
-    command = [sys.executable, str(Path(__file__).parents[1] / "scripts" / "train.py"), *FAMILIES[family]]
-    command += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=3"]
-    command += ["trainer.log_every_n_steps=1", "logger=csv", "callbacks=checkpoint", "evaluator=[likelihood,fid]"]
-    command += ["evaluator.fid.n=203", "eval_batch_size=64", f"hydra.run.dir={tmp_path / 'run'}"]
-    environment = {**os.environ, "GENMODELS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("outputs") == 0
-    with (tmp_path / "run" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [1, 2, 3]
-    seen = 128 * (2 if family == "dcgan" else 1)
-    assert [int(row["images_seen"]) for row in rows] == [seen, 2 * seen, 3 * seen]
-    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 3
-    results = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
-    assert {record["protocol"]["world_size"] for record in results} == {2}
-    assert {record["metric"] for record in results} >= {"fid_classifier_203"}
+@pytest.mark.parametrize("case", ENDS)
+def test_what_is_said_of_the_end(case):
+    reports, lost, asked, kind, sentence = ENDS[case]
+    with pytest.raises(kind, match=sentence):
+        launch.raise_first(reports, lost, asked)
+    launch.raise_first([], {}, asked)
+
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "none",
+    "RANK": "1",
+    "WORLD_SIZE": "4",
+    "MASTER_ADDR": "host",
+    "MASTER_PORT": "29500",
+}
+SRUN = {"SLURM_JOB_NAME": "train", "SLURM_PROCID": "3", "SLURM_NTASKS": "8"}
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({}, (0, 1)),
+        (TORCHRUN, (1, 4)),
+        (SRUN, (3, 8)),
+        (SRUN | TORCHRUN, (1, 4)),
+        (SRUN | {"SLURM_JOB_NAME": "bash"}, (0, 1)),
+    ],
+)
+def test_who_was_started_together(environment, expected, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert together() == expected

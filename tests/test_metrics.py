@@ -369,7 +369,7 @@ def test_what_the_samples_do_not_allow_is_refused_before_any_is_drawn(metric, me
 @pytest.mark.filterwarnings("ignore:cov")
 def test_too_small_a_reference_is_refused(metric, n, message):
     with pytest.raises(UserError, match=message):
-        stream(metric, FAKE[:40]).compute(reference(REAL[:n]))
+        metric.require(n, "data/train")
 
 
 def test_a_sample_that_was_never_shown_is_noticed():

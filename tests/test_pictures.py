@@ -141,6 +141,7 @@ class Toy(pl.LightningModule):
     automatic_optimization = False
     seed = 0
     last_loss = None
+    cut_short = False
 
     def __init__(self, classes: int | None = None, shape: tuple[int, ...] = (1, 8, 8), levels: int | None = 17):
         super().__init__()
@@ -213,9 +214,10 @@ def test_labels_come_in_order(tmp_path):
     assert train(Toy(), 2, pictures(tmp_path)).model.asked == [None]
 
 
-def test_points_have_no_pictures(tmp_path):
-    train(Toy(shape=(2,), levels=None), 2, pictures(tmp_path / "none"))
+def test_points_in_space_have_no_pictures(tmp_path, capsys):
+    train(Toy(shape=(3,), levels=None), 2, pictures(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+    assert capsys.readouterr().err.count("no pictures: samples of toy are neither images nor points in the plane") == 1
 
 
 def test_reconstructions_show_validation_images(tmp_path):

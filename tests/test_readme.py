@@ -1,7 +1,9 @@
 """The README's commands and code run as they are written, cut short."""
 
+import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,10 +29,11 @@ COMMANDS = [
 ]
 SHORT = {
     "train": ["trainer.max_steps=4", "logger=csv", "callbacks.pictures.n=4", "eval_batch_size=4", "data.batch_size=16"]
-    + ["evaluator.likelihood.max_samples=4", "evaluator.fid.n=4", "evaluator.inception_score.n=10"],
+    + ["evaluator.likelihood.max_samples=4", "evaluator.fid.n=4", "evaluator.inception_score.n=10", "features.steps=5"],
     "evaluate": ["evaluator=[likelihood]", "evaluator.likelihood.max_samples=8"],
     "sample": [],
     "list": [],
+    "export": [],
 }
 
 
@@ -80,7 +83,7 @@ def cut_short(words: list[str], run_dir: Path) -> list[str]:
 
 
 def test_there_are_commands():
-    assert {words[0] for words in COMMANDS} == {"train", "evaluate", "sample", "list"}
+    assert {words[0] for words in COMMANDS} == set(SHORT)
     assert len(COMMANDS) >= 8
 
 
@@ -88,7 +91,8 @@ def test_there_are_commands():
 def test_a_command_runs(words, run_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_images(tmp_path)
-    assert call(monkeypatch, cut_short(words, run_dir)) == 0, capsys.readouterr().err
+    copied = shutil.copytree(run_dir, tmp_path / "run")
+    assert call(monkeypatch, cut_short(words, copied)) == 0, capsys.readouterr().err
     if words[0] == "sample":
         assert (tmp_path / "grid.png").stat().st_size > 0
 
@@ -101,19 +105,31 @@ def test_the_python_code_runs(run_dir):
     assert names["bpd"].shape == (16,)
 
 
-def test_a_model_of_ones_own(tmp_path, monkeypatch, capsys):
-    (python,) = (block for kind, block in BLOCKS if kind == "python" and "class Pixels" in block)
-    (yaml,) = (block for kind, block in BLOCKS if kind == "yaml" and "mine.Pixels" in block)
-    (line,) = (line for _, block in BLOCKS for line in block.splitlines() if line.startswith("PYTHONPATH=. genmodels"))
-    (tmp_path / "mine.py").write_text(python)
-    (tmp_path / "myconfigs" / "model").mkdir(parents=True)
-    (tmp_path / "myconfigs" / "model" / "pixels.yaml").write_text(yaml)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+def train_with_ones_own(module, group, name, folder, monkeypatch, capsys) -> None:
+    """A Python file and a YAML as they stand in the README, and the command that trains with them."""
+    (python,) = (block for kind, block in BLOCKS if kind == "python" and f"class {name.capitalize()}" in block)
+    (yaml,) = (block for kind, block in BLOCKS if kind == "yaml" and f"{module}.{name.capitalize()}" in block)
+    lines = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("PYTHONPATH=. genmodels")]
+    (line,) = (line for line in lines if f"{group}={name}" in line)
+    (folder / f"{module}.py").write_text(python)
+    (folder / "myconfigs" / group).mkdir(parents=True)
+    (folder / "myconfigs" / group / f"{name}.yaml").write_text(yaml)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     words = shlex.split(line)[2:]
     flags = words[words.index("--config-dir") :]
     words = [*words[: -len(flags)], "trainer.max_steps=60", "evaluator=[likelihood]", "logger=csv", "hydra.run.dir=run"]
     assert call(monkeypatch, [*words, *flags]) == 0, capsys.readouterr().err
+
+
+def test_a_dataset_of_ones_own(tmp_path, monkeypatch, capsys):
+    train_with_ones_own("stripes", "data", "stripes", tmp_path, monkeypatch, capsys)
+    records = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
+    assert records[0]["protocol"]["reference"] == "stripes/test" and records[0]["value"] < 8
+
+
+def test_a_model_of_ones_own(tmp_path, monkeypatch, capsys):
+    train_with_ones_own("mine", "model", "pixels", tmp_path, monkeypatch, capsys)
     with pytest.raises(genmodels.runs.UserError, match="trusted"):
         genmodels.load(tmp_path / "run")
     model = genmodels.load(tmp_path / "run", trusted=["mine"])

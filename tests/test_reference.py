@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 class Images:
     """203 random grey images of 4x4 with 17 levels."""
 
-    name, shape, classes = "images", (1, 4, 4), None
+    name, shape, classes, prepared = "images", (1, 4, 4), None, None
 
     def __init__(self, seed=0, levels=17, n=203):
         self.levels, self.seed, self.n = levels, seed, n

@@ -1,16 +1,21 @@
 """A run that is cut and resumed is, bit for bit, the run that was not: weights, EMA, optimizers, curve, best score."""
 
 import csv
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from genmodels.cli.resume import moved
 from genmodels.cli.train import train
+from genmodels.errors import Stopped
+from genmodels.evaluators.evaluate import evaluate
+from genmodels.training.callbacks import evaluation
 from tests.helpers import train_config
 
-STEPS, CUT = 8, 5  # an epoch of the digits has 3 batches of 400: a checkpoint at 4 lies mid-epoch, one at 3 at its end
+STEPS, EVERY = 8, 3  # between checkpoints; an epoch of the digits has 3 steps of 400
 FAMILIES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
     "dcgan": [
@@ -28,18 +33,38 @@ FAMILIES = {
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]
 
 
-def config_of(family: str, run_dir: Path, every: int, *more: str) -> dict:
-    length = [f"trainer.max_steps={STEPS}", f"callbacks.checkpoint.every_n_train_steps={every}"]
+BATCHES = {family: 2 if family in ("dcgan", "pixelcnn") else 1 for family in FAMILIES}  # of the loader, a step
+
+
+def config_of(family: str, run_dir: Path, *more: str) -> dict:
+    length = [f"trainer.max_steps={STEPS}", f"callbacks.checkpoint.every_n_train_steps={EVERY}"]
     return train_config(run_dir, *SHARED, *length, *FAMILIES[family], *more)
 
 
-def resume(run_dir: Path, **changes: object) -> None:
-    config = OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
-    config["callbacks"].pop("crash", None)
+def crash(family: str, step: int) -> dict:
+    """A fault in the step after `step`."""
+    return {"_target_": "tests.helpers.Crash", "after_batches": step * BATCHES[family]}
+
+
+def signalled(number: int, family: str, step: int) -> dict:
+    """A signal in the step after `step`."""
+    return {"_target_": "tests.helpers.Signal", "number": int(number), "after_batches": step * BATCHES[family]}
+
+
+def run_until(cut: dict, config: dict, error: type[BaseException]) -> int:
+    """Trains until it is cut, and gives the step of the last checkpoint."""
+    with pytest.raises(error):
+        train({**config, "callbacks": {**config["callbacks"], "cut": cut}})
+    return last(Path(config["run_dir"]))["global_step"]
+
+
+def resumed(run_dir: Path, **changes: object) -> dict:
+    """The config of a resume of this run."""
+    config = OmegaConf.load(run_dir / "config.yaml")
+    config.callbacks.pop("cut", None)
     for key, value in changes.items():
-        OmegaConf.update(cfg := OmegaConf.create(config), key.replace("__", "."), value)
-        config = OmegaConf.to_container(cfg)
-    train({**config, "resume": str(run_dir)})
+        OmegaConf.update(config, key.replace("__", "."), value)
+    return {**OmegaConf.to_container(config), "resume": str(run_dir)}
 
 
 def last(run_dir: Path) -> dict:
@@ -72,51 +97,80 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert curve(one) == curve(other)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    runs: dict[str, Path] = {}
-
-    def run(family: str) -> Path:
-        if family not in runs:
-            runs[family] = tmp_path_factory.mktemp(family) / "run"
-            train(config_of(family, runs[family], every=3))
-        return runs[family]
-
-    return run
-
-
-@pytest.mark.parametrize("every", [3, 4], ids=["epoch-end", "mid-epoch"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_resume_is_exact(family, every, tmp_path, uninterrupted):
-    critic = 2 if family == "dcgan" else 1
-    accumulated = 2 if family == "pixelcnn" else 1
-    crash = f"+callbacks.crash={{_target_:tests.helpers.Crash,after_batches:{CUT * critic * accumulated}}}"
-    with pytest.raises(RuntimeError, match="the machine failed"):
-        train(config_of(family, tmp_path / "run", every, crash))
-    assert last(tmp_path / "run")["global_step"] == every
-    resume(tmp_path / "run")
-    assert_same_run(tmp_path / "run", uninterrupted(family))
+def test_resume_is_exact(family, tmp_path, monkeypatch):
+    """Through one run after another, each cut in another way."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(config_of(family, whole))
+    assert run_until(signalled(signal.SIGTERM, family, 1), config_of(family, cut), Stopped) == 2  # mid-epoch, saved
+    with monkeypatch.context() as patch:  # it dies while it writes the checkpoint of step 3
+        patch.setattr(torch, "save", half_a_file)
+        assert run_until(crash(family, STEPS), resumed(cut), RuntimeError) == 2
+    assert run_until(crash(family, 3), resumed(cut), RuntimeError) == 3  # at an epoch's end
+    assert run_until(signalled(signal.SIGINT, family, 4), resumed(cut), Stopped) == 5
+    (cut / "checkpoints" / ".last.ckpt.0.tmp").write_bytes(b"of one that was killed")
+    train(resumed(cut))
+    assert_same_run(cut, whole)
+    assert sorted(file.name for file in (cut / "checkpoints").iterdir()) == ["last.ckpt"]
 
 
-def test_a_finished_run_goes_on(tmp_path, uninterrupted):
+def half_a_file(checkpoint: object, file) -> None:
+    file.write(b"half of it")
+    raise RuntimeError("the machine failed")
+
+
+def test_a_finished_run_goes_on(tmp_path):
     """trainer.max_steps may grow at a resume; with a constant learning rate the result is that of the longer run."""
-    constant = ["scheduler=constant", "trainer.max_steps"]
     for name, steps in (("short", 4), ("long", STEPS)):
-        train(config_of("vae", tmp_path / name, 100, constant[0], f"{constant[1]}={steps}"))
-    resume(tmp_path / "short", trainer__max_steps=STEPS)
+        train(config_of("vae", tmp_path / name, "scheduler=constant", f"trainer.max_steps={steps}"))
+    train(resumed(tmp_path / "short", trainer__max_steps=STEPS))
     assert_same_run(tmp_path / "short", tmp_path / "long")
     assert OmegaConf.load(tmp_path / "short" / "config.yaml").trainer.max_steps == STEPS
 
 
-def test_the_best_score_survives(tmp_path):
-    evaluation = ["callbacks=default", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=50"]
-    evaluation += ["callbacks.evaluation.every_n_steps=2", "~callbacks.pictures", "~callbacks.progress"]
-    crash = "+callbacks.crash={_target_:tests.helpers.Crash,after_batches:5}"
-    train(config_of("vae", tmp_path / "whole", 4, *evaluation))
+def test_evaluations_and_the_best_score_survive(tmp_path, monkeypatch):
+    """Cut after an evaluation, between it and its checkpoint, before it, and within it: each is made, and once."""
+    evaluated = ["callbacks=default", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=50"]
+    evaluated += ["callbacks.evaluation.every_n_steps=2", "~callbacks.pictures", "~callbacks.progress"]
+    evaluated += ["callbacks.checkpoint.every_n_train_steps=2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(config_of("vae", whole, *evaluated))
+    assert run_until(crash("vae", 2), config_of("vae", cut, *evaluated), RuntimeError) == 2
+    assert best_score(cut) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half_a_file)
+        assert run_until(crash("vae", STEPS), resumed(cut), RuntimeError) == 2
+    assert run_until(signalled(signal.SIGTERM, "vae", 3), resumed(cut), Stopped) == 4
+    assert curve(cut)[-1]["step"] == "4" and not curve(cut)[-1]["val/bits_per_dim"]
+    for evaluations, saved in ((0, 4), (1, 6)):
+        with monkeypatch.context() as patch:
+            evaluated = iter([evaluate] * evaluations + [lambda *_, **__: signal.raise_signal(signal.SIGTERM)])
+            patch.setattr(evaluation, "evaluate", lambda *args, made=evaluated, **kwargs: next(made)(*args, **kwargs))
+            assert run_until(crash("vae", STEPS), resumed(cut), Stopped) == saved
+    train(resumed(cut))
+    assert_same_run(cut, whole)
+    assert_same(last(cut)["callbacks"], last(whole)["callbacks"])
+    assert all(row["val/bits_per_dim"] for row in curve(cut) if int(row["step"]) % 2 == 0)
+    best = torch.load(cut / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["global_step"] == last(whole)["global_step"]
+
+
+def best_score(run_dir: Path) -> float | None:
+    """As the last checkpoint holds it."""
+    return last(run_dir)["callbacks"]["BestCheckpoint"]["best"]
+
+
+def test_a_run_that_moved_goes_on_where_it_is_now(tmp_path):
+    train(config_of("vae", tmp_path / "there", "trainer.max_steps=1"))
+    here = (tmp_path / "there").rename(tmp_path / "here")
+    train(moved(resumed(here, trainer__max_steps=2), here))
+    assert last(here)["global_step"] == 2 and len(curve(here)) == 2
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     with pytest.raises(RuntimeError):
-        train(config_of("vae", tmp_path / "cut", 4, *evaluation, crash))
-    resume(tmp_path / "cut")
-    assert_same_run(tmp_path / "cut", tmp_path / "whole")
-    assert_same(last(tmp_path / "cut")["callbacks"], last(tmp_path / "whole")["callbacks"])
-    best = torch.load(tmp_path / "cut" / "checkpoints" / "best.ckpt", weights_only=True)
-    assert best["global_step"] == last(tmp_path / "whole")["global_step"]
+        train({**(config := config_of("vae", tmp_path / "run")), "callbacks": {"cut": crash("vae", 2)}})
+    assert not (tmp_path / "run" / "checkpoints").exists() and len(curve(tmp_path / "run")) == 2
+    train({**config, "resume": config["run_dir"]})
+    assert [int(row["step"]) for row in curve(tmp_path / "run")] == list(range(1, STEPS + 1))

@@ -1,7 +1,6 @@
 """Scoring images that another program made: folders, .npz files and statistics, and what a person can get wrong."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -192,130 +191,6 @@ def test_help_shows_the_datasets(genmodels, capsys, monkeypatch):
         main()
     out = capsys.readouterr().out
     assert exited.value.code == 0 and "cifar10, digits" in out and "samples=FOLDER_OR_NPZ" in out
-
-
-# Bad input
-
-
-def save_npz(**arrays):
-    return lambda folder: np.savez(folder / "bad.npz", **arrays)
-
-
-def break_image(folder: Path) -> None:
-    file = folder / "fake" / "0033.png"
-    file.write_bytes(file.read_bytes()[:60])
-
-
-def animate(folder: Path) -> None:
-    frames = [Image.fromarray(image) for image in FAKE[:3]]
-    frames[0].save(folder / "fake" / "0001.webp", save_all=True, append_images=frames[1:], lossless=True)
-
-
-def save_image(mode: str, name: str, size=(8, 8), value=0):
-    return lambda folder: Image.new(mode, size, value).save(folder / "fake" / name)
-
-
-def nothing(folder: Path) -> None:
-    """Leaves all as it is."""
-
-
-FLOATS = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
-BAD = {
-    "no images": (lambda f: (f / "empty").mkdir(), ["samples=empty"], "empty has no images, expected .png"),
-    "only other files": (
-        lambda f: ((f / "text").mkdir(), (f / "text" / "a.txt").touch()),
-        ["samples=text"],
-        "text has no images",
-    ),
-    "no such folder": (nothing, ["samples=nowhere"], "samples=nowhere does not exist"),
-    "neither folder nor npz": (lambda f: (f / "a.zip").touch(), ["samples=a.zip"], "neither a folder of images nor"),
-    "a broken image": (break_image, [], f"fake{os.sep}0033.png cannot be read"),
-    "an empty file": (lambda f: (f / "fake" / "0002.png").write_bytes(b""), [], "0002.png cannot be read"),
-    "mixed sizes": (
-        save_image("L", "9.png", (7, 8)),
-        [],
-        "0000.png is 8x8 and fake/9.png is 8x7 (height x width)",
-    ),
-    "an animation": (animate, [], "0001.webp is an animation of 3 images"),
-    "transparency": (save_image("RGBA", "9.png"), [], "9.png has transparent pixels"),
-    "16 bits": (save_image("I;16", "9.png"), [], "9.png has values of mode I;16, expected 8 bits"),
-    "a bomb": (
-        lambda f: Image.new("1", (16000, 12000)).save(f / "fake" / "9.png"),
-        [],
-        "9.png has more than 89478485 pixels",
-    ),
-    "one sample": (lambda f: write_folder(f / "one", FAKE[:1]), ["samples=one"], "got 1 images in one, expected at"),
-    "more samples than there are": (nothing, ["n=64"], "got n=64 of 63 images in fake"),
-    "n of an evaluator": (nothing, ["evaluator.fid.n=10"], "of images that are there, set n="),
-    "no such reference": (nothing, ["reference=digit"], "reference=digit is no dataset (did you mean digits?)"),
-    "a dataset with open keys": (nothing, ["reference=npz"], "give the folder or the .npz file itself: reference=PATH"),
-    "a split of a folder": (nothing, ["reference_split=test"], "reference=real has no splits"),
-    "a model's evaluator": (nothing, ["evaluator=[likelihood]"], "evaluator=likelihood measures a model"),
-    "an image as reference": (lambda f: write_folder(f / "one", FAKE[:1]), ["reference=one"], "got 1 images in one"),
-    "missing keys": (save_npz(z=FAKE), ["samples=bad.npz"], "has the keys z, expected images or arr_0"),
-    "floats in 0..1": (save_npz(images=FLOATS), ["samples=bad.npz"], "look like values in 0..1: store (255 * x)"),
-    "floats in -1..1": (save_npz(images=2 * FLOATS - 1), ["samples=bad.npz"], "(127.5 * x + 127.5)"),
-    "other integers": (save_npz(images=FAKE.astype(int)), ["samples=bad.npz"], "values of int64 from 0 to 255"),
-    "another shape": (save_npz(images=FAKE[0]), ["samples=bad.npz"], "array of shape (8, 8), expected images"),
-    "binary values": (save_npz(images=(FAKE > 0).astype(np.uint8)), ["samples=bad.npz"], "no value above 1"),
-    "data units": (
-        save_npz(images=DIGITS.images.astype(np.uint8)),
-        ["samples=bad.npz", "reference=digits"],
-        "values up to 16, like the 17 levels of the reference",
-    ),
-    "no npz": (lambda f: (f / "bad.npz").write_text("no"), ["samples=bad.npz"], "bad.npz cannot be read"),
-    "statistics of another dimension": (
-        save_npz(mu=np.zeros(5), sigma=np.eye(5)),
-        ["reference=bad.npz", FID],
-        "bad.npz has statistics of 5 dimensions, and features=pixels has 64",
-    ),
-    "statistics instead of images": (
-        save_npz(mu=np.zeros(64), sigma=np.eye(64)),
-        ["reference=bad.npz", "evaluator=[fid,kid]"],
-        "kid needs reference images, and bad.npz holds only their mu and sigma",
-    ),
-    "statistics as samples": (save_npz(mu=np.zeros(5)), ["samples=bad.npz"], "has the keys mu, expected images"),
-    "an extractor without classes": (nothing, ["evaluator=[inception_score]"], "needs class probabilities"),
-    "a classifier without images": (
-        lambda folders: np.savez(folders / "stats.npz", mu=np.zeros(8), sigma=np.eye(8)),
-        ["reference=stats.npz", *SMALL],
-        "give classifier_data=DATASET (cifar10,",
-    ),
-    "an unknown classifier": (nothing, ["classifier_data=digit", *SMALL], "classifier_data=digit is no dataset"),
-    "a classifier's data for others": (nothing, ["classifier_data=digits"], "is for features=classifier"),
-    "a classifier of another size": (
-        lambda f: write_folder(f / "wide", np.zeros((3, 8, 9), np.uint8)),
-        ["samples=wide", *SMALL],
-        "wide has images of 8x9, and real, which the features are made for, of 8x8",
-    ),
-    "colours for a classifier of grey": (
-        save_npz(images=np.random.default_rng(0).integers(256, size=(5, 8, 8, 3), dtype=np.uint8)),
-        ["samples=bad.npz", *SMALL],
-        "bad.npz has pictures in colours",
-    ),
-    "a model as well": (nothing, ["run=somewhere"], "run= gives a model, samples= and reference= give images"),
-    "a key of runs": (nothing, ["split=test"], "there is no key split"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence(case, folders, genmodels):
-    make, words, sentence = BAD[case]
-    make(folders)
-    features = [] if SMALL[0] in words else PIXELS
-    evaluator = [] if any(word.startswith("evaluator=") for word in words) else [FID]
-    named = {word.split("=")[0] for word in words}
-    sides = [word for word in ("samples=fake", "reference=real") if word.split("=")[0] not in named]
-    status, err = genmodels("evaluate", *sides, *evaluator, *features, *words)
-    assert (status, sentence in err) == (2, True), err
-    assert err.splitlines()[-1].startswith("genmodels: ") and "Traceback" not in err
-    assert not list(folders.rglob("results.json"))
-
-
-def test_one_side_alone(genmodels, folders):
-    for given, other in (("samples=fake", "reference"), ("reference=real", "samples")):
-        status, err = genmodels("evaluate", given)
-        assert status == 2 and f"{other} is not given" in err, err
 
 
 def test_labels_and_levels_in_an_npz(tmp_path):

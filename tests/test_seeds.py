@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmodels.cli.sample import draw
-from genmodels.seeds import GLOBAL, ByNumber, fold, seeded
+from genmodels.seeds import GLOBAL, ByNumber, fold, seed_generators, seeded
 
 CPU = torch.device("cpu")
 DRAWS = {
@@ -88,3 +88,10 @@ def test_the_command_draws_the_same_first_samples_whatever_n_and_batch_size():
     assert torch.equal(draw(Noise(), settings | {"batch_size": 7}), together)
     assert torch.equal(draw(Noise(), settings | {"n": 64, "batch_size": 50}), together[:64])
     assert not torch.equal(draw(Noise(), settings | {"seed": 1}), together)
+
+
+def test_a_step_is_seeded_as_torch_would():
+    torch.manual_seed(fold(0, 3))
+    expected = torch.rand(2)
+    seed_generators(fold(0, 3), CPU)
+    assert torch.equal(torch.rand(2), expected)

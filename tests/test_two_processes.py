@@ -31,7 +31,7 @@ SHAPE, LEVELS = (1, 8, 8), 17
 class Images:
     """Random images with labels."""
 
-    name, shape, levels, classes = "fake", SHAPE, LEVELS, 10
+    name, shape, levels, classes, prepared = "fake", SHAPE, LEVELS, 10, None
 
     def __init__(self):
         g = torch.Generator().manual_seed(0)

@@ -4,36 +4,90 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.complaints import explain_composition
+from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
 from genmodels.cli.main import guarded
 from genmodels.cli.places import CONFIGS
+from genmodels.cli.together import together
 from genmodels.errors import UserError
+
+ERROR = "error.txt"  # in the directory of a sweep's job that failed: the sentence that says why
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed; comes from where a launcher ran it, perhaps another machine, to where -m was given."""
+
+    def __init__(self, status: int, sweep_dir: str):
+        super().__init__(status, sweep_dir)
+        self.status, self.sweep_dir = status, Path(sweep_dir)
 
 
 def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *, config: Path | None = None) -> int:
     """Composes `command`'s config (or the one in the file `config`) with overrides and runs `task` on it, once or
-    for every job of a sweep; returns the exit status of the first job that failed, or 0."""
+    for every job of a sweep; returns the exit status, in a sweep that of the first job that failed."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
+    if {"-m", "--multirun"} & set(argv) and together().world > 1:
+        raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
     statuses: list[int] = []
 
     def job(cfg: DictConfig) -> None:
-        sys.argv = [sys.argv[0], *invocation, *argv]  # for processes that Lightning starts by this command line
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _job_of_sweep(lambda: task(cfg))
+            return
         statuses.append(guarded(lambda: task(cfg)))
+        if statuses[-1] == USERS:
+            _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-    invocation = [] if Path(sys.argv[0]).suffix == ".py" else [command]
-    sys.argv = [sys.argv[0], *argv]
+    sys.argv = [sys.argv[0], *sorted(argv, key=lambda word: word not in ("-m", "--multirun"))]  # as Hydra wants them
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
     try:
         hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except JobFailed as failed:
+        _list_failures(failed.sweep_dir)
+        return failed.status
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)
+
+
+def _job_of_sweep(work: Callable[[], None]) -> None:
+    """Runs a job of a sweep, in whatever process the launcher chose; what it failed of is left in its directory."""
+    file = Path(HydraConfig.get().runtime.output_dir) / ERROR
+    file.unlink(missing_ok=True)
+
+    def noted() -> None:
+        try:
+            work()
+        except Exception as error:
+            file.write_text(explain(error)[0] + "\n")
+            raise
+
+    status = guarded(noted)
+    if status in (INTERRUPTED, TERMINATED):
+        sys.exit(status)  # no further jobs
+    if status:
+        raise JobFailed(status, HydraConfig.get().sweep.dir)
+
+
+def _list_failures(sweep_dir: Path) -> None:
+    print(f"genmodels: these jobs of {sweep_dir} failed:", file=sys.stderr)
+    for file in sorted(sweep_dir.rglob(ERROR)):
+        print(f"  {file.parent.relative_to(sweep_dir)}: {file.read_text().strip()}", file=sys.stderr)
+
+
+def _remove_if_empty(run_dir: Path) -> None:
+    """Removes the directory that Hydra made for a run that was refused, and those above it down from here."""
+    with suppress(OSError, ValueError):
+        os.removedirs(run_dir.relative_to(Path.cwd()))

@@ -5,28 +5,61 @@ written on the command line; this checks what is written anywhere.
 """
 
 import inspect
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from genmodels.cli.complaints import nearest
+from genmodels.cli.failures import one_line
 from genmodels.cli.places import CONFIGS
 from genmodels.cli.schema import Parts
 from genmodels.errors import UserError
 
 PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
+CONTINUOUS = (
+    "data.levels is null, which says that the data are continuous, and the model takes integers, such as pixels; "
+    "choose a model of points, such as model=realnvp_points, or data with levels"
+)
+RANGES = {  # least value, and the one that is too much
+    "seed": (0, math.inf),
+    "n": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "eval_batch_size": (1, math.inf),
+    "ema.decay": (0, 1),
+    "trainer.max_steps": (1, math.inf),
+    "trainer.log_every_n_steps": (1, math.inf),
+    "trainer.accumulate_grad_batches": (1, math.inf),
+    "trainer.gradient_clip_val": (0, math.inf),
+    "callbacks.checkpoint.every_n_train_steps": (1, math.inf),
+    "callbacks.evaluation.every_n_steps": (1, math.inf),
+    "callbacks.evaluation.batch_size": (1, math.inf),
+    "callbacks.pictures.every_n_steps": (1, math.inf),
+    "callbacks.pictures.n": (1, math.inf),
+    "callbacks.pictures.frames": (1, math.inf),
+}
+NOT_EMPTY = ("run_dir", "out", "run", "checkpoint", "samples", "reference")
 HYDRAS_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def check(config: Mapping[str, Any], schema: type, where: Any = lambda path: "") -> None:
     """Raises a UserError that names all that is wrong; `where(path)` says where a key was set."""
-    wrong = [f"{problem}{where(path)}" for path, problem in _check_call(config, schema, "")]
+    wrong = [f"{problem}{where(path)}" for path, problem in _explained(config, schema)]
     if wrong:
-        raise UserError("; ".join(wrong))
+        raise UserError("; ".join(dict.fromkeys(wrong)))
 
 
 Problems = Iterator[tuple[str, str]]  # path, what is wrong with it
+
+
+def _explained(config: Mapping[str, Any], schema: type) -> Problems:
+    """What is wrong; that a model misses `levels` because the data have none, in terms of the data."""
+    data = config.get("data")
+    continuous = isinstance(data, Mapping) and data.get("levels", 0) is None
+    for path, problem in _check_call(config, schema, ""):
+        missed = continuous and path.startswith("model.") and path.endswith(".levels")
+        yield ("data.levels", CONTINUOUS) if missed else (path, problem)
 
 
 def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
@@ -62,6 +95,14 @@ def _check_value(value: Any, hint: Any, path: str) -> Problems:
         yield from _check_call(value, hint, path)
     elif not _fits(value, hint):
         yield path, f"{path} is {value!r}, expected {_words(hint)}"
+    elif path in NOT_EMPTY and value == "":
+        yield path, f"{path} is empty, expected a path"
+    elif path in RANGES and value is not None and not RANGES[path][0] <= value < RANGES[path][1]:
+        least, above = RANGES[path]
+        yield (
+            path,
+            f"{path} is {value}, expected at least {least}" + (f" and below {above}" if above < math.inf else ""),
+        )
     elif hint == Parts:
         yield from _check_parts(value, path)
     elif isinstance(value, Mapping):
@@ -89,8 +130,12 @@ def _check_parts(parts: Mapping[str, Any], group: str) -> Problems:
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:
     try:
         function = resolve_name(node["_target_"])
-    except (ImportError, AttributeError, ValueError, TypeError):
-        yield f"{path}._target_", f"{path}._target_ is {node['_target_']!r}, which is no class that can be imported"
+    except Exception as error:  # whatever a person's own module raises
+        why = f"{type(error).__name__}: {one_line(str(error))}"
+        yield f"{path}._target_", f"{path}._target_ is {node['_target_']!r}, no class that can be imported ({why})"
+        return
+    if not callable(function):
+        yield f"{path}._target_", f"{path}._target_ is {node['_target_']!r}, which is no class"
         return
     yield from _check_call(node, function, path)
 

@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from genmodels.cli.compose import compose_config
@@ -14,11 +15,18 @@ from genmodels.cli.places import CONFIGS
 def explain_composition(error: BaseException, command: str, overrides: list[str]) -> str:
     """Hydra's and OmegaConf's complaints in one sentence, with the nearest right name where one is near."""
     text = one_line(str(error))
-    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text):
         return unknown_option(*found.groups())
     if found := re.search(r"Could not override '([^']+)'", text):
         path = found.group(1)
         return f"there is no key {path} (set on the command line); {nearest(path, known_keys(command, overrides))}"
+    if "Config group override must be a string" in text:
+        word = next(word for word in overrides if word.endswith("=null") and (CONFIGS / word[:-5]).is_dir())
+        return unknown_option(*word.split("="))
+    if found := re.search(r"Error merging override (([^=]+)=.*)", text):
+        return (
+            f"{found.group(1)} does not fit what {found.group(2)} is; give a value of its kind, or set one of its keys"
+        )
     if override := getattr(error, "override", None):
         return f"cannot read {override!r}; write key=value, in quotes where the value has special characters"
     return text
@@ -32,7 +40,11 @@ def unknown_option(group: str, option: str) -> str:
 def known_keys(command: str, overrides: list[str]) -> list[str]:
     """Every key, dotted, of a command's config with those overrides that choose options of its groups."""
     chosen = [word for word in overrides if (CONFIGS / word.split("=")[0]).is_dir()]
-    return list(_dotted(OmegaConf.to_container(compose_config(command, chosen), resolve=False)))
+    try:
+        config = compose_config(command, chosen)
+    except HydraException:  # a group that this command does not have
+        config = compose_config(command, [])
+    return list(_dotted(OmegaConf.to_container(config, resolve=False)))
 
 
 def _dotted(node: Any, prefix: str = "") -> list[str]:
@@ -43,6 +55,7 @@ def _dotted(node: Any, prefix: str = "") -> list[str]:
 
 
 def nearest(name: str, choices: list[str]) -> str:
-    """A hint: the choice most like `name`, or all of them where none is near."""
+    """A hint: the choice most like `name`, or all of them where none is near; of dotted keys, their beginnings."""
     near = get_close_matches(name, choices, 1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"choices are {', '.join(sorted(choices))}"
+    first = sorted({choice.split(".")[0] for choice in choices})
+    return f"did you mean {near[0]}?" if near else f"choices are {', '.join(first)}"

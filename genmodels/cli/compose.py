@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.cli.places import CONFIGS
+from genmodels.cli.together import started
 from genmodels.errors import UserError
 
 
@@ -41,6 +42,7 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
 OmegaConf.register_new_resolver("label_classes", label_classes, replace=True)
+OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
 

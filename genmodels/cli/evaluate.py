@@ -40,29 +40,27 @@ def evaluate_run(config: dict[str, Any]) -> None:
     from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.processes import device_named, process_group
-    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
+    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_left_out, show_paths, show_results
     from genmodels.evaluators.evaluate import applicable, evaluate
 
     file = named_checkpoint(config)
     checkpoint = runs.read_checkpoint(file)
-    trained = checkpoint["config"]
-    runs.require_trusted([trained["data"], trained["evaluator"], trained["features"]], config["trusted"])
+    nodes = measured_with(config, checkpoint["config"], file)
     device = device_named(config["device"])
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
-    root = config["data"]["root"]
-    data = build.part({**trained["data"], **({"root": root} if root and "root" in trained["data"] else {})})
-    evaluators = build.parts(config["evaluator"] or trained["evaluator"])
-    able = applicable(model, evaluators)
+    data, evaluators = build.part(nodes["data"]), build.parts(nodes["evaluator"])
+    able = applicable(type(model), evaluators, data)
     if not able:
-        raise UserError(f"none of {', '.join(evaluators)} applies to {type(model).__name__}; choose another evaluator")
-    folder = file.parent.parent if config["run"] else Path(config["run_dir"])
+        about = f"{type(model).__name__} on {data.name}"
+        raise UserError(f"none of {', '.join(evaluators)} applies to {about}; choose another evaluator")
+    folder = Path(config["run"] or config["run_dir"]).expanduser()
     with process_group(device), evaluation_progress() as progress:
         records = evaluate(
             model,
             able,
             data=data,
             split=config["split"],
-            features=build.part(config["features"] or trained["features"]),
+            features=build.part(nodes["features"]),
             seed=config["seed"],
             batch_size=config["batch_size"],
             weights=runs.weights_of(checkpoint),
@@ -71,10 +69,25 @@ def evaluate_run(config: dict[str, Any]) -> None:
             show=saves_pictures(folder / "samples"),
         )
     if runs.is_rank_zero():
+        show_left_out(evaluators, able, model, data)
         step = checkpoint["global_step"]
         runs.add_results(folder / "results.json", [record.at_step(step).to_dict() for record in records])
         show_results(records, f"{file}: {step} steps")
         show_paths({"results": folder / "results.json"})
+
+
+def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built."""
+    from genmodels.trust import OURS, refused, require_trusted
+
+    own = {key: config[key] for key in ("evaluator", "features") if config[key] is not None}
+    theirs = {key: trained.get(key, {}) for key in ("data", "evaluator", "features") if key not in own}
+    require_trusted(theirs, (*OURS, *config["trusted"]))
+    if "_target_" not in theirs["data"]:
+        raise refused(file, "has no data in its config")
+    root = config["data"]["root"]
+    data = {**theirs["data"], **({"root": root} if root and "root" in theirs["data"] else {})}
+    return {**theirs, **own, "data": data}
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:
@@ -82,8 +95,13 @@ def named_checkpoint(config: dict[str, Any]) -> Path:
     from genmodels import runs
 
     if (config["run"] is None) == (config["checkpoint"] is None):
+        images = "; or images: samples=... and reference=..." if "evaluator" in config else ""
+        raise UserError(f"give the model: run=RUN_DIR, or checkpoint=FILE, and not both{images}")
+    if config["run"] and Path(config["run"]).expanduser().is_file():
+        raise UserError(f"run={config['run']} is a file, expected a run directory; name the file with checkpoint=")
+    if config["checkpoint"] and Path(config["checkpoint"]).expanduser().is_dir():
         raise UserError(
-            "give the model: run=RUN_DIR, or checkpoint=FILE, and not both; or images: samples=... and reference=..."
+            f"checkpoint={config['checkpoint']} is a folder, expected a file; name a run directory with run="
         )
     return runs.checkpoint_path(config["checkpoint"] or config["run"], config["which"])
 

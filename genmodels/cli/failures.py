@@ -1,22 +1,28 @@
 """What an exception means to the person: one sentence and an exit status."""
 
 import errno
+import re
+import signal
 
-from genmodels.errors import Fault, UserError
+from genmodels.errors import Fault, Stopped, UserError
 
 USERS, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+LOST = "another process of this run is gone; what that one says is the reason"
+CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # of gloo, and of GPUs
 
 
 def explain(error: BaseException) -> tuple[str, int]:
     """The sentence and the exit status for what a command raised, or for what that was raised from.
 
-    Lightning turns Ctrl-C and SIGTERM into a SystemExit; Hydra wraps what a constructor raises.
+    Lightning turns Ctrl-C into a SystemExit; Hydra wraps what a constructor raises.
     """
     chain = _chain(error)
-    ours = [cause for cause in chain if isinstance(cause, UserError | Fault)]
+    ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped)]
     for cause in ours + chain:
         if found := _explain_one(cause):
             return found
+    if refused := [cause for cause in chain if type(cause).__name__ == "InstantiationException"]:  # Hydra's
+        return _refused_settings(refused[-1]), USERS
     if isinstance(error, SystemExit):
         return "", error.code if isinstance(error.code, int) else int(error.code is not None)
     return f"{type(error).__name__}: {one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
@@ -27,15 +33,24 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
         return str(error), USERS
     if isinstance(error, Fault):
         return str(error), FAULT
+    if isinstance(error, Stopped):
+        return str(error), INTERRUPTED if error.signal_number == signal.SIGINT else TERMINATED
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; go on from the last checkpoint with resume=RUN_DIR", INTERRUPTED
-    if type(error).__name__ == "SIGTERMException":  # Lightning's; not imported, for that takes seconds
-        return "terminated; go on from the last checkpoint with resume=RUN_DIR", TERMINATED
+        return "interrupted", INTERRUPTED
     if type(error).__name__ == "MisconfigurationException":  # Lightning's
         return one_line(str(error)), USERS
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return (one_line(str(error)), USERS) if type(error).__name__ != "InstantiationException" else None
+    if type(error) is RuntimeError or type(error).__name__ in ("DistBackendError", "DistNetworkError"):  # torch's
+        return (LOST, FAULT) if any(words in str(error) for words in CONNECTION_LOST) else None
     return _explain_os_error(error) if isinstance(error, OSError) else None
+
+
+def _refused_settings(error: BaseException) -> str:
+    """What a constructor says of the values that a config gives it."""
+    target = re.search(r"target '([^']+)'", str(error))
+    name, cause = target.group(1) if target else "a part", error.__cause__ or error
+    return f"{name} refuses its settings: {one_line(str(cause))}; correct them (GENMODELS_DEBUG=1 shows where)"
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -51,8 +66,8 @@ def _explain_os_error(error: OSError) -> tuple[str, int]:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write or read {error.filename}; choose another place, e.g. hydra.run.dir=DIR", USERS
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return f"{error.filename} cannot be used ({error.strerror}); correct the path", USERS
-    if error.errno == errno.ENOSPC:
+        return f"{error.filename or 'this folder'} cannot be used ({error.strerror}); correct the path", USERS
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"no space is left for {error.filename or 'the run'}; what was saved before is intact",
             FAULT,

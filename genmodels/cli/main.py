@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
+    "export": "writes a run's model as model.safetensors and config.yaml",
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
@@ -61,12 +62,13 @@ def guarded(work: Callable[[], int | None]) -> int:
         return work() or 0
     except BaseException as error:
         from genmodels.cli.failures import explain
+        from genmodels.cli.together import to_be_said
 
         if os.environ.get("GENMODELS_DEBUG"):
             raise
         sentence, status = explain(error)
-        if sentence and status:
-            print(f"genmodels: {sentence}", file=sys.stderr)
+        if status and (said := to_be_said(sentence, status)):
+            print(f"genmodels: {said}", file=sys.stderr)
         return status
 
 

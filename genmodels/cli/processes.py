@@ -1,4 +1,4 @@
-"""Commands without a Trainer on several processes, where torchrun starts them: one group, one device each."""
+"""Commands without a Trainer on several processes, where torchrun or srun start them: one group, one device each."""
 
 import os
 from collections.abc import Iterator
@@ -7,15 +7,17 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from genmodels.cli.together import meeting_point, together
 from genmodels.errors import UserError
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins the processes that torchrun started beside this one; alone, does nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """Joins the processes that were started beside this one; alone, does nothing."""
+    if together().world == 1:
         yield
         return
+    meeting_point()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -26,7 +28,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 def device_named(name: str) -> torch.device:
     """A device by name; "auto" is this process's GPU, or the CPU where there is none."""
     if name == "auto":
-        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0'))}"
         return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device

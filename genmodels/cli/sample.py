@@ -38,7 +38,7 @@ def sample(config: dict[str, Any]) -> None:
     )
     x = draw(model, config)
     out = Path(config["out"]).expanduser()
-    write(x, checkpoint["config"]["data"]["levels"], out)
+    write(x, checkpoint["config"]["data"]["levels"], out, model)
     console.print(f"{len(x)} samples: {out}", soft_wrap=True, highlight=False)
 
 
@@ -50,8 +50,6 @@ def draw(model: Any, config: dict[str, Any]) -> Any:
     from genmodels.seeds import ByNumber, seeded
 
     n, batch_size = config["n"], config["batch_size"]
-    if n < 1 or batch_size < 1:
-        raise UserError(f"n is {n} and batch_size {batch_size}; both must be at least 1")
     starts = range(0, n, batch_size)
     y = labels(model, config["label"], batch_size)
     batches = []
@@ -76,20 +74,26 @@ def labels(model: Any, label: int | None, n: int) -> Any:
     return torch.full((n,), label)
 
 
-def write(x: Any, levels: int | None, out: Path) -> None:
-    """Writes samples as a grid (.png), as arrays in data units (.npz), or as PNG files in a folder."""
+def write(x: Any, levels: int | None, out: Path, model: Any) -> None:
+    """Writes samples as a picture (.png), as arrays in data units (.npz), or as PNG files in a folder."""
     import numpy as np
 
     from genmodels.pictures import grid, save, single
+    from genmodels.point_pictures import exact_density, is_plane, panels
 
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         temporary = out.with_suffix(".tmp.npz")
-        stored = {"images": x.numpy()} | ({} if levels is None else {"levels": np.array(levels)})
+        stored = {"x": x.numpy()} if levels is None else {"images": x.numpy(), "levels": np.array(levels)}
         np.savez_compressed(temporary, **stored)
         temporary.replace(out)
+    elif is_plane(x.shape[1:], levels) and out.suffix == ".png":
+        save(panels({"samples": x}, exact_density(model), next(model.parameters()).device), out)
     elif levels is None:
-        raise UserError(f"out={out} would be a picture, and this model's samples are points; use out=FILE.npz")
+        raise UserError(
+            f"out={out} would be pictures, and this model's samples are points of {x[0].numel()} numbers; use "
+            "out=FILE.npz, or FILE.png for points in the plane"
+        )
     elif out.suffix == ".png":
         save(grid(x, levels), out)
     elif out.suffix:

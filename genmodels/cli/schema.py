@@ -23,12 +23,16 @@ class Train:
     seed: int
     run_dir: str
     resume: str | None  # a run directory to go on with
+    trusted: Sequence[str]  # packages whose classes the config of a resumed run may build
     data: Part
     model: Part
     optimizer: Part
     discriminator_optimizer: Mapping[str, Any]  # what differs from `optimizer` for a model's adversary
     scheduler: Part
     ema: EMA
+    compile: bool  # the networks, by torch.compile
+    channels_last: bool  # how the weights of 2-D convolutions lie in memory
+    nan_policy: Literal["stop", "skip"]  # what to do with a step whose loss or gradient is not finite
     eval_batch_size: int  # images that an evaluator takes or draws at a time
     evaluator: Parts
     features: Part | None
@@ -96,3 +100,15 @@ class Sample:
     device: str
     trusted: Sequence[str]
     sampler: Part | None
+
+
+@dataclass(kw_only=True)
+class Export:
+    """configs/export.yaml"""
+
+    run: str | None
+    checkpoint: str | None
+    which: Literal["last", "best"]
+    out: str
+    weights: Literal["raw", "ema"] | None
+    trusted: Sequence[str]

@@ -1,7 +1,7 @@
 """What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ def saves_pictures(folder: Path) -> Callable[[str, Image.Image], None]:
             show_paths({"picture": folder / f"{kind}.png"})
 
     return show
+
+
+def show_left_out(chosen: Iterable[str], able: Container[str], model: Any, data: Any) -> None:
+    """Says which of the chosen evaluators cannot be applied, if there are any."""
+    if left_out := [name for name in chosen if name not in able]:
+        about = f"{type(model).__name__} on {data.name}"
+        console.print(f"left out: {', '.join(left_out)}, not to be applied to {about}", soft_wrap=True, highlight=False)
 
 
 def show_results(records: Sequence[Record], title: str) -> None:

@@ -1,41 +1,37 @@
 """genmodels train: builds data, model and training from a config, fits, evaluates on the test split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genmodels.cli.app import run_app
 from genmodels.cli.compose import resolved
 from genmodels.errors import UserError
 
-FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
-
 
 def run(argv: list[str]) -> int:
     """Trains, or goes on with the run that `resume=RUN_DIR` names, from the config that lies there."""
-    resume = next((word.partition("=")[2] for word in reversed(argv) if word.startswith("resume=")), "null")
-    if resume in ("", "null") or "--help" in argv:
+    resume = next((word.partition("=")[2] for word in reversed(argv) if word.lstrip("+").startswith("resume=")), "null")
+    if resume == "null" or "--help" in argv:
         return run_app("train", argv, task)
-    from genmodels.runs import require_run
+    if not resume:
+        raise UserError("resume= names no run; give resume=RUN_DIR")
+    from genmodels.cli.resume import resumed_config
+    from genmodels.runs import config_to_resume
 
-    run_dir = require_run(Path(resume).expanduser())
-    _refuse_changes(argv, run_dir)
-    own = [f"hydra.run.dir={run_dir}", f"run_dir={run_dir.resolve()}", "hydra.output_subdir=null"]
-    own += ["hydra/job_logging=none", "hydra.job.name=train"]
-    return run_app("train", [*argv, *own], task, config=run_dir / "config.yaml")
+    run_dir = Path(resume).expanduser()
+    config = resumed_config(argv, run_dir, config_to_resume(run_dir, _trusted(argv)))
+    return run_app("train", argv, task, config=config)
 
 
-def _refuse_changes(argv: list[str], run_dir: Path) -> None:
-    for word in argv:
-        key = word.lstrip("+~").split("=")[0]
-        group = key.split(".")[0].split("/")[0].split("@")[0]
-        if group in FIXED and key != "data.root":
-            raise UserError(
-                f"{word} would change what {run_dir} was trained with; a resume takes settings of trainer, callbacks, "
-                "logger, evaluator and data.root, for anything else start a new run"
-            )
+def _trusted(argv: list[str]) -> list[str]:
+    """The packages that the command line names as trusted=[...]; what a run's own config says of them is nothing."""
+    given = OmegaConf.from_dotlist(["trusted=[]", *(word for word in argv if word.startswith("trusted="))])["trusted"]
+    if not isinstance(given, ListConfig):
+        raise UserError(f"trusted is {given!r}, expected a list of packages: trusted=[{given}]")
+    return [str(package) for package in given]
 
 
 def task(cfg: DictConfig) -> None:
@@ -52,43 +48,63 @@ def task(cfg: DictConfig) -> None:
 def train(config: dict[str, Any]) -> None:
     """Trains as a checked, resolved config says; leaves a run directory with checkpoints, curves and results."""
     from genmodels import runs
-    from genmodels.cli import build
-    from genmodels.training.loggers import wandb
+    from genmodels.cli.launch import trains_elsewhere
+    from genmodels.cli.resume import beginning, is_finished
+    from genmodels.cli.tables import console
+    from genmodels.history import history_of
+    from genmodels.training.stopping import Stopping
 
+    if trains_elsewhere(config):
+        return
     run_dir = Path(config["run_dir"])
-    checkpoint = _checkpoint_to_go_on_from(run_dir, config["resume"])
+    stopping = Stopping(str(run_dir))
+    with history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():
+        begun = beginning(config)
+        if is_finished(begun, config, history.last("end")):
+            done = f"{run_dir} is finished: it took its {begun.step} steps; to go on give more: trainer.max_steps=N"
+            console.print(done, soft_wrap=True, highlight=False)
+            return
+        _fit_and_test(config, run_dir, begun, history, stopping)
+
+
+def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: Any, stopping: Any) -> None:
+    """Fits and tests; the history says when that began, and how it ended."""
+    from genmodels import runs
+    from genmodels.cli import build
+    from genmodels.cli.failures import explain
+    from genmodels.cli.resume import news
+    from genmodels.errors import Stopped
+    from genmodels.training.loggers import wandb
+    from genmodels.training.slurm import queue_again
+    from genmodels.training.stopping import SLURMS
+
     data = build.part(config["data"])
     data.training_split()  # what is wrong with the files is found before anything is written
-    evaluators, features = build.evaluation(config)
-    trainer = build.trainer(config, build.callbacks(config, evaluators, features))
+    evaluators, features = build.evaluation(config, data)
+    trainer = build.trainer(config, {"stopping": stopping, **build.callbacks(config, evaluators, features)})
     training = build.training(config, data, trainer)
     if runs.is_rank_zero():
         runs.save_config(run_dir, {**config, "resume": None})
-    exit_code = 1
+    told = news(begun, config, trainer.world_size, history.last("start"))
+    history.add("start", step=begun.step, world_size=trainer.world_size, changed=begun.changed)
+    status = 0
     try:
-        _announce(training, trainer, run_dir)
-        trainer.fit(training, ckpt_path=checkpoint, weights_only=True)
+        _announce(training, trainer, run_dir, evaluators, told)
+        trainer.fit(training, ckpt_path=begun.checkpoint, weights_only=True)
         _test(training, evaluators, features, config, run_dir)
-        exit_code = 0
+    except BaseException as error:
+        status = explain(error)[1]
+        if trainer.is_global_zero and isinstance(error, Stopped) and error.signal_number == SLURMS:
+            queue_again()
+        if trainer.is_global_zero or not (isinstance(error, Stopped) and error.together):
+            raise
     finally:
-        wandb.finish(exit_code)
+        history.add("end", step=trainer.global_step, status=status)
+        wandb.finish(status)
 
 
-def _checkpoint_to_go_on_from(run_dir: Path, resume: str | None) -> Path | None:
-    """The last checkpoint of a resumed run; None for a new run, whose directory must not hold one already."""
-    from genmodels import runs
-
-    if resume is not None:
-        checkpoint = runs.checkpoint_path(run_dir)
-        runs.read_checkpoint(checkpoint)
-        return checkpoint
-    if runs.is_rank_zero() and (run_dir / "config.yaml").exists():
-        raise UserError(f"{run_dir} holds a run already; go on with resume={run_dir}, or choose another hydra.run.dir")
-    return None
-
-
-def _announce(training: Any, trainer: Any, run_dir: Path) -> None:
-    from genmodels.cli.tables import console
+def _announce(training: Any, trainer: Any, run_dir: Path, evaluators: Mapping[str, Any], told: Sequence[str]) -> None:
+    from genmodels.cli.tables import console, show_left_out
 
     if not trainer.is_global_zero:
         return
@@ -100,6 +116,9 @@ def _announce(training: Any, trainer: Any, run_dir: Path) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    show_left_out(training.config["evaluator"], evaluators, model, data)
+    for line in told:
+        console.print(line, soft_wrap=True, highlight=False)
     for logger in trainer.loggers:
         logger.log_hyperparams(training.config)
 

@@ -13,17 +13,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from numpy.random import RandomState
 from torch import Tensor
 
 from genmodels.errors import UserError
 
 SplitName = Literal["train", "val", "test"]
+ROWS = 1024  # samples of which a fingerprint is taken at a time
 
 
 class Split(NamedTuple):
-    """Samples and their labels, on the CPU."""
+    """Samples and their labels, on the CPU; `x` may lie in a memory-mapped file."""
 
     x: Tensor  # (n, c, h, w) uint8 in 0..levels-1, or (n, d) float32
     y: Tensor | None  # (n,) int64 in 0..classes-1; None: without labels
@@ -39,7 +40,7 @@ class Splits(NamedTuple):
 
 
 class Data(ABC):
-    """A dataset. Nothing is read before the first split is asked for; then everything is, once, into memory."""
+    """A dataset. Nothing is read before the first split is asked for; then everything is, once, or memory-mapped."""
 
     def __init__(
         self,
@@ -57,6 +58,11 @@ class Data(ABC):
         self.levels = levels
         self.classes = classes
         self.batch_size = batch_size
+
+    @property
+    def prepared(self) -> str | None:
+        """What was done to the images of the source, for the protocol of results; None: they are as published."""
+        return None
 
     @abstractmethod
     def read(self) -> Splits:
@@ -83,12 +89,7 @@ class Data(ABC):
 
     def fingerprint(self, name: SplitName) -> str:
         """sha256 (hex) over dtype, shape and bytes of the split's `x` and `y`."""
-        digest = hashlib.sha256()
-        for values in self.split(name):
-            array = np.zeros(0) if values is None else values.numpy()
-            digest.update(f"{array.dtype.str} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        return fingerprint_of(self.split(name))
 
     @cached_property
     def _splits(self) -> Splits:
@@ -99,18 +100,35 @@ class Data(ABC):
         return splits
 
 
+def fingerprint_of(split: Split) -> str:
+    """See `Data.fingerprint`; a memory-mapped split is read a part at a time."""
+    digest = hashlib.sha256()
+    for values in split:
+        array = np.zeros(0) if values is None else values.numpy()
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        for start in range(0, len(array), ROWS):
+            digest.update(np.ascontiguousarray(array[start : start + ROWS]).data)
+    return digest.hexdigest()
+
+
 def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
-    """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order.
+    """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order."""
+    held = torch.from_numpy(held_out(len(split.x), n, seed))
+    return take(split, torch.nonzero(~held).flatten()), take(split, torch.nonzero(held).flatten())
+
+
+def held_out(of: int, n: int, seed: int) -> Bool[np.ndarray, "of"]:
+    """Which `n` of so many samples `seed` chooses.
 
     NumPy's RandomState, whose stream is frozen, so that the choice never changes.
     """
-    if not 0 <= n < len(split.x):
+    if not 0 <= n < of:
         raise UserError(
-            f"cannot hold out {n} of {len(split.x)} samples, expected 0 or more, and fewer; correct data.n_validation"
+            f"cannot hold out {n} of {of} samples, expected 0 or more, and fewer; correct data.n_validation"
         )
-    order = RandomState(seed).permutation(len(split.x))
-    rest, held = (torch.from_numpy(np.sort(part)) for part in (order[n:], order[:n]))
-    return take(split, rest), take(split, held)
+    chosen = np.zeros(of, bool)
+    chosen[RandomState(seed).permutation(of)[:n]] = True
+    return chosen
 
 
 def take(split: Split, index: Int[Tensor, "k"]) -> Split:
@@ -125,7 +143,7 @@ def check_values(x: Tensor, shape: Sequence[int], levels: int | None, name: str)
         raise UserError(f"{name} has samples of shape {list(x.shape[1:])}, expected {list(shape)}; correct data.shape")
     if x.dtype != dtype:
         raise UserError(f"{name} has {x.dtype} values, expected {dtype} for levels={levels}; correct data.levels")
-    if levels is not None and x.numel() and int(x.max()) >= levels:
+    if levels is not None and levels < 256 and x.numel() and int(x.max()) >= levels:
         raise UserError(f"{name} has values up to {x.max()}, expected 0..{levels - 1}; correct data.levels")
     if levels is None and not x.isfinite().all():
         raise UserError(f"{name} has values that are not finite, expected numbers; remove them from the file")
@@ -144,10 +162,9 @@ def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
 
 def check_official(train: Split, levels: int | None, classes: int | None, name: str) -> None:
     """UserError unless the training data use every level and class that the config states, as official sets do."""
-    assert train.y is not None
-    for key, stated, found in (
-        ("levels", levels, int(train.x.max()) + 1),
-        ("classes", classes, int(train.y.max()) + 1),
-    ):
+    facts = [("levels", levels, int(train.x.max()) + 1)]
+    if train.y is not None:
+        facts.append(("classes", classes, int(train.y.max()) + 1))
+    for key, stated, found in facts:
         if stated != found:
             raise UserError(f"{name} has {found} {key}, got {stated} in the config; set data.{key}={found}")

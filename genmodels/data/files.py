@@ -1,65 +1,99 @@
-"""Official files: looked for where the person put them, verified by their md5, else downloaded."""
+"""Official files: looked for where the person put them, verified by their checksum, else downloaded; and read whole.
+
+What is read into memory has a limit that the official files keep, so that a small file which unpacks to a huge one is
+refused before it fills the memory. Nothing is unpacked to disk.
+"""
 
 import gzip
 import hashlib
+import io
+import tarfile
 import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
 
 from genmodels.errors import UserError
 
+KINDS = {32: "md5", 64: "sha256"}  # of a checksum, by its length
 
-def fetch(path: Path, urls: Sequence[str], md5: str, verify: bool) -> Path:
+
+def fetch(path: Path, urls: Sequence[str], checksum: str | None, verify: bool) -> Path:
     """`path`, verified unless told not to; where it is not there, downloaded from the first of `urls` that works.
 
-    A download is written to a temporary name, verified always, and renamed. Raises UserError where the md5 is wrong or
-    nothing could be downloaded.
+    `checksum` is the md5 or sha256 in hex; None: none is published. A download is written to a temporary name, verified
+    always, and renamed. Raises UserError where the checksum is wrong or nothing could be downloaded.
     """
     if not path.is_file():
-        return download(path, urls, md5)
-    if verify and (found := md5_of(path)) != md5:
+        return download(path, urls, checksum)
+    if checksum is not None and verify and (found := digest(path, kind := KINDS[len(checksum)])) != checksum:
         raise UserError(
-            f"{path} has md5 {found}, expected {md5} of the official file; "
+            f"{path} has {kind} {found}, expected {checksum} of the official file; "
             "delete it to download it anew, or set data.verify=false to use it as it is"
         )
     return path
 
 
-def download(path: Path, urls: Sequence[str], md5: str) -> Path:
+def download(path: Path, urls: Sequence[str], checksum: str | None) -> Path:
     """Downloads one file, with a progress bar."""
     import pooch  # heavy, and seldom needed
 
+    known = None if checksum is None else f"{KINDS[len(checksum)]}:{checksum}"
     reasons = []
     for url in urls:
         try:
             bar = pooch.HTTPDownloader(progressbar=True, timeout=20)
-            return Path(pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=bar))
+            return Path(pooch.retrieve(url, known, path.name, path.parent, downloader=bar))
         except OSError as error:  # no network, no permission
             reasons.append(f"{url}: {type(error).__name__}")
         except ValueError:
-            reasons.append(f"{url}: a file with another md5 than {md5}")
+            reasons.append(f"{url}: a file with another checksum than {known}")
+    why = f"could not be downloaded ({', '.join(reasons)})" if urls else "cannot be downloaded by a program"
     raise UserError(
-        f"{path} is not there and could not be downloaded ({', '.join(reasons)}); "
+        f"{path} is not there and {why}; "
         f"put the official {path.name} into the folder {path.parent}, "
         "or set data.root or GENMODELS_DATA to the folder where the datasets lie"
     )
 
 
-def md5_of(path: Path) -> str:
-    """md5 (hex) of a file. Raises UserError where it cannot be read."""
+def digest(path: Path, kind: str) -> str:
+    """md5 or sha256 (hex) of a file. Raises UserError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise broken(path, str(error)) from error
 
 
-def gunzip(path: Path) -> bytes:
-    """The content of a .gz file. Raises UserError where it is truncated or broken."""
+def read_whole(path: Path, limit: int) -> bytes:
+    """The bytes of a file, unpacked where its name ends in .gz.
+
+    Raises UserError where it is truncated or broken, or there are more than `limit` bytes.
+    """
     try:
-        return gzip.decompress(path.read_bytes())
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            found = file.read(limit + 1)
     except (EOFError, zlib.error, OSError) as error:
         raise broken(path, str(error)) from error
+    if len(found) > limit:
+        raise broken(path, f"it holds more than {limit} bytes")
+    return found
+
+
+def untar(path: Path, names: Collection[str], limit: int) -> dict[str, bytes]:
+    """The plain files in a .tar.gz that have these names, in whatever folder; nothing is written to disk.
+
+    Raises UserError where it is truncated or broken, or unpacks to more than `limit` bytes.
+    """
+    found = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(read_whole(path, limit)), mode="r:") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                if name in names and member.isfile() and not member.issparse():  # a sparse file may be of any size
+                    found[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise broken(path, str(error)) from error
+    return found
 
 
 def broken(path: Path, why: str) -> UserError:

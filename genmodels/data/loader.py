@@ -1,7 +1,8 @@
 """Batches from memory: which one comes next is a pure function of (seed, position), and the position is a number.
 
 `Trainer.fit` takes it as a training loader: Lightning keeps `state_dict()` in its checkpoints, so a run that is cut
-after any batch goes on with the batches it would have seen.
+after any batch goes on with the batches it would have seen. Where the samples are a memory-mapped file (see
+`genmodels.data.mapped`) only those of a batch are read.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,12 +19,22 @@ ORDER, TRANSFORM = 1, 2  # two streams of random numbers of one seed
 LoaderBatch = tuple[Shaped[Tensor, "b *shape"], Int[Tensor, "b"] | None]
 
 
+def require_a_step(split: Split, together: int) -> None:
+    """UserError where there are fewer samples than one optimizer step takes."""
+    if len(split.x) < together:
+        raise UserError(
+            f"the training data have {len(split.x)} samples, expected at least the {together} of one step; "
+            f"lower data.batch_size to {len(split.x)} or less"
+        )
+
+
 class Loader:
     """Iterates (x, y) batches on `device`: as many as an epoch has, from the present position on.
 
     Each epoch's permutation is cut into global batches of `world_size * batch_size`, those of an incomplete last step
-    dropped, and process `rank` takes its part of each: the samples of a global batch do not depend on how many
-    processes share it. Raises UserError where there are fewer samples than one global batch.
+    dropped, and process `rank` takes every `world_size`-th sample of each: the samples of a global batch do not depend
+    on how many processes share it, nor do those of the parts into which it may be cut. Raises UserError where there
+    are fewer samples than one global batch.
     """
 
     def __init__(
@@ -38,12 +49,7 @@ class Loader:
         world_size: int,
         device: torch.device,
     ):
-        together = batch_size * world_size * batches_per_step
-        if len(split.x) < together:
-            raise UserError(
-                f"the training data have {len(split.x)} samples, expected at least the {together} of one step; "
-                f"lower data.batch_size to {len(split.x)} or less"
-            )
+        require_a_step(split, batch_size * world_size * batches_per_step)
         self.split = to_device(split, device)
         self.transform = transform
         self.batch_size = batch_size
@@ -71,11 +77,12 @@ class Loader:
         epoch, index = divmod(pos, len(self))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.order(epoch)
-        start = (index * self.world_size + self.rank) * self.batch_size
-        chosen = self._order[start : start + self.batch_size]
+        size = self.batch_size * self.world_size
+        together = self._order[index * size : (index + 1) * size]
+        chosen = together[self.rank :: self.world_size]  # for index_select: several times as fast as x[chosen]
         self._generator.manual_seed(fold(self.seed, TRANSFORM, epoch, index, self.rank))
-        x = self.transform(self.split.x[chosen].to(self.device), self._generator)
-        return x, None if self.split.y is None else self.split.y[chosen].to(self.device)
+        x = self.transform(self.split.x.index_select(0, chosen).to(self.device), self._generator)
+        return x, None if self.split.y is None else self.split.y.index_select(0, chosen).to(self.device)
 
     def order(self, epoch: int) -> Int[Tensor, "n"]:
         """The permutation of an epoch, on the device of the data."""

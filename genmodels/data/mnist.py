@@ -5,6 +5,7 @@ dynamic` is the binary MNIST of Burda et al. (2016, https://arxiv.org/abs/1509.0
 drawn anew at every visit in training. Its splits, which evaluators see, are one fixed draw, the same on every machine.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,15 +17,16 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out
-from genmodels.data.files import broken, fetch, gunzip
+from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.transforms import bernoulli, random_flip
 
-FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+FILES = {  # number of dimensions of each
+    "train-images-idx3-ubyte.gz": 3,
+    "train-labels-idx1-ubyte.gz": 1,
+    "t10k-images-idx3-ubyte.gz": 3,
+    "t10k-labels-idx1-ubyte.gz": 1,
+}
+LIMIT = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 
 
 class MNIST(Data):
@@ -69,7 +71,7 @@ class MNIST(Data):
     def read_file(self, file: str, md5: str) -> UInt8[Tensor, "..."]:
         """One of the four files, found or downloaded."""
         urls = [f"{url.rstrip('/')}/{file}" for url in self.urls]
-        return read_idx(fetch(self.folder / file, urls, md5, self.verify))
+        return read_idx(fetch(self.folder / file, urls, md5, self.verify), FILES[file])
 
     def fix(self, grey: Split) -> Split:
         """The split as evaluators see it."""
@@ -80,15 +82,15 @@ class MNIST(Data):
         return bernoulli(x, generator) if self.binarize == "dynamic" else x
 
 
-def read_idx(path: Path) -> UInt8[Tensor, "..."]:
+def read_idx(path: Path, dims: int) -> UInt8[Tensor, "..."]:
     """A gzipped idx file of bytes: 0, 0, 8 (unsigned byte), number of dimensions, each as big-endian int32, values."""
-    content = gunzip(path)
-    if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+    content = read_whole(path, LIMIT)
+    start = 4 + 4 * dims
+    if content[:4] != bytes([0, 0, 8, dims]) or len(content) < start:
         raise broken(path, f"it begins with the bytes {content[:4].hex()}")
-    start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:start], ">i4").tolist()
+    shape = np.frombuffer(content[4:start], ">u4").tolist()
     values = np.frombuffer(content, np.uint8, offset=start)
-    if len(values) != np.prod(shape):
+    if len(values) != math.prod(shape):
         raise broken(path, f"it holds {len(values)} values for the shape {shape}")
     return torch.from_numpy(values.reshape(shape).copy())
 

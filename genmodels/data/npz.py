@@ -15,12 +15,15 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from genmodels.archives import require_size
 from genmodels.data.base import Data, Split, Splits, hold_out
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
+UNREADABLE = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MOST = 200  # times its size that a file may unpack to
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -111,11 +114,13 @@ def first(arrays: Arrays, keys: Sequence[str]) -> np.ndarray | None:
 def read_npz(path: Path) -> Arrays:
     """The arrays of a .npz file; pickled objects are refused. Raises UserError where it is missing or broken."""
     try:
+        require_size(path, most=MOST)
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            entries = {key: file[key] for key in file.files}
+            return {key: array for key, array in entries.items() if isinstance(array, np.ndarray)}  # else it is bytes
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there, expected a .npz file of images; correct data.path") from error
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:  # MemoryError: a header can claim any shape
         raise UserError(
             f"{path} cannot be read ({error}), expected a .npz file of plain arrays; write it anew"
         ) from error

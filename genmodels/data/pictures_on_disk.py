@@ -8,7 +8,7 @@ level has nothing but sub-folders, at least two, their names are the labels. An 
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from genmodels.data.base import Split
-from genmodels.data.image_files import SUFFIXES, decode, header
+from genmodels.data.image_files import decode, header, images_in
 from genmodels.data.npz import Arrays, first, read_npz
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
@@ -32,6 +32,7 @@ class PicturesOnDisk(ABC):
     """Pictures by number, and, where they have labels, a dataset that a classifier can be trained on."""
 
     levels = 256
+    prepared = None  # they are taken as they are
     name: str
     shape: tuple[int, int, int]  # (c, h, w)
     y: Int[Tensor, "n"] | None  # labels
@@ -69,12 +70,7 @@ class Folder(PicturesOnDisk):
 
     def __init__(self, path: Path):
         self.path, self.name = path, str(path)
-        self.files = sorted(image_files(path), key=lambda file: file.relative_to(path).parts)
-        if not self.files:
-            raise UserError(
-                f"{path} has no images, expected {', '.join(SUFFIXES)} files in it or in its sub-folders; "
-                "correct the path or convert the images"
-            )
+        self.files = images_in(path)
         self.shape = one_shape(self.files)
         self.y = labels_of(self.files, path)
 
@@ -146,14 +142,6 @@ def pictures_on_disk(path: Path) -> PicturesOnDisk:
     if path.exists() and path.suffix != ".npz":
         raise UserError(f"{path} is neither a folder of images nor an .npz file; give one of these")
     return Array(path)
-
-
-def image_files(path: Path) -> Iterator[Path]:
-    """All images below a folder; what is hidden is passed over."""
-    for file in path.rglob("*"):
-        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
-        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
-            yield file
 
 
 def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:

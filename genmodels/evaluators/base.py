@@ -23,6 +23,7 @@ from genmodels.evaluators.results import Progress, Record, metric_name
 
 Mode = Literal["min", "max"]
 Needs = Literal["nothing", "moments", "features"]
+SplitName = Literal["train", "val", "test"]
 PixelsOf = Callable[[Tensor], Tensor]  # (j,) indices of reference images -> (j, c, h, w) uint8 in 0..255
 
 
@@ -79,6 +80,10 @@ class SampleMetric(Metric):
     def compute(self, reference: Reference | None = None) -> list[Score]:
         """The results over all processes, the primary one first; `reference` is that of the split `self.reference`."""
 
+    def require(self, n: int, name: str) -> None:
+        """UserError where the `n` images of the reference called `name` are fewer than the metric's settings need."""
+        at_least_two(n, f"images in {name}")
+
     def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
         """Is shown the samples themselves, in 0..255, beside `update`; only a metric with a picture keeps any."""
 
@@ -96,7 +101,13 @@ def described(reference: Reference) -> dict[str, Any]:
         "reference": reference.name,
         "n_reference": reference.n,
         "reference_fingerprint": reference.fingerprint,
+        **prepared(reference.prepared),
     }
+
+
+def prepared(how: str | None) -> dict[str, str]:
+    """What the protocol says of how reference images were cut and resized, where that was done."""
+    return {} if how is None else {"reference_prepared": how}
 
 
 def at_least_two(n: int, what: str) -> None:

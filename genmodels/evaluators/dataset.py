@@ -27,6 +27,10 @@ class Data(Protocol):
     def classes(self) -> int | None:
         """Number of labels; None: unlabelled."""
 
+    @property
+    def prepared(self) -> str | None:
+        """How its images were cut and resized, in words; None: they are as they were published."""
+
     def split(self, name: str) -> tuple[Tensor, Tensor | None]:
         """x (n, *shape) on the CPU in data units, and labels y (n,) int64 or None."""
 
@@ -34,9 +38,14 @@ class Data(Protocol):
         """A hash of the split's content."""
 
 
+def are_pictures(data: Data) -> bool:
+    """Whether the samples are images (c, h, w) of integers."""
+    return data.levels is not None and len(data.shape) == 3
+
+
 def picture_levels(data: Data) -> int:
     """`levels` of a dataset of images; a UserError for any other."""
-    if data.levels is None or len(data.shape) != 3:
+    if data.levels is None or not are_pictures(data):
         raise UserError(
             f"metrics over samples need images of shape (c, h, w) with levels, and {data.name} has shape "
             f"{tuple(data.shape)} and levels {data.levels}: choose evaluator=[likelihood]"

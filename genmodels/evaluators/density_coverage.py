@@ -5,30 +5,28 @@ included. Density is the mean number of balls that hold a generated image, divid
 exceed 1; coverage is the share of balls that hold a generated image at all.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.banked import BankedMetric
+from genmodels.evaluators.base import Mode, Score, SplitName, at_least_two
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
-from genmodels.evaluators.reference import Reference
 
 
-class DensityCoverage(SampleMetric):
+class DensityCoverage(BankedMetric):
     """Density and coverage of `n` samples, in whichever features are given."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "density"
-    needs: ClassVar[Needs] = "features"
 
     def __init__(
         self,
         *,
         n: int,  # generated samples
-        reference: str,  # split whose images the balls lie around
+        reference: SplitName,  # split whose images the balls lie around
         k: int,  # which neighbour gives a ball its radius
     ):
         super().__init__()
@@ -38,18 +36,14 @@ class DensityCoverage(SampleMetric):
 
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for density_coverage")
-        self.bank = Bank(self.n, (d,))
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        self.bank.put(index, features)
+    def require(self, n: int, name: str) -> None:
+        check_neighbours(self.k, n - 1, "density_coverage", f"{n} images in {name}")
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        assert reference is not None
-        real, fake = reference.features(), self.bank.gathered(self.device)
-        check_neighbours(self.k, len(real) - 1, "density_coverage", f"{len(real)} images in {reference.name}")
+    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         density, coverage = density_coverage(real, fake, self.k, self.device)
-        about = described(reference) | {"n_reference": len(real), "k": self.k}
+        about = about | {"k": self.k}
         return [Score("density", density, None, about), Score("coverage", coverage, None, about)]
 
 

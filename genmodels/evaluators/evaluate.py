@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Denoises, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
-from genmodels.evaluators.dataset import Data, picture_levels
+from genmodels.evaluators.dataset import Data, are_pictures, picture_levels
 from genmodels.evaluators.distributed import rank_and_world, shards
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.pictures import OfSplit, Pictures
@@ -41,9 +41,11 @@ def unseen(kind: str, picture: Image.Image) -> None:
     """Keeps no picture."""
 
 
-def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator]) -> dict[str, Evaluator]:
-    """Those evaluators whose required capability the model has."""
-    return {name: e for name, e in evaluators.items() if isinstance(model, e.requires)}
+def applicable(model: type, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
+    """Those evaluators that require what a model of this class can do; of samples only where these are pictures."""
+    shown = are_pictures(data)
+    able = {name: e for name, e in evaluators.items() if issubclass(model, e.requires)}
+    return {name: e for name, e in able.items() if shown or isinstance(e, DataMetric)}
 
 
 def evaluate(
@@ -67,7 +69,7 @@ def evaluate(
     (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
     begins with those of a smaller n. Every process must call it; `show` is given the metrics' pictures.
     """
-    able = applicable(model, evaluators).values()
+    able = applicable(type(model), evaluators, data).values()
     over_data = [e for e in able if isinstance(e, DataMetric)]
     over_samples = [e for e in able if isinstance(e, SampleMetric)]
     records = [r for e in over_data for r in e.measure(model, data, split, seed=seed, device=device, progress=progress)]
@@ -75,7 +77,7 @@ def evaluate(
         records += measure(
             over_samples,
             drawing(model, data, seed),
-            {m.reference: OfSplit(data, m.reference) for m in over_samples if m.reference is not None},
+            splits_of(over_samples, data),
             features=prepared(features, data, device),
             split=split,
             about=drawn_by(model),
@@ -107,6 +109,7 @@ def measure(
     and `about` is what the protocol says of the samples.
     """
     refuse_missing_images(metrics, sources)
+    refuse_settings(metrics, sources)
     asked = {name: [m for m in metrics if m.reference == name] for name in sources}
     how: dict[str, Any] = {"features": features, "batch": batch_size, "device": device, "progress": progress}
     references = {
@@ -186,6 +189,20 @@ def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str,
                 f"{metric.kind} needs reference images, and {source.name} holds only their mu and sigma: "
                 "choose evaluator=[fid,inception_score], or give the images"
             )
+
+
+def splits_of(metrics: Sequence[SampleMetric], data: Data) -> dict[str, Pictures | Statistics]:
+    """The splits of a dataset that metrics ask for as their references, by name."""
+    return {metric.reference: OfSplit(data, metric.reference) for metric in metrics if metric.reference is not None}
+
+
+def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
+    """A UserError where a metric's settings need more samples, or more reference images, than there will be."""
+    for metric in metrics:
+        metric.allocate(1, 2)  # in little room: it knows what n allows
+        source = sources.get(metric.reference or "")
+        if source is not None and not isinstance(source, Statistics):
+            metric.require(len(source), source.name)
 
 
 def checked(x: Shaped[Tensor, "b *shape"], data: Data) -> Shaped[Tensor, "b *shape"]:

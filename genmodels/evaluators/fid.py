@@ -18,7 +18,7 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, SplitName, at_least_two, described
 from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 
@@ -62,7 +62,7 @@ class FID(SampleMetric):
         self,
         *,
         n: int,  # generated samples
-        reference: str,  # split that gives the reference's moments
+        reference: SplitName,  # split that gives the reference's moments
         extrapolate: int | None,  # also to infinitely many samples, from FIDs of so many numbers up to n; null: not
     ):
         super().__init__()
@@ -91,7 +91,6 @@ class FID(SampleMetric):
     def compute(self, reference: Reference | None = None) -> list[Score]:
         assert reference is not None
         n_reference = self.n if reference.n is None else reference.n
-        at_least_two(n_reference, f"images in {reference.name}")
         fids = [frechet_distance(*moments(s), reference.mu, reference.sigma) for s in self.prefixes()]
         about = described(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
         scores = [Score(self.kind, fids[-1], None, about)]

@@ -7,28 +7,26 @@ k(x, y) = (x.y/d + 1)³, by its unbiased estimator, which can be negative.
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.banked import BankedMetric
+from genmodels.evaluators.base import Mode, Score, SplitName, at_least_two
 from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
-from genmodels.evaluators.reference import Reference
 
 
-class KID(SampleMetric):
+class KID(BankedMetric):
     """KID of `n` samples: mean and standard deviation over random subsets of both sets, or of all at once."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "kid"
-    needs: ClassVar[Needs] = "features"
 
     def __init__(
         self,
         *,
         n: int,  # generated samples
-        reference: str,  # split that the samples are laid against
+        reference: SplitName,  # split that the samples are laid against
         subsets: int,  # over which mean and std are taken
         subset_size: int | None,  # of each set, drawn without replacement; null: all samples at once
         seed: int,  # of the subsets; the run's own seed plays no part
@@ -45,21 +43,16 @@ class KID(SampleMetric):
         self.check(self.n, "generated samples")
         if self.subsets < 1:
             raise UserError(f"got subsets={self.subsets} for the kid, expected 1 or more: raise it")
-        self.bank = Bank(self.n, (d,))
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        self.bank.put(index, features)
+    def require(self, n: int, name: str) -> None:
+        super().require(n, name)
+        self.check(n, f"images in {name}")
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        assert reference is not None
-        x, y = reference.features(), self.bank.gathered(self.device)
-        at_least_two(len(x), f"images in {reference.name}")
-        about = described(reference) | {"n_reference": len(x)}
+    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         if self.subset_size is None:
-            return [Score(self.kind, float(mmd(x, y, self.device)), None, about | {"subset_size": None})]
-        self.check(len(x), f"images in {reference.name}")
-        kids = self.over_subsets(x, y, self.subset_size)
+            return [Score(self.kind, float(mmd(real, fake, self.device)), None, about | {"subset_size": None})]
+        kids = self.over_subsets(real, fake, self.subset_size)
         return [Score(self.kind, float(kids.mean()), float(kids.std(correction=0)), about | self.drawn())]
 
     def over_subsets(self, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int) -> Float64[Tensor, "subsets"]:

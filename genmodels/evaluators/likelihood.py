@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import Batch, HasLikelihood, Labels
 from genmodels.errors import Fault, UserError
-from genmodels.evaluators.base import DataMetric, Mode
+from genmodels.evaluators.base import DataMetric, Mode, prepared
 from genmodels.evaluators.dataset import Data
 from genmodels.evaluators.distributed import rank_and_world, total
+from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Progress, Record
 from genmodels.seeds import seeded
 from genmodels.units import bits_per_dim
@@ -45,8 +46,11 @@ class Likelihood(DataMetric):
         batch: int,  # samples times draws that the model is given at once
         save: str | None,  # an .npz file for the values of every sample; null: none
     ):
-        if draws < 1 or batch < 1:
-            raise UserError(f"the likelihood got draws={draws} and batch={batch}, expected at least 1 of each")
+        if min(draws, batch, 1 if max_samples is None else max_samples) < 1:
+            raise UserError(
+                f"the likelihood got draws={draws}, batch={batch} and max_samples={max_samples}, expected at least 1 "
+                "of each, or max_samples=null for all"
+            )
         if save is not None and Path(save).suffix != ".npz":
             raise UserError(f"the likelihood got save={save}, expected a file that ends in .npz")
         self.draws = draws
@@ -77,6 +81,7 @@ class Likelihood(DataMetric):
             "reference": f"{data.name}/{split}",
             "n_reference": len(x),
             "reference_fingerprint": data.fingerprint(split),
+            **prepared(data.prepared),
             "bound": "iwae" if importance else scorer.bound,
             "draws": self.draws,
             **({} if scorer.bound == "exact" else {"seeded": f"per batch of {self.batch}"}),
@@ -111,7 +116,7 @@ class Likelihood(DataMetric):
         rank, world = rank_and_world()
         for start in range(rank * self.batch, len(x), world * self.batch):
             part = slice(start, min(start + self.batch, len(x)))
-            with seeded(seed, start // self.batch):
+            with seeded(seed, start // self.batch), float32_convolutions():
                 v = self.score(model, x[part].to(device), None if y is None else y[part].to(device))
             if v.isnan().any():
                 raise Fault(f"log_prob gave NaN for samples {part.start} to {part.stop - 1}: check the model's weights")

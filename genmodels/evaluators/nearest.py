@@ -4,7 +4,7 @@ A model that copies its training images has samples much nearer to them than the
 other, so the mean distance stands beside the reference's own.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -13,26 +13,24 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genmodels.errors import UserError
-from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.base import Mode, Needs, PixelsOf, SampleMetric, Score, at_least_two, described
+from genmodels.evaluators.banked import BankedMetric
+from genmodels.evaluators.base import Mode, PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest
-from genmodels.evaluators.reference import Reference
 from genmodels.pictures import mosaic
 
 
-class NearestNeighbours(SampleMetric):
+class NearestNeighbours(BankedMetric):
     """Mean distance of `n` samples to their nearest reference image, and a picture of the first samples."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "nearest_distance"
-    needs: ClassVar[Needs] = "features"
 
     def __init__(
         self,
         *,
         n: int,  # generated samples
-        reference: str,  # split in which neighbours are looked for
+        reference: SplitName,  # split in which neighbours are looked for
         k: int,  # neighbours beside a sample
         rows: int,  # samples in the picture, the first ones
     ):
@@ -46,25 +44,20 @@ class NearestNeighbours(SampleMetric):
         at_least_two(self.n, "generated samples for nearest_neighbours")
         if self.rows < 1:
             raise UserError(f"got rows={self.rows} for nearest_neighbours, expected 1 or more: raise it")
-        self.bank = Bank(self.n, (d,))
         self.shown: dict[int, Tensor] = {}  # (c, h, w) of the first samples, by number
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        self.bank.put(index, features)
+    def require(self, n: int, name: str) -> None:
+        check_neighbours(self.k, n - 1, "nearest_neighbours", f"{n} images in {name}")
 
     def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
         self.shown |= {i: p.cpu() for i, p in zip(index.tolist(), pixels, strict=True) if i < self.rows}
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        assert reference is not None
-        real, fake = reference.features(), self.bank.gathered(self.device)
-        check_neighbours(self.k, len(real) - 1, "nearest_neighbours", f"{len(real)} images in {reference.name}")
+    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         distance, index = nearest(fake, real, self.k, self.device)
         self.neighbours = index[: self.rows].cpu()
         own = nearest(real[: self.n], real, 2, self.device)[0][:, 1]  # the nearest is the image itself
-        about = described(reference) | {"n_reference": len(real), "distance_within_reference": mean(own)}
-        return [Score(self.kind, mean(distance[:, 0]), None, about)]
+        return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
 
     def picture(self, pixels_of: PixelsOf) -> Image.Image:
         """After `compute`: a row for each of the first samples, with its neighbours beside it, nearest first."""

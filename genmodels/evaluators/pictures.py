@@ -29,6 +29,10 @@ class Pictures(Protocol):
         """Values that an entry could take before it became one in 0..255."""
 
     @property
+    def prepared(self) -> str | None:
+        """How they were cut and resized, in words; None: not at all."""
+
+    @property
     def sha256(self) -> str:
         """Hash of the content."""
 
@@ -45,6 +49,7 @@ class OfSplit:
         self.levels = picture_levels(data)
         self.x, _ = data.split(split)
         self.name = f"{data.name}/{split}"
+        self.prepared = data.prepared
         self.sha256 = data.fingerprint(split)
         c, h, w = data.shape
         self.shape = (c, h, w)
@@ -73,6 +78,10 @@ class WithChannels:
     @property
     def levels(self) -> int:
         return self.pictures.levels
+
+    @property
+    def prepared(self) -> str | None:
+        return self.pictures.prepared
 
     @property
     def sha256(self) -> str:

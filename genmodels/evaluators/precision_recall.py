@@ -5,30 +5,28 @@ neighbours, borders included. Precision is the share of generated images in the 
 real ones, recall that of real images in the manifold of the generated ones.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, described
+from genmodels.evaluators.banked import BankedMetric
+from genmodels.evaluators.base import Mode, Score, SplitName
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
-from genmodels.evaluators.reference import Reference
 
 
-class PrecisionRecall(SampleMetric):
+class PrecisionRecall(BankedMetric):
     """Precision and recall of `n` samples, in whichever features are given."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "precision"
-    needs: ClassVar[Needs] = "features"
 
     def __init__(
         self,
         *,
         n: int,  # generated samples
-        reference: str,  # split whose images the samples are laid against
+        reference: SplitName,  # split whose images the samples are laid against
         k: int,  # which neighbour gives a ball its radius
     ):
         super().__init__()
@@ -38,18 +36,14 @@ class PrecisionRecall(SampleMetric):
 
     def allocate(self, d: int, k: int) -> None:
         check_neighbours(self.k, self.n - 1, "precision_recall", f"{self.n} generated samples")
-        self.bank = Bank(self.n, (d,))
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        self.bank.put(index, features)
+    def require(self, n: int, name: str) -> None:
+        check_neighbours(self.k, n - 1, "precision_recall", f"{n} images in {name}")
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        assert reference is not None
-        real, fake = reference.features(), self.bank.gathered(self.device)
-        check_neighbours(self.k, len(real) - 1, "precision_recall", f"{len(real)} images in {reference.name}")
+    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         precision, recall = precision_recall(real, fake, self.k, self.device)
-        about = described(reference) | {"n_reference": len(real), "k": self.k}
+        about = about | {"k": self.k}
         return [Score("precision", precision, None, about), Score("recall", recall, None, about)]
 
 

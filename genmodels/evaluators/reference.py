@@ -27,6 +27,7 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.moments import Sums, moments, sums, zeros
 from genmodels.evaluators.pictures import Pictures
 from genmodels.evaluators.results import Progress
+from genmodels.user_cache import cache_dir
 
 VERSION = 1  # to be raised with every change of what is computed from the same images and features
 
@@ -41,6 +42,7 @@ class Reference:
     mu: Float64[Tensor, "d"]
     sigma: Float64[Tensor, "d d"]
     rows: Float[Tensor, "n d"] | None = None
+    prepared: str | None = None  # how the images were cut and resized
 
     def features(self) -> Float[Tensor, "n d"]:
         """float32 features on the CPU, in the images' order; a UserError where there are moments only."""
@@ -83,7 +85,8 @@ def reference_of(
     found = known.get((key, str(device)))
     if found is None or (rows and found.rows is None):
         mu, sigma, bank = moments_of(source, key, features, rows, batch, device, progress)
-        found = Reference(name=source.name, fingerprint=source.sha256, n=len(source), mu=mu, sigma=sigma, rows=bank)
+        of: dict[str, Any] = {"name": source.name, "fingerprint": source.sha256, "prepared": source.prepared}
+        found = Reference(**of, n=len(source), mu=mu, sigma=sigma, rows=bank)
         known[key, str(device)] = found
     return found
 
@@ -104,7 +107,7 @@ def moments_of(
     progress: Progress,
 ) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance, from the cache where they are there, and the features if they are asked for."""
-    path = cache.cache_dir() / "references" / f"{key[:32]}.safetensors"
+    path = cache_dir() / "references" / f"{key[:32]}.safetensors"
     if not rows and (found := from_rank_zero(lambda: cache.load(path))) is not None:
         weights, _ = found
         return weights["mu"].to(device), weights["sigma"].to(device), None

@@ -50,12 +50,12 @@ def gradient_penalty(
 ) -> PerSample:
     """(|∇f(u)| - 1)² at one u between each real and fake sample, (b,), in float32 whatever the autocast.
 
-    Unweighted; differentiable in the critic's parameters (Gulrajani et al. 2017,
-    https://arxiv.org/abs/1704.00028, equation 3).
+    Unweighted; differentiable in the critic's parameters, for which the critic runs as it is written: a compiled one
+    has no second derivative (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3).
     """
     real, fake = real.detach().float(), fake.detach().float()
     epsilon = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     u = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
-    with torch.autocast(real.device.type, enabled=False):
+    with torch.autocast(real.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         (gradient,) = torch.autograd.grad(critic(u).sum(), u, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square()

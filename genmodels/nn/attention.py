@@ -2,6 +2,7 @@
 
 from math import sqrt
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,5 +22,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """(b, c, h, w) -> the same shape."""
         q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)  # (b, c, hw) each
-        weights = (q.transpose(1, 2) @ k / sqrt(x.shape[1])).softmax(dim=2)  # (b, hw, hw): of each position, over all
+        logits = q.transpose(1, 2) @ (k / sqrt(x.shape[1]))  # divided first, for float16 ends at 65504
+        full = torch.promote_types(logits.dtype, torch.float32)  # whatever the autocast
+        weights = logits.to(full).softmax(dim=2).to(v.dtype)  # (b, hw, hw): of each position, over all
         return x + self.proj((v @ weights.transpose(1, 2)).reshape(x.shape))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import Labels, PerSample
 from genmodels.errors import UserError
+from genmodels.nn.batch_norm import BatchNorm2d
 from genmodels.nn.conditioning import join_labels
 from genmodels.nn.conv import Doubling, halved
 
@@ -37,7 +38,7 @@ class DCGANGenerator(nn.Module):
         self.classes = classes
         self.stem = nn.Linear(latent_dim + (classes or 0), prod(self.start))
         layers = [
-            nn.Sequential(nn.BatchNorm2d(i), nn.ReLU(), Doubling(i, o, size, bias=size == sizes[-1]))
+            nn.Sequential(BatchNorm2d(i), nn.ReLU(), Doubling(i, o, size, bias=size == sizes[-1]))
             for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
         ]  # a bias before batch norm would do nothing
         self.layers = nn.Sequential(*layers, nn.Tanh())
@@ -85,7 +86,7 @@ class DCGANDiscriminator(nn.Module):
 def halving_layer(c_in: int, c_out: int, batch_norm: bool) -> nn.Sequential:
     """Convolution to half the size, rounded down, and leaky ReLU."""
     convolution = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=not batch_norm)
-    return nn.Sequential(convolution, nn.BatchNorm2d(c_out) if batch_norm else nn.Identity(), nn.LeakyReLU(0.2))
+    return nn.Sequential(convolution, BatchNorm2d(c_out) if batch_norm else nn.Identity(), nn.LeakyReLU(0.2))
 
 
 @torch.no_grad()

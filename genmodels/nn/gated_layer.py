@@ -34,7 +34,8 @@ class GatedLayer(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
         v, across = self.look_up(self.vertical(v), y)
-        return self.dropout(v), self.mix(self.dropout(gate(self.horizontal(h) + across)))
+        more = self.mix(self.dropout(gate(self.horizontal(h) + across)))
+        return self.dropout(v), more  # drawn last: of the last layer nothing uses it, and a compiler leaves it out
 
     def look_up(self, a: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
         """From the vertical convolution: the vertical stack's features, and the horizontal gates' share."""

@@ -77,14 +77,18 @@ class Adversarial(Training):
         """A closure that leaves the gradient of the mean loss over all parts and processes in `player`."""
 
         def closure() -> None:
+            self.watch.begin(self.trainer)
             player.zero_grad()
             for x, y in parts:
-                self.manual_backward(self.mean_loss(loss(x, y), f"{name}_") / len(parts))
+                mean = self.mean_loss(loss(x, y), f"{name}_") / len(parts)
+                with torch.autocast(self.device.type, enabled=False):  # else a float32 penalty's derivative is not
+                    self.manual_backward(mean)
             average_gradients(player)
 
         return closure
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
         if self.clip is not None:
             clip = clip_grad_norm_ if self.clip_by == "norm" else clip_grad_value_
             clip(optimizer.param_groups[0]["params"], self.clip)

@@ -1,7 +1,6 @@
-"""Checkpoints that are whole or not there: written to a temporary name, flushed to the disk, renamed."""
+"""Checkpoints of a run: the last one, to go on from, and the best one."""
 
 import operator
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,23 +8,17 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from genmodels.errors import UserError
+from genmodels.atomic import replacing
+from genmodels.errors import Stopped, UserError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, never half-written: the earlier one stays until the new one is whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
+        with replacing(Path(path)) as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
 
 class LastCheckpoint(Checkpoint):
@@ -34,15 +27,27 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, *, dirpath: str, every_n_train_steps: int):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
+        self.saved: int | None = None  # step that the file is of, once there are steps
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
         if pl_module.stepped and (step % self.every_n_train_steps == 0 or step == trainer.max_steps):
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.saved = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException) and pl_module.stepped:
-            trainer.save_checkpoint(self.path)
+        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due."""
+        together = isinstance(exception, Stopped) and exception.together
+        if together and self.saved is not None and trainer.global_step not in (self.saved, trainer.max_steps):
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # the curve up to this step is on the disk before the checkpoint that goes on with it
+        trainer.save_checkpoint(self.path)
+        self.saved = trainer.global_step
 
 
 class BestCheckpoint(Checkpoint):
@@ -74,7 +79,8 @@ class BestCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"monitor": self.monitor, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        """Goes on with the best score so far, unless another metric is followed from now on."""
+        self.best = state_dict["best"] if state_dict["monitor"] == self.monitor else None

@@ -18,6 +18,8 @@ class Descent(Training):
 
     def training_step(self, batch: tuple[Tensor, Labels | None], batch_idx: int) -> Tensor:
         x, y = batch
+        if self.batches % self.batches_per_step == 0:
+            self.watch.begin(self.trainer)
         loss = self.mean_loss(self.model.loss(x, y))
         self.batches += 1
         return loss

@@ -5,12 +5,12 @@ function of (seed, batch, process), so a resumed run draws what the uninterrupte
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -19,10 +19,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from genmodels.capabilities import Terms
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
-from genmodels.errors import Fault
-from genmodels.seeds import fold
+from genmodels.seeds import fold, seed_generators
+from genmodels.training.checkpoint import LastCheckpoint
 from genmodels.training.ema import EMA
 from genmodels.training.loggers.csv import CSVLogger
+from genmodels.training.sharding import FullySharded, gather, is_sharded, shard
+from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
 DATA_ORDER, STEP_NOISE = 1, 2  # streams of random numbers: what comes second in fold(seed, ...)
 
@@ -41,6 +43,7 @@ class Training(LightningModule, ABC):
         batch_size: int,  # images a batch of the loader, over all processes
         batches_per_step: int,  # of the loader, where a step accumulates several; the loader never ends within a step
         log_every_n_steps: int,
+        nan_policy: NanPolicy,  # what to do with a step whose loss or gradient is not finite
         seed: int,
         config: dict,  # the resolved config in plain containers; goes into every checkpoint
     ):
@@ -53,13 +56,26 @@ class Training(LightningModule, ABC):
         self.batch_size = batch_size
         self.batches_per_step = batches_per_step
         self.log_every_n_steps = log_every_n_steps
+        self.watch = Watch(policy=nan_policy, model=model)
         self.seed = seed
         self.config = config
         self.batches = 0  # taken from the loader since the run began
         self.stepped = False  # whether the newest batch ended in a step
+        self.cut_short = False  # whether the run was ended before what follows a step, such as an evaluation
         self.last_loss: float | None = None  # at the newest logged step
+        self.is_evaluating = False  # whether the model is lent out by `evaluating`, and no step is under way
         self.evaluated: dict[str, float] = {}  # metrics of an evaluation after the newest batch, if there was one
+        self._terms: list[dict[str, Tensor]] = []  # means of the terms of each part of the optimizer step under way
         self._pending: dict[str, Tensor] = {}  # terms to be logged with the step that is under way
+        self._passed = True  # whether the newest optimizer step was taken
+        self._unsharded: list[Any] = []  # a model to be evaluated in place of one whose weights are sharded
+
+    def configure_model(self) -> None:
+        """Where the strategy is to shard the weights, shards those of the model and of its average."""
+        if isinstance(self.trainer.strategy, FullySharded):
+            self._unsharded = [deepcopy(self.model)]
+            for model in (self.model, *([] if self.ema is None else [self.ema.model])):
+                shard(model, self.trainer.strategy.device_mesh["data_parallel"])
 
     # The clock and the data
 
@@ -82,7 +98,7 @@ class Training(LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.stepped, self.evaluated = False, {}
-        torch.manual_seed(fold(self.seed, STEP_NOISE, self.batches, self.global_rank))
+        seed_generators(fold(self.seed, STEP_NOISE, self.batches, self.global_rank), self.device)
 
     # The model that is evaluated, sampled and shown
 
@@ -93,13 +109,17 @@ class Training(LightningModule, ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model to evaluate, in eval mode and without gradients; training goes on as if nothing had happened."""
+        """The model to evaluate, in eval mode, without gradients, as it is written also where it trains compiled;
+        training goes on as if nothing had happened."""
         model = self.model if self.ema is None else self.ema.model
-        training = model.training
+        if is_sharded(model):
+            model = gather(model, self._unsharded[0], self.device)
+        training, self.is_evaluating = model.training, True
         try:
-            with torch.no_grad():
+            with torch.no_grad(), torch.compiler.set_stance("force_eager"):
                 yield model.eval()
         finally:
+            self.is_evaluating = False
             model.train(training)
 
     # Optimizers
@@ -116,13 +136,21 @@ class Training(LightningModule, ABC):
             for optimizer in optimizers
         ]
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Looks at the loss and the averaged, unscaled gradient before they move anything."""
+        terms, self._terms = mean_of_parts(self._terms), []
+        self._passed = self.watch.passes(self.trainer, optimizer, terms)
+        if self._passed:
+            self._pending |= terms
+
     def after_step(self, step: int) -> None:
         """Follows the run's `step`-th step: of the only optimizer, or of the generator's."""
         self.stepped = True
-        if self.ema is not None:
+        if self.ema is not None and self._passed:
             self.ema.update(self.model)
         if step % self.log_every_n_steps == 0:
             self._log_pending(step)
+        self._pending = {}
 
     # Logging
 
@@ -130,32 +158,25 @@ class Training(LightningModule, ABC):
         for logger in self.loggers:
             if isinstance(logger, CSVLogger):
                 logger.rewind(self.global_step)
+        if self.cut_short:
+            self.stepped, self.cut_short = True, False
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if not isinstance(callback, LastCheckpoint):
+                    callback.on_train_batch_end(self.trainer, self, None, None, 0)
 
     def mean_loss(self, terms: Terms, player: str = "") -> Tensor:
-        """Mean of terms["loss"], which must be finite; keeps the means of all terms for the log."""
-        means = {f"{player}{name}": term.mean() for name, term in terms.items()}
-        self._pending |= {name: mean.detach() for name, mean in means.items()}
-        loss = means[f"{player}loss"]
-        if not torch.isfinite(loss):
-            self._stop_non_finite(means)
-        return loss
-
-    def _stop_non_finite(self, means: Mapping[str, Tensor]) -> None:
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        terms = ", ".join(f"{name} = {float(mean.detach()):g}" for name, mean in means.items())
-        raise Fault(
-            f"the loss is not finite at step {self.global_step + 1} (learning rate {rate:g}; {terms}); lower "
-            "optimizer.lr or set trainer.gradient_clip_val; the last checkpoint is from before and intact"
-        )
+        """Mean of terms["loss"]; keeps the means of all terms for the watch and the log."""
+        means = {f"{player}{name}": term.mean() for name, term in ({"loss": terms["loss"]} | terms).items()}
+        self._terms.append({name: mean.detach() for name, mean in means.items()})
+        return means[f"{player}loss"]
 
     def _log_pending(self, step: int) -> None:
-        means = torch.stack([mean.float() for mean in self._pending.values()])
-        if dist.is_initialized():
-            dist.all_reduce(means)
-            means /= dist.get_world_size()
-        terms = {f"train/{name}": mean for name, mean in zip(self._pending, means.tolist(), strict=True)}
-        self.last_loss = next(iter(terms.values()))
-        self.record(terms | {"train/lr": self.trainer.optimizers[0].param_groups[0]["lr"]}, step)
+        terms = {f"train/{name}": value for name, value in mean_over_processes(self._pending).items()}
+        self.last_loss = next(iter(terms.values()), self.last_loss)
+        terms["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        if self.watch.may_skip(self.trainer):
+            terms["train/skipped_steps"] = self.watch.skipped
+        self.record(terms, step)
 
     def record(self, metrics: Mapping[str, float], step: int) -> None:
         """Writes metrics to every logger at `step`, beside `images_seen`."""
@@ -170,8 +191,21 @@ class Training(LightningModule, ABC):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.watch.require_finite_weights(self.trainer)
         checkpoint["config"] = self.config
         checkpoint["batches"] = self.batches
+        checkpoint["cut_short"] = self.cut_short
+        checkpoint["watch"] = self.watch.state_dict()
+        checkpoint["images_seen"] = self.images_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.batches = checkpoint["batches"]
+        self.cut_short = checkpoint["cut_short"]
+        self.watch.load_state_dict(checkpoint["watch"])
+
+
+def mean_of_parts(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each term's mean over the parts of a batch."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}

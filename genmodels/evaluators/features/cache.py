@@ -16,13 +16,6 @@ from genmodels.evaluators.features.base import weights_sha256
 Weights = dict[str, Tensor]
 
 
-def cache_dir() -> Path:
-    """GENMODELS_CACHE, or genmodels/ in XDG_CACHE_HOME or in ~/.cache."""
-    if own := os.environ.get("GENMODELS_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "genmodels"
-
-
 def load(path: Path) -> tuple[Weights, dict[str, Any]] | None:
     """Weights and facts that `store` put there; None where there is no file or it is damaged."""
     try:

@@ -26,6 +26,7 @@ from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
+from genmodels.user_cache import cache_dir
 
 Facts = dict[str, Any]
 ORIENTATIONS = 4
@@ -109,7 +110,7 @@ class Classifier(Features):
         return Network(shape=data.shape, width=self.width, dim=self.dim, classes=labels_of(data))
 
     def load_or_train(self, data: Data, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
-        path = cache.cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
+        path = cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
         if (found := cache.load(path)) is None:
             found = self.train(data, path, device)
             cache.store(path, *found)

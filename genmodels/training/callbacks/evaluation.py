@@ -32,7 +32,7 @@ class Evaluation(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Finds what cannot be evaluated before the training, not after."""
-        able = applicable(pl_module.model, self.evaluators).values()
+        able = applicable(type(pl_module.model), self.evaluators, pl_module.data).values()
         if any(isinstance(evaluator, DataMetric) for evaluator in able):
             pl_module.data.split(self.split)
         if any(isinstance(evaluator, SampleMetric) for evaluator in able):

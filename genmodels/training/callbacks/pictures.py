@@ -4,6 +4,7 @@ They are drawn with the same random numbers and labels every time, so that what 
 one picture to the next is the model. Training does not notice: its random state is given back.
 """
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,22 @@ from torch import Tensor
 from genmodels.capabilities import Denoises, Encodes, Samples
 from genmodels.data.base import SplitName
 from genmodels.pictures import film_strip, grid, reconstructions, save
+from genmodels.point_pictures import exact_density, is_plane, panels
 from genmodels.seeds import ByNumber, fold, seeded
 from genmodels.training.callbacks.progress import say
+from genmodels.training.sharding import is_sharded
 
 STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
 FILM_ROWS = 8  # samples in a film strip: the first of the grid
+POINTS = 20_000  # at most, of the data in a picture of points, and as many samples
 
 
 class Pictures(Callback):
     """Writes <kind>_<images_seen>.png, and last.png, the newest grid of samples, from rank zero.
 
     Samples where the model draws them, reconstructions of validation images where it encodes, a film
-    strip where it denoises; to the W&B run as well, where there is one. Nothing for data that are no images.
+    strip where it denoises; to the W&B run as well, where there is one. Of points in the plane: how densely data and
+    samples lie, and the model's density where it is exact. Of other data nothing.
     """
 
     def __init__(
@@ -49,9 +54,12 @@ class Pictures(Callback):
         self.drawn_at = 0  # step of the newest pictures, or where training began
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.drawn_at = trainer.global_step
-        if isinstance(pl_module.model, Encodes):
-            pl_module.data.split(self.split)  # an empty split is refused before the training, not after
+        self.drawn_at = trainer.global_step - int(pl_module.cut_short)
+        data = pl_module.data
+        if are_points(data) or isinstance(pl_module.model, Encodes):
+            data.split(self.split)  # an empty split is refused before the training, not after
+        if trainer.is_global_zero and not (are_images(data) or are_points(data)):
+            print(f"no pictures: samples of {data.name} are neither images nor points in the plane", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every_n_steps == 0:
@@ -64,9 +72,13 @@ class Pictures(Callback):
         """Draws, unless it was done at this step: several batches can pass in one."""
         new = trainer.global_step > self.drawn_at
         self.drawn_at = trainer.global_step
-        if new and trainer.is_global_zero and are_images(pl_module.data):
+        images, points = are_images(pl_module.data), are_points(pl_module.data)
+        if new and (trainer.is_global_zero or is_sharded(pl_module.model)) and (images or points):
             say(trainer, "drawing pictures")
-            self.write(trainer, pl_module.images_seen, self.draw(pl_module))
+            draw = self.draw if images else self.draw_points
+            pictures = draw(pl_module)
+            if trainer.is_global_zero:
+                self.write(trainer, pl_module.images_seen, pictures)
 
     def draw(self, pl_module: Any) -> dict[str, Image.Image]:
         """A picture of each kind that the model can give."""
@@ -85,6 +97,15 @@ class Pictures(Callback):
                 film = model.film(FILM_ROWS, y, ByNumber(seed, 0, FILM_ROWS))
                 pictures["film"] = film_strip(evenly(film, self.frames), levels)
         return pictures
+
+    def draw_points(self, pl_module: Any) -> dict[str, Image.Image]:
+        """Data, samples and density in the plane."""
+        x, _ = pl_module.data.split(self.split)
+        n, points = min(len(x), POINTS), {"data": x[:POINTS]}
+        with pl_module.evaluating() as model, seeded(fold(pl_module.seed, STREAM)):
+            if isinstance(model, Samples):
+                points["samples"] = model.sample(n, labels(model, n, pl_module.device)).cpu()
+            return {"samples": panels(points, exact_density(model), pl_module.device)}
 
     def write(self, trainer: pl.Trainer, images_seen: int, pictures: dict[str, Image.Image]) -> None:
         for kind, picture in pictures.items():
@@ -106,6 +127,11 @@ def media(images_seen: int, pictures: dict[str, Image.Image]) -> dict[str, Any]:
 def are_images(data: Any) -> bool:
     """Whether its samples are integers of shape (c, h, w) with 1 or 3 channels."""
     return data.levels is not None and len(data.shape) == 3 and data.shape[0] in (1, 3)
+
+
+def are_points(data: Any) -> bool:
+    """Whether its samples are points in the plane."""
+    return is_plane(data.shape, data.levels)
 
 
 def first(split: tuple[Tensor, Tensor | None], n: int, device: torch.device) -> tuple[Tensor, Tensor | None]:

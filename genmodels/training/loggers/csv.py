@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from genmodels.atomic import replacing
 from genmodels.errors import UserError
 
 FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
@@ -66,6 +67,13 @@ class CSVLogger(Logger):
             self._rewrite()
 
     @rank_zero_only
+    def save(self) -> None:
+        """Brings the rows so far onto the disk."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the settings of a run stand in its config.yaml."""
 
@@ -77,15 +85,13 @@ class CSVLogger(Logger):
             file.write(lines([row], self.columns))
 
     def _rewrite(self) -> None:
-        """Writes the whole file to a temporary name and renames it."""
+        """Writes the whole file anew."""
         header = {name: name for name in self.columns}
         *before, last = [header, *self.rows.values()]
         text = lines(before, self.columns)
         self.tail = len(text)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f".{self.path.name}.tmp")
-        unfinished.write_bytes(text + lines([last], self.columns))
-        os.replace(unfinished, self.path)
+        with replacing(self.path) as file:
+            file.write(text + lines([last], self.columns))
 
 
 def lines(rows: Iterable[Row], columns: list[str]) -> bytes:

@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
+from genmodels.atomic import replacing
 from genmodels.errors import UserError
 
 ANSWER_SECONDS = 3.0  # for a connection to W&B's server to open
@@ -50,6 +51,7 @@ class WandbRun(WandbLogger):
         mode: Literal["auto", "online", "offline", "disabled"],  # auto: WANDB_MODE, or online where that works
     ):
         super().__init__(project=project, name=name, save_dir=dir, group=group, tags=list(tags))
+        wanted_mode(mode)  # what it refuses is refused now
         self.mode = mode
         self.lost = False  # whether W&B's own process is gone
 
@@ -177,9 +179,8 @@ def last_id(place: Path) -> str | None:
 
 
 def write_id(place: Path, run_id: str) -> None:
-    unfinished = place / ".run_id.tmp"
-    unfinished.write_text(run_id + "\n")
-    os.replace(unfinished, place / "run_id.txt")
+    with replacing(place / "run_id.txt") as file:
+        file.write(f"{run_id}\n".encode())
 
 
 def notice(run: Any, reason: str) -> str:

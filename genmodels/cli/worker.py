@@ -1,0 +1,41 @@
+"""One of a run's processes, started by `launch`: the config comes on stdin, which ends when that process does."""
+
+import json
+import os
+import sys
+import threading
+
+import torch.distributed as dist
+
+from genmodels.cli.failures import FAULT, explain
+from genmodels.cli.train import train
+
+
+def main() -> int:
+    """Trains; how that failed goes to the file descriptor that the command line names, as a line of JSON."""
+    reports = int(sys.argv[1])
+    os.set_inheritable(reports, False)
+    config = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        train(config)
+        if dist.is_initialized():
+            dist.destroy_process_group()  # its threads do not survive the end of Python
+        return 0
+    except BaseException as error:
+        sentence, status = explain(error)
+        report = {"rank": int(os.environ["RANK"]), "sentence": sentence, "status": status}
+        os.write(reports, json.dumps(report).encode() + b"\n")
+        if os.environ.get("GENMODELS_DEBUG"):
+            raise
+        return status
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, even where that was killed."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(FAULT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

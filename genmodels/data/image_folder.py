@@ -1,0 +1,137 @@
+"""Your own images: any PNG, JPEG or WebP files in a folder, of any size, prepared once and memory-mapped.
+
+They are cut and resized to `data.shape` by rules that are part of the protocol. Which images are held out for
+validation and test, and the order within each split, is drawn by `split_seed`, so that the first so many of a split
+are a fair sample of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.random import RandomState
+
+from genmodels.data.base import SplitName
+from genmodels.data.image_files import channels_first, images_in, load
+from genmodels.data.image_rules import Resize, central_box, fitted
+from genmodels.data.mapped import Chunk, MappedImages, Plan, decoded
+from genmodels.errors import UserError
+
+
+class File(NamedTuple):
+    """An image below a folder."""
+
+    path: Path
+    folder: str  # first sub-folder that it is in; empty: none
+    known_by: str  # name below the folder, size and time of change
+
+
+class ImageFolder(MappedImages):
+    """All images in a folder and its sub-folders: uint8 (3, h, w), or (1, h, w) in grey.
+
+    Where `classes` is given, the first sub-folder that an image is in is its class: 0 for the first one in
+    alphabetical order.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: Sequence[int],
+        levels: int,
+        classes: int | None,
+        batch_size: int,
+        flip: bool,
+        path: str,
+        test_path: str | None,  # folder of the test split; None: held out of the first
+        crop: Literal["none", "center"],
+        resize: Resize,
+        n_test: int,  # held out where there is no test_path
+        n_validation: int,
+        split_seed: int,
+    ):
+        super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, flip=flip)
+        self.path = Path(path).expanduser()
+        self.test_path = None if test_path is None else Path(test_path).expanduser()
+        self.crop = crop
+        self.resize: Resize = resize
+        self.n_test = n_test
+        self.n_validation = n_validation
+        self.split_seed = split_seed
+
+    @property
+    def prepared(self) -> str:
+        """The rules, such as "crop center, resize lanczos to 32x32"."""
+        c, h, w = self.shape
+        return f"crop {self.crop}, resize {self.resize} to {h}x{w}{', grey' if c == 1 else ''}"
+
+    def plan(self) -> Plan:
+        every = listed(self.path, self.split_seed)
+        n_test = self.n_test if self.test_path is None else 0
+        n_held = n_test + self.n_validation
+        if min(n_test, self.n_validation) < 0 or n_held >= len(every):
+            raise UserError(
+                f"cannot hold out {n_test} and {self.n_validation} of the {len(every)} images in {self.path}, expected "
+                "0 or more, and fewer; correct data.n_test and data.n_validation"
+            )
+        parts: dict[SplitName, list[File]]
+        parts = {"train": every[n_held:], "val": every[n_test:n_held], "test": every[:n_test]}
+        if self.test_path is not None:
+            parts["test"] = listed(self.test_path, self.split_seed)
+        labels = None if self.classes is None else self.labels(every)
+        return Plan(
+            facts=[self.prepared, {name: digest(files) for name, files in parts.items()}],
+            n=sum(map(len, parts.values())),
+            chunks=chain.from_iterable(self.chunks(name, files, labels) for name, files in parts.items()),
+        )
+
+    def labels(self, files: Sequence[File]) -> dict[str, int]:
+        """The number of each class by the name of its folder."""
+        names = sorted({file.folder for file in files} - {""})
+        if len(names) != self.classes:
+            raise UserError(
+                f"{self.path} has images in {len(names)} sub-folders, expected one for each of {self.classes} classes; "
+                "correct the folders or data.classes, or set data.classes=null to leave out labels"
+            )
+        return {name: number for number, name in enumerate(names)}
+
+    def chunks(self, split: SplitName, files: Sequence[File], labels: Mapping[str, int] | None) -> Iterator[Chunk]:
+        """The images of a split, cut and resized, with the numbers of their classes."""
+        y = None
+        if labels is not None:
+            for file in files:
+                if file.folder not in labels:
+                    raise UserError(
+                        f"{file.path} is in no folder of a class, expected one of {', '.join(labels)}; move it, "
+                        "or set data.classes=null to leave out labels"
+                    )
+            y = np.array([labels[file.folder] for file in files], np.int64)
+        yield from decoded(split, files, y, self.image)
+
+    def image(self, file: File) -> UInt8[np.ndarray, "c h w"]:
+        """An image as it is kept."""
+        c, h, w = self.shape
+        image = load(file.path, file.path, c)
+        box = central_box(image.size, (w, h), self.resize) if self.crop == "center" else None
+        return channels_first(fitted(image, box, (w, h), self.resize, file.path))
+
+
+def listed(path: Path, seed: int) -> list[File]:
+    """The images in a folder, in an order that `seed` draws."""
+    if not path.is_dir():
+        raise UserError(f"{path} is no folder, expected one with images; correct data.path or data.test_path")
+    files = []
+    for file in images_in(path):
+        name, status = file.relative_to(path), file.stat()
+        folder = name.parts[0] if len(name.parts) > 1 else ""
+        files.append(File(file, folder, f"{name.as_posix()} {status.st_size} {status.st_mtime_ns}"))
+    return [files[i] for i in RandomState(seed).permutation(len(files))]
+
+
+def digest(files: Sequence[File]) -> str:
+    """A hash of which files these are, in their order."""
+    return sha256("\n".join(file.known_by for file in files).encode()).hexdigest()

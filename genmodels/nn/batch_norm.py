@@ -1,0 +1,75 @@
+"""Batch normalization over the global batch (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167).
+
+torch's SyncBatchNorm does the same on GPUs only, and its BatchNorm2d takes each process's share of the batch for the
+whole, so that a model would depend on how many processes train it.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Image = Float[Tensor, "b c h w"]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's own in eval mode and in a single process; while several train, their statistics are those of all images.
+
+    Every process must call it with a batch of the same shape. Statistics are float32 at least, whatever the autocast.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def forward(self, x: Image) -> Image:
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        return self.normalized(x)
+
+    @torch.compiler.disable  # collectives within an autograd function cannot be traced
+    def normalized(self, x: Image) -> Image:
+        """`x` by the mean and the biased variance of all processes' images, which also move the running ones."""
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean, var = global_moments(values)
+        self.move_running(mean.detach(), var.detach(), n=dist.get_world_size() * x.numel() // x.shape[1])
+        scale = self.weight * (var + self.eps).rsqrt()
+        return ((values - column(mean)) * column(scale) + column(self.bias)).to(x.dtype)
+
+    @torch.no_grad()
+    def move_running(self, mean: Float[Tensor, "c"], var: Float[Tensor, "c"], n: int) -> None:
+        """Moves the running moments towards those of a batch of `n` values a channel."""
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((var * (n / (n - 1))).to(self.running_var), self.momentum)
+
+
+def global_moments(x: Image) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
+    """Mean and biased variance of each channel over the images of all processes, with gradients to all of them."""
+    var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    means, variances = Gathered.apply(torch.stack([mean, var])).unbind(1)  # (processes, c) each
+    return means.mean(0), variances.mean(0) + means.var(0, correction=0)
+
+
+class Gathered(torch.autograd.Function):
+    """Every process's tensor, stacked in the order of their ranks; the gradient comes back from every process."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient[dist.get_rank()]
+
+
+def column(v: Float[Tensor, "c"]) -> Float[Tensor, "c 1 1"]:
+    """One number a channel, to go with images."""
+    return v[:, None, None]

@@ -1,0 +1,58 @@
+"""RealNVP for points: affine couplings of fully connected networks (Dinh et al. 2017, https://arxiv.org/abs/1605.08803)."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import Labels
+from genmodels.errors import UserError
+from genmodels.nn.bijections import Bijection, Chain
+from genmodels.nn.conditioning import join_labels
+from genmodels.nn.coupling import AffineCoupling, ChannelAffine, checkerboard
+from genmodels.nn.mlp import Activation, mlp
+
+
+class PointNet(nn.Module):
+    """(b, d), labels or None -> (b, 2d): s before its tanh, and t. Zero at first, and so the coupling the identity."""
+
+    def __init__(
+        self,
+        *,
+        d: int,
+        hidden: Sequence[int],  # widths of the hidden layers
+        activation: Activation,
+        classes: int | None,
+    ):
+        super().__init__()
+        self.classes = classes
+        self.layers = mlp([d + (classes or 0), *hidden, 2 * d], activation)
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Float[Tensor, "b d"], y: Labels | None = None) -> Float[Tensor, "b two_d"]:
+        return self.layers(join_labels(x, y, self.classes))
+
+
+class PointCouplings(Chain):
+    """Couplings that change every other coordinate in turns, a learned affine map of each coordinate after each."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (d,) of a point
+        couplings: int,
+        hidden: Sequence[int],  # widths of the hidden layers of each network
+        activation: Activation,
+        classes: int | None,  # labels that the networks are given; None: none
+    ):
+        if len(shape) != 1:
+            raise UserError(
+                f"couplings of points got samples of shape {list(shape)}, expected [d]; choose data of points, such as "
+                "data=toy2d, or a flow for images, such as model=realnvp"
+            )
+        steps: list[Bijection] = []
+        for i in range(couplings):
+            net = PointNet(d=shape[0], hidden=hidden, activation=activation, classes=classes)
+            steps += [AffineCoupling(mask=checkerboard(shape, i % 2), net=net), ChannelAffine(shape=shape)]
+        super().__init__(steps)

@@ -1,0 +1,58 @@
+"""Weights, gradients and optimizer state cut into a piece for each process (Zhao et al. 2023,
+https://arxiv.org/abs/2304.11277), by torch's `fully_shard`, for networks that do not fit on one GPU otherwise.
+
+The weights of a block, a member of one of the network's lists, are put together when it computes, and let go after.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+
+
+class FullySharded(ModelParallelStrategy):
+    """Lightning's strategy, over all processes; checkpoints are files as those of any other training."""
+
+    def __init__(self) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Cuts the weights of `model` in place; its `loss` puts them together for as long as it needs them."""
+    lists = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
+    blocks = [block for part in lists for block in part if not isinstance(block, nn.ModuleList)]
+    for block in reversed(blocks):  # the inner ones first
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    register_fsdp_forward_method(model, "loss")
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether its weights are cut."""
+    return isinstance(model, FSDPModule)
+
+
+def gather(model: nn.Module, into: nn.Module, device: torch.device) -> nn.Module:
+    """`into`, a model of the same kind, with the whole weights of `model`, on `device`; all processes must call it."""
+    into.load_state_dict(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)))
+    return into.to(device)
+
+
+def whole(x: Tensor) -> Tensor:
+    """A tensor that may be cut, such as the norm of gradients that are, put together."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """What this process holds of tensors that may be cut; of some it may hold nothing."""
+    held = [x.to_local() if isinstance(x, DTensor) else x for x in tensors]
+    return [x for x in held if x.numel()]

@@ -1,0 +1,90 @@
+"""Ending a training that is asked to end: SIGTERM, Ctrl-C, and the signal that SLURM sends before a job's time is up.
+
+The step that is under way is finished and saved; an evaluation or a picture is left at once, and made when the run goes
+on. A second Ctrl-C ends it wherever it is. Lightning's own handlers, which these replace, save in the middle of a step.
+"""
+
+import os
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
+from pytorch_lightning import Callback, Trainer
+
+from genmodels.errors import Stopped
+
+SLURMS = signal.SIGUSR1  # as in `sbatch --signal=USR1@120`: the job will be put into the queue again
+
+
+class Stopping(Callback):
+    """Raises Stopped where a training can be left; the first of the callbacks, so that nothing long comes before it."""
+
+    def __init__(self, run_dir: str):
+        self.command = f"genmodels train resume={shlex.quote(run_dir)}"
+        self.asked = 0  # the signal that came; 0: none has
+        self.training: Any = None  # while steps are taken
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes the signals for the duration of the block; elsewhere than in the main thread there are none to take."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _signals()}
+        self._listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in _signals():
+                signal.signal(number, self._take)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = bool(self.asked) and number == signal.SIGINT, self.asked or number
+        if again:
+            raise self._stopped(together=False)
+        if self.training is None:
+            raise self._stopped(together=False)
+        if self.training.is_evaluating:
+            self.training.cut_short = True
+            raise self._stopped(together=self.training.trainer.world_size == 1)
+        if number == signal.SIGINT and self.training.global_rank == 0:  # not print: it may be what was interrupted
+            os.write(2, b"genmodels: the run is saved after this step; Ctrl-C again ends it at once\n")
+
+    def _stopped(self, *, together: bool) -> Stopped:
+        how = {int(signal.SIGINT): "interrupted", int(SLURMS): "ended to be queued again"}.get(self.asked, "terminated")
+        return Stopped(self.asked, f"{how}; go on with: {self.command}", together=together)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._listen()  # Lightning has begun to, in our place
+        self.training = pl_module
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if pl_module.stepped and (number := self._agreed(trainer)):
+            self.asked, pl_module.cut_short = number, True
+            raise self._stopped(together=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.training = None
+
+    def _agreed(self, trainer: Trainer) -> int:
+        """The signal that any of the run's processes has got; all know of it at the same step."""
+        if trainer.world_size == 1:
+            return self.asked
+        asked = torch.tensor(self.asked, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(asked, reduce_op="max"))
+
+
+def _signals() -> list[int]:
+    """Those that are taken; SLURM's only in a job of SLURM's."""
+    return [signal.SIGINT, signal.SIGTERM, *([SLURMS] if SLURMEnvironment.detect() else [])]

@@ -1,0 +1,105 @@
+"""What a config may do that came in a file: a run directory, a checkpoint, an export. Anybody can have written it.
+
+It may build classes of trusted packages, and nothing else: it is plain data, without interpolations, which could read
+the environment, and it names no other class. What a person writes on the command line, or into their own config
+directories, is theirs and is not looked at.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, cast
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from genmodels.errors import UserError
+
+OURS = ("genmodels",)
+TRAINING = ("torch.optim", "pytorch_lightning.trainer")  # what the config of a run names beside our own classes
+MOST_BYTES, MOST_ENTRIES, MOST_DEEP = 500_000, 50_000, 50  # of a config; ours have 10,000, 500 and 6
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The plain mapping in a YAML file. Raises UserError where it is none, or could grow or do something."""
+    if file.stat().st_size > MOST_BYTES:
+        raise refused(file, f"is larger than {MOST_BYTES} bytes")
+    try:
+        text = file.read_text(encoding="utf-8")
+        _require_finite(text, file)
+        config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise refused(file, f"is no YAML that can be read ({' '.join(str(error).split())})") from error
+    require_plain(config, file)
+    return cast(dict[str, Any], config)
+
+
+def _require_finite(text: str, file: Path) -> None:
+    """UserError where a YAML would be much larger than its text, or take long to read."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise refused(file, "repeats parts by YAML aliases, which can grow beyond all bounds")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEEP:
+            raise refused(file, f"has more than {MOST_DEEP} lists or mappings within each other")
+
+
+def require_plain(config: Any, file: Path) -> None:
+    """UserError unless a config is a mapping of mappings, lists, texts and numbers, few enough, and it is all there."""
+    if not isinstance(config, dict):
+        raise refused(file, "has a config that is no mapping of keys to values")
+    left, seen = [(config, 0)], 0
+    while left:
+        (node, depth), seen = left.pop(), seen + 1
+        if seen > MOST_ENTRIES or depth > MOST_DEEP:
+            raise refused(file, f"has a config of more than {MOST_ENTRIES} entries, or {MOST_DEEP} within each other")
+        if isinstance(node, dict):
+            left += [(child, depth + 1) for entry in node.items() for child in entry]
+        elif isinstance(node, list):
+            left += [(child, depth + 1) for child in node]
+        elif isinstance(node, str) and "${" in node:
+            raise refused(file, f"has the interpolation {node!r}, which could read this machine's environment")
+        elif not isinstance(node, str | int | float | None):
+            raise refused(file, f"has a {type(node).__name__} in its config")
+
+
+def refused(file: Path, why: str) -> UserError:
+    """The error of a file that came from anywhere and is not believed."""
+    return UserError(f"{file} is refused: it {why}; give one as genmodels wrote it, with every value plainly there")
+
+
+def require_trusted(node: Any, trusted: Sequence[str]) -> None:
+    """UserError unless all that a part of a file's config would build are classes within the trusted packages."""
+    for target in _targets(node):
+        _require_trusted_class(target, trusted)
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _targets(child)
+
+
+def _require_trusted_class(target: Any, trusted: Sequence[str]) -> None:
+    """Refuses a target outside the trusted packages before importing it, and what is no class of theirs after."""
+    if str(target).split(".")[0] in {package.split(".")[0] for package in trusted}:
+        try:
+            found = resolve_name(str(target))
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"the config names {target}, which is no class of this version ({error})") from error
+        if isinstance(found, type) and any(_within(f"{found.__module__}.{found.__qualname__}", p) for p in trusted):
+            return
+    raise UserError(
+        f"the config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it comes from, "
+        "name its package: trusted=[PACKAGE], in Python genmodels.load(..., trusted=[PACKAGE])"
+    )
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")

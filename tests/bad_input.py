@@ -1,0 +1,590 @@
+"""The table of bad inputs: what a person can get wrong, and the sentence and exit status that they get for it.
+
+A row: its name, what is prepared in the empty folder that the command runs in (`root`), the words of the command, the
+exit status, and a part of the sentence. In the words {run} is a finished little run. Grouped by what is wrong.
+"""
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+QUICK = "trainer=smoke logger=none callbacks=none evaluator=[]"
+TRAIN = f"train {QUICK}"
+NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.path=bad.npz"
+X = (load_digits().images * 255 / 16).round().astype(np.uint8)  # (1797, 8, 8)
+REAL, FAKE = X[:40], X[1000:1030]
+FLOATS = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
+PIXELS = "features=module features.name=pixels features.module._target_=torch.nn.Flatten"
+SMALL = "features=classifier features.steps=2 features.width=4 features.dim=8"
+SCORE = f"evaluate samples=fake reference=real evaluator=[fid] {PIXELS}"
+LEARN = f"evaluate samples=fake reference=real evaluator=[fid] {SMALL}"
+USER, FAULT = 2, 1
+
+Prepare = Callable[[Path, Path], object]  # root, run
+
+
+class Row(NamedTuple):
+    name: str
+    prepare: Prepare | None
+    words: str
+    sentence: str
+    status: int = USER
+    environment: dict[str, str | None] = {}  # None: taken out
+
+
+# What is prepared
+
+
+def folder(root: Path, name: str, x: np.ndarray) -> Path:
+    (root / name).mkdir(parents=True)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(root / name / f"{i:04}.png")
+    return root / name
+
+
+def sides(then: Callable[[Path], object] = lambda root: None) -> Prepare:
+    """fake/ and real/, and what else there is."""
+
+    def prepare(root: Path, run: Path) -> None:
+        folder(root, "fake", FAKE)
+        folder(root, "real", REAL)
+        then(root)
+
+    return prepare
+
+
+def image(mode: str, size: tuple[int, int] = (8, 8)) -> Prepare:
+    return sides(lambda root: Image.new(mode, size, 0).save(root / "fake" / "9.png"))
+
+
+def animation(root: Path) -> None:
+    frames = [Image.fromarray(image) for image in FAKE[:3]]
+    frames[0].save(root / "fake" / "0001.webp", save_all=True, append_images=frames[1:], lossless=True)
+
+
+def file(name: str, content: str | bytes = "") -> Prepare:
+    def prepare(root: Path, run: Path) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return prepare
+
+
+def npz(**arrays) -> Prepare:
+    return lambda root, run: np.savez(root / "bad.npz", **arrays)
+
+
+def with_npz(**arrays) -> Prepare:
+    return sides(lambda root: np.savez(root / "bad.npz", **arrays))
+
+
+def lying_npz(root: Path, run: Path) -> None:
+    """A header that claims 4 TB of images, in an archive of 300 bytes."""
+    np.save(root / "x.npy", np.zeros((1, 8, 8), np.uint8))
+    text = (root / "x.npy").read_bytes()
+    with zipfile.ZipFile(root / "bad.npz", "w") as archive:
+        archive.writestr("images.npy", text.replace(b"(1, 8, 8), }" + b" " * 13, b"(68719476736, 8, 8), }" + b" " * 3))
+    (root / "x.npy").unlink()
+
+
+def bomb(name: str) -> Prepare:
+    """5 MB that unpack to 5 GB: entries that all begin at the same place."""
+
+    def prepare(root: Path, run: Path) -> None:
+        with zipfile.ZipFile(root / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("images.npy", bytes(10_000_000))
+            archive.filelist *= 500
+
+    return prepare
+
+
+def text_in_npz(root: Path) -> None:
+    with zipfile.ZipFile(root / "bad.npz", "w") as archive:
+        archive.writestr("images", "some text")
+
+
+def checkpoint(change: Callable[[dict], object]) -> Prepare:
+    """other.ckpt: that of the run, changed."""
+
+    def prepare(root: Path, run: Path) -> None:
+        whole = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        change(whole)
+        torch.save(whole, root / "other.ckpt")
+
+    return prepare
+
+
+def part_of_checkpoint(root: Path, run: Path) -> None:
+    whole = (run / "checkpoints" / "last.ckpt").read_bytes()
+    (root / "other.ckpt").write_bytes(whole[: len(whole) // 2])
+
+
+def run_with(change: Callable[[dict], object]) -> Prepare:
+    """other/: a run directory whose config.yaml was changed."""
+
+    def prepare(root: Path, run: Path) -> None:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        change(config)
+        (root / "other" / "checkpoints").mkdir(parents=True)
+        (root / "other" / "config.yaml").write_text(yaml.safe_dump(config))
+        (root / "other" / "checkpoints" / "last.ckpt").write_bytes((run / "checkpoints" / "last.ckpt").read_bytes())
+
+    return prepare
+
+
+def run_with_text(config: str) -> Prepare:
+    return file("other/config.yaml", config)
+
+
+def export_of(then: Callable[[Path], object]) -> Prepare:
+    """model/: an export of the run, changed."""
+
+    def prepare(root: Path, run: Path) -> None:
+        from genmodels import exports, runs
+
+        read = runs.read_checkpoint(run / "checkpoints" / "last.ckpt")
+        about = {"weights": "ema", "step": 4, "images_seen": 256}
+        exports.write(root / "model", runs.model_of(read), read["config"], about)
+        then(root / "model")
+
+    return prepare
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
+    return lambda where: (where / name).write_text((where / name).read_text().replace(old, new))
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+def shared_lists(config: dict) -> None:
+    """9^12 entries, each list many times in the next."""
+    node: list = ["x"]
+    for _ in range(12):
+        node = [node] * 9
+    config["model"]["extra"] = node
+
+
+# The table
+
+COMMAND_LINE = [
+    Row("command", None, "trian", "no command 'trian'; did you mean train?"),
+    Row("dataset", None, f"{TRAIN} data=digit", "no data=digit; did you mean digits?"),
+    Row("model", None, f"{TRAIN} model=vea", "no model=vea; did you mean vae?"),
+    Row("experiment", None, f"{TRAIN} experiment=digits_vea", "did you mean digits_vae?"),
+    Row("empty experiment", None, f"{TRAIN} experiment=", "there is no experiment=; choices are"),
+    Row("evaluator", None, f"{TRAIN} evaluator=[likelihood,fdi]", "no evaluator=fdi; did you mean fid?"),
+    Row("part of a model", None, f"{TRAIN} model/likelihood=bernouli", "did you mean bernoulli?"),
+    Row("no option", None, f"{TRAIN} model=null", "there is no model=null; choices are"),
+    Row("group", None, f"{TRAIN} modle=vae", "no key modle (set on the command line); did you mean model?"),
+    Row("group of another command", None, "evaluate run={run} model=vae", "there is no key model (set on the command"),
+    Row("key", None, f"{TRAIN} optimizer.lrr=1", "no key optimizer.lrr (set on the command line); did you mean optim"),
+    Row("key like none", None, f"{TRAIN} xyzzy=1", "no key xyzzy (set on the command line); choices are callbacks, "),
+    Row("added key", None, f"{TRAIN} +model.bata=2", "no key model.bata; did you mean beta? (set on the command line)"),
+    Row("added group", None, f"{TRAIN} +optim.lr=1", "no key optim; did you mean optimizer? (set on the command line)"),
+    Row("syntax", None, f"{TRAIN} model=[1", "cannot read 'model=[1'"),
+    Row("key without a value", None, f"{TRAIN} model.beta", "cannot read 'model.beta'; write key=value"),
+    Row("environment that is not there", None, f"{TRAIN} name=${{oc.env:NO_SUCH}}", "variable 'NO_SUCH' not found"),
+    Row("interpolation", None, f"{TRAIN} name=${{nonsense}}", "Interpolation key 'nonsense' not found"),
+    Row("config directory", None, f"{TRAIN} --config-dir nowhere", "nowhere' not found"),
+    Row("group to list", None, "list modle", "did you mean model?"),
+]
+
+VALUES = [
+    Row("text for a number", None, f"{TRAIN} optimizer.lr=abc", "optimizer.lr is 'abc', expected a number"),
+    Row("part of an integer", None, f"{TRAIN} data.batch_size=1.5", "data.batch_size is 1.5, expected an integer"),
+    Row("number for a boolean", None, f"{TRAIN} model.conditional=3", "model.conditional is 3, expected true or false"),
+    Row("choice", None, f"{TRAIN} model=ddpm model.objective=fast", "expected one of simple, variational"),
+    Row("number for a part", None, f"{TRAIN} model.encoder=3", "model.encoder is 3, expected a part with _target_"),
+    Row("nan_policy", None, f"{TRAIN} nan_policy=ignore", "nan_policy is 'ignore', expected one of stop, skip"),
+    Row("compile", None, f"{TRAIN} compile=maybe", "compile is 'maybe', expected true or false"),
+    Row("negative seed", None, f"{TRAIN} seed=-1", "seed is -1, expected at least 0 (set on the command line)"),
+    Row("endless training", None, f"{TRAIN} trainer.max_steps=-1", "trainer.max_steps is -1, expected at least 1"),
+    Row("no logging", None, f"{TRAIN} trainer.log_every_n_steps=0", "log_every_n_steps is 0, expected at least 1"),
+    Row("negative clipping", None, f"{TRAIN} trainer.gradient_clip_val=-1", "clip_val is -1, expected at least 0"),
+    Row("EMA of nothing", None, f"{TRAIN} ema.decay=1", "ema.decay is 1, expected at least 0 and below 1"),
+    Row("empty path", None, f"{TRAIN} run_dir=''", "run_dir is empty, expected a path"),
+    Row(
+        "class that is not there", None, f"{TRAIN} model._target_=genmodels.models.vae.VEA", "no class that can be imp"
+    ),
+    Row("module for a class", None, f"{TRAIN} model._target_=genmodels.models.vae", "which is no class"),
+    Row("class with other keys", None, f"{TRAIN} optimizer._target_=torch.optim.LBFGS", "no key optimizer.betas"),
+    Row("rate out of range", None, f"{TRAIN} optimizer.lr=-1", "refuses its settings: Invalid learning rate: -1"),
+    Row("what a constructor refuses", None, f"{TRAIN} trainer.num_nodes=0", "refuses its settings: `num_nodes` must"),
+    Row("accelerator", None, f"{TRAIN} trainer.accelerator=warp", "invalid accelerator name: `accelerator='warp'`"),
+    Row("precision", None, f"{TRAIN} trainer.precision=64-true", "trainer.precision is '64-true', expected one of"),
+    Row("likelihood of two values", None, f"{TRAIN} model/likelihood=bernoulli", "2"),
+    Row("labels that are not there", None, f"{NPZ} model.conditional=true", "model.conditional=true needs labels"),
+    Row(
+        "batch that does not divide", None, f"{TRAIN} data.batch_size=33 trainer.accumulate_grad_batches=2", "multiple"
+    ),
+    Row("batch larger than the data", None, f"{TRAIN} data.batch_size=5000", "lower data.batch_size to 1297 or less"),
+    Row("no batch", None, f"{TRAIN} data.batch_size=0", "data.batch_size is 0, expected at least 1"),
+    Row("validation larger than the data", None, f"{TRAIN} data.n_validation=5000", "cannot hold out 5000 of 1497"),
+    Row("facts of the data", None, f"{TRAIN} data.levels=2", "digits has 17 levels, got 2"),
+    Row(
+        "subset before training",
+        None,
+        f"{TRAIN} evaluator=[kid] evaluator.kid.n=30",
+        "subset_size=1000 for the kid of 30",
+    ),
+    Row(
+        "neighbours before training",
+        None,
+        f"{TRAIN} evaluator=[precision_recall] evaluator.precision_recall.n=3000 evaluator.precision_recall.k=2000",
+        "k=2000 for precision_recall with 1297 images in digits/train",
+    ),
+    Row("no draws", None, f"{TRAIN} evaluator=[likelihood] evaluator.likelihood.draws=0", "draws=0"),
+    Row("split", None, f"{TRAIN} evaluator=[fid] evaluator.fid.reference=tset", "expected one of train, val, test"),
+    Row(
+        "half of best",
+        None,
+        f"{TRAIN} evaluator=[likelihood] callbacks=best callbacks.best.mode=max",
+        "both monitor and",
+    ),
+]
+
+DATA = [
+    Row("missing archive", None, f"{TRAIN} data=cifar10 data.urls=[]", "put the official cifar-10-binary.tar.gz into"),
+    Row("missing cifar100", None, f"{TRAIN} data=cifar100 data.urls=[]", "cifar-100"),
+    Row("missing celeba", None, f"{TRAIN} data=celeba", "celeba"),
+    Row("missing imagenet32", None, f"{TRAIN} data=imagenet32", "imagenet32"),
+    Row("missing mnist_static", None, f"{TRAIN} data=mnist_static data.urls=[]", "binarized_mnist_train.amat"),
+    Row("missing omniglot", None, f"{TRAIN} data=omniglot data.urls=[]", "chardata.mat"),
+    Row("missing table", None, f"{TRAIN} data=tabular model=realnvp_points data.urls=[]", "data.tar.gz"),
+    Row("table", None, f"{TRAIN} data=tabular model=realnvp_points data.table=powr", "powr"),
+    Row("density", None, f"{TRAIN} data=toy2d model=realnvp_points data.distribution=8gausians", "8gausians"),
+    Row("pixels' model on points", None, f"{TRAIN} data=toy2d", "choose a model of points"),
+    Row("image_folder without a path", None, f"{TRAIN} data=image_folder data.shape=[1,8,8]", "data.path is not given"),
+    Row("no image folder", None, f"{TRAIN} data=image_folder data.shape=[1,8,8] data.path=nowhere", "nowhere"),
+    Row("npz without a path", None, f"{TRAIN} data=npz data.shape=[1,8,8]", "data.path is not given; set it on the co"),
+    Row("missing npz", None, NPZ, "bad.npz is not there"),
+    Row("a text as npz", file("bad.npz", "no"), NPZ, "bad.npz cannot be read"),
+    Row("a folder as npz", lambda root, run: (root / "bad.npz").mkdir(), NPZ, "bad.npz cannot be read"),
+    Row("pickled objects", npz(images=np.array([{}, {}], dtype=object)), NPZ, "Object arrays cannot be loaded"),
+    Row("a header that lies", lying_npz, NPZ, "bad.npz cannot be read"),
+    Row("a zip bomb", bomb("bad.npz"), NPZ, "would unpack to 5000000000, which may be an attack"),
+    Row("keys", npz(z=FAKE), NPZ, "bad.npz has the keys z, expected one of images"),
+    Row("floats for pixels", npz(images=FLOATS[..., 0]), NPZ, "bad.npz has an array of float32"),
+    Row("another shape", npz(images=FAKE[:, :4]), NPZ, "expected uint8, n samples of shape [1, 8, 8]"),
+    Row("a corrupt archive", file("data/mnist/train-images-idx3-ubyte.gz", b"no"), f"{TRAIN} data=mnist", "has md5"),
+]
+
+CHECKPOINTS = [
+    Row("no model", None, "evaluate", "give the model: run=RUN_DIR, or checkpoint=FILE"),
+    Row("two models", None, "sample run={run} checkpoint=x", "not both"),
+    Row("no run to evaluate", None, "evaluate run=nowhere", "nowhere does not exist"),
+    Row("no run to sample", None, "sample run=nowhere", "nowhere does not exist"),
+    Row("folder that is no run", lambda root, run: (root / "a").mkdir(), "sample run=a", "a is no run directory"),
+    Row("file as run", None, "sample run={run}/config.yaml", "is a file, expected a run directory"),
+    Row("folder as checkpoint", None, "sample checkpoint={run}", "is a folder, expected a file"),
+    Row("no best checkpoint", None, "evaluate run={run} which=best", "no checkpoint best.ckpt"),
+    Row(
+        "half of a checkpoint",
+        part_of_checkpoint,
+        "evaluate checkpoint=other.ckpt",
+        "other.ckpt is no whole checkpoint",
+    ),
+    Row("empty file", file("other.ckpt"), "evaluate checkpoint=other.ckpt", "other.ckpt is no whole checkpoint"),
+    Row(
+        "another torch file", lambda root, run: torch.save({}, root / "a.ckpt"), "sample checkpoint=a.ckpt", "no config"
+    ),
+    Row(
+        "without a model",
+        checkpoint(lambda c: c["config"].pop("model")),
+        "sample checkpoint=other.ckpt",
+        "has no model",
+    ),
+    Row("without data", checkpoint(lambda c: c["config"].pop("data")), "evaluate checkpoint=other.ckpt", "has no data"),
+    Row(
+        "another width",
+        checkpoint(lambda c: c["config"]["model"]["decoder"].update(width=4)),
+        "sample checkpoint=other.ckpt",
+        "model cannot be built by this version",
+    ),
+    Row(
+        "key of another version",
+        checkpoint(lambda c: c["config"]["model"].update(gamma=4)),
+        "sample checkpoint=other.ckpt",
+        "model cannot be built by this version",
+    ),
+    Row(
+        "interpolation",
+        checkpoint(lambda c: c["config"]["model"].update(beta="${oc.env:HOME}")),
+        "sample checkpoint=other.ckpt",
+        "has the interpolation '${oc.env:HOME}'",
+    ),
+    Row("too many lists", checkpoint(lambda c: shared_lists(c["config"])), "sample checkpoint=other.ckpt", "more than"),
+    Row(
+        "tuple",
+        checkpoint(lambda c: c["config"]["model"].update(encoder=({"_target_": "os.getcwd"},))),
+        "sample checkpoint=other.ckpt",
+        "has a tuple in its config",
+    ),
+    Row(
+        "class of another package",
+        checkpoint(lambda c: c["config"]["model"].update(encoder={"_target_": "genmodelsevil.Encoder"})),
+        "sample checkpoint=other.ckpt",
+        "names genmodelsevil.Encoder, which is no class of genmodels",
+    ),
+    Row("a bomb", bomb("other.ckpt"), "sample checkpoint=other.ckpt", "would unpack to 5000000000"),
+    Row(
+        "export without config", export_of(lambda f: (f / "config.yaml").unlink()), "sample run=model", "no config.yaml"
+    ),
+    Row(
+        "export that is cut",
+        export_of(lambda f: os.truncate(f / "model.safetensors", 1000)),
+        "sample run=model",
+        "model.safetensors is no whole file of weights",
+    ),
+    Row(
+        "export of nothing",
+        export_of(replaced("config.yaml", "weights: ema", "weights: both")),
+        "sample run=model",
+        "does not say which weights",
+    ),
+    Row("export to resume", export_of(lambda f: None), "train resume=model", "is an export, which has no optimizer"),
+    Row("export over a folder", file("a/b"), "export run={run} out=a", "out=a is no empty folder"),
+    Row(
+        "weights that are not there", export_of(lambda f: None), "export run=model out=a weights=raw", "no raw weights"
+    ),
+    Row("nowhere to export", None, "export run={run}", "out is not given; set it on the command line"),
+]
+
+RUN_DIRECTORIES = [
+    Row("run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "holds a run already; go on with resume="),
+    Row("no run to resume", None, "train resume=nowhere", "nowhere is no run directory"),
+    Row("nothing to resume", None, "train resume=", "resume= names no run"),
+    Row(
+        "checkpoint to resume", None, "train resume={run}/checkpoints/last.ckpt", "is a file, expected a run directory"
+    ),
+    Row("several to resume", None, "train -m resume={run} seed=1,2", "seed=1,2 would change what"),
+    Row("other model", None, "train resume={run} model.beta=2", "model.beta=2 would change what"),
+    Row("other data", None, "train resume={run} data=mnist", "data=mnist would change what"),
+    Row("other seed", None, "train resume={run} seed=1", "start a new run"),
+    Row("other rate", None, "train resume={run} optimizer.lr=1", "start a new run"),
+    Row("other experiment", None, "train resume={run} experiment=digits_vae", "start a new run"),
+    Row("trusted as text", None, "train resume={run} trusted=mine", "expected a list of packages: trusted=[mine]"),
+    Row("no YAML", run_with_text("a: ["), "train resume=other", "is no YAML that can be read"),
+    Row("YAML of nothing", run_with_text(""), "train resume=other", "has no data"),
+    Row("list", run_with_text("- 1"), "train resume=other", "no mapping of keys to values"),
+    Row("billion laughs", run_with_text(LAUGHS), "train resume=other", "repeats parts by YAML aliases"),
+    Row("deep YAML", run_with_text("a: " + "[" * 3000), "train resume=other", "more than 50 lists or mappings within"),
+    Row("large YAML", run_with_text("a: " + "x" * 600_000), "train resume=other", "is larger than 500000 bytes"),
+    Row(
+        "object in YAML", run_with_text("a: !!python/name:os.system"), "train resume=other", "no YAML that can be read"
+    ),
+    Row(
+        "secret of the environment",
+        run_with(lambda c: c.update(name="${oc.env:HOME}")),
+        "train resume=other",
+        "has the interpolation '${oc.env:HOME}'",
+    ),
+    Row(
+        "callback of another package",
+        run_with(lambda c: c["callbacks"].update(x={"_target_": "os.system", "command": "touch attacked"})),
+        "train resume=other",
+        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer; if you trust",
+    ),
+    Row(
+        "plugin of Hydra",
+        run_with(
+            lambda c: c.update(hydra={"callbacks": {"x": {"_target_": "os.system", "command": "touch attacked"}}})
+        ),
+        "train resume=other",
+        "has the key hydra, which tells Hydra what to do",
+    ),
+    Row(
+        "no table",
+        file("o/metrics.csv", "x"),
+        f"train {QUICK.replace('none', 'csv', 1)} hydra.run.dir=o",
+        "no table of m",
+    ),
+]
+
+SAMPLING = [
+    Row("label", None, "sample run={run} label=3", "unconditional"),
+    Row("sampler", None, "sample run={run} sampler=ddim", "has one way to sample"),
+    Row("no samples", None, "sample run={run} n=0", "n is 0, expected at least 1"),
+    Row("no batch", None, "sample run={run} batch_size=0", "batch_size is 0, expected at least 1"),
+    Row("ending", None, "sample run={run} n=2 out=x.gif", "unknown ending"),
+    Row("device", None, "sample run={run} device=gpu", "device=gpu cannot be used"),
+    Row("full folder", file("full/mine.png", "x"), "sample run={run} n=2 out=full", "not empty"),
+    Row("below a file", file("a"), "sample run={run} n=2 out=a/b.png", "cannot be used"),
+    Row("split", None, "evaluate run={run} split=tests", "split is 'tests', expected one of train, val, test"),
+    Row("dataset of a run", None, "evaluate run={run} data=mnist", "there is no key data"),
+    Row(
+        "no likelihoods",
+        None,
+        "evaluate run={run} evaluator=[likelihood] evaluator.likelihood.max_samples=0",
+        "max_samp",
+    ),
+    Row(
+        "Inception's weights",
+        None,
+        "evaluate run={run} features=inception features.weights=a evaluator=[fid]",
+        "no file",
+    ),
+    Row(
+        "weights with code",
+        file("w.pth", b"\x80\x04cos\nmkdir\n\x8c\x08attacked\x85R."),
+        "evaluate run={run} features=inception features.weights=w.pth features.sha256=any evaluator=[fid]",
+        "w.pth is refused",
+    ),
+]
+
+IMAGES = [
+    Row("reference alone", None, "evaluate reference=real", "samples is not given"),
+    Row("samples alone", sides(), "evaluate samples=fake", "reference is not given"),
+    Row(
+        "a model as well", sides(), f"{SCORE} run=somewhere", "run= gives a model, samples= and reference= give images"
+    ),
+    Row("a key of runs", sides(), f"{SCORE} split=test", "there is no key split"),
+    Row("no folder", sides(), f"{SCORE} samples=nowhere", "samples=nowhere does not exist"),
+    Row("no images", sides(lambda r: (r / "a").mkdir()), f"{SCORE} samples=a", "a has no images, expected .png"),
+    Row("another file", sides(lambda r: (r / "a.zip").touch()), f"{SCORE} samples=a.zip", "neither a folder of images"),
+    Row(
+        "an empty image", sides(lambda r: (r / "fake" / "0002.png").write_bytes(b"")), SCORE, "0002.png cannot be read"
+    ),
+    Row(
+        "a broken image",
+        sides(lambda r: os.truncate(r / "fake" / "0003.png", 60)),
+        SCORE,
+        f"fake{os.sep}0003.png cannot be read",
+    ),
+    Row("sizes", image("L", (7, 8)), SCORE, "0000.png is 8x8 and fake/9.png is 8x7 (height x width)"),
+    Row("an animation", sides(animation), SCORE, "0001.webp is an animation of 3 images"),
+    Row("transparency", image("RGBA"), SCORE, "9.png has transparent pixels"),
+    Row("16 bits", image("I;16"), SCORE, "9.png has values of mode I;16, expected 8 bits"),
+    Row("an image bomb", image("1", (16000, 12000)), SCORE, "9.png has more than 89478485 pixels"),
+    Row("one sample", sides(lambda r: folder(r, "one", FAKE[:1])), f"{SCORE} samples=one", "got 1 images in one"),
+    Row("one reference", sides(lambda r: folder(r, "one", FAKE[:1])), f"{SCORE} reference=one", "got 1 images in one"),
+    Row("more than there are", sides(), f"{SCORE} n=64", "got n=64 of 30 images in fake"),
+    Row("n of an evaluator", sides(), f"{SCORE} evaluator.fid.n=10", "of images that are there, set n="),
+    Row("reference", sides(), f"{SCORE} reference=digit", "reference=digit is no dataset (did you mean digits?)"),
+    Row("open keys", sides(), f"{SCORE} reference=npz", "give the folder or the .npz file itself: reference=PATH"),
+    Row("a split of a folder", sides(), f"{SCORE} reference_split=test", "reference=real has no splits"),
+    Row("a model's evaluator", sides(), f"{SCORE} evaluator=[likelihood]", "evaluator=likelihood measures a model"),
+    Row("keys", with_npz(z=FAKE), f"{SCORE} samples=bad.npz", "has the keys z, expected images or arr_0"),
+    Row(
+        "floats in 0..1", with_npz(images=FLOATS), f"{SCORE} samples=bad.npz", "look like values in 0..1: store (255 *"
+    ),
+    Row("floats in -1..1", with_npz(images=2 * FLOATS - 1), f"{SCORE} samples=bad.npz", "(127.5 * x + 127.5)"),
+    Row("integers", with_npz(images=FAKE.astype(int)), f"{SCORE} samples=bad.npz", "values of int64 from 0 to 255"),
+    Row("shape", with_npz(images=FAKE[0]), f"{SCORE} samples=bad.npz", "array of shape (8, 8), expected images"),
+    Row("binary", with_npz(images=(FAKE > 0).astype(np.uint8)), f"{SCORE} samples=bad.npz", "no value above 1"),
+    Row("data units", with_npz(images=FAKE // 16), f"{SCORE} samples=bad.npz reference=digits", "like the 17 levels"),
+    Row("no npz", sides(lambda r: (r / "bad.npz").write_text("no")), f"{SCORE} samples=bad.npz", "cannot be read"),
+    Row("a text in it", sides(text_in_npz), f"{SCORE} samples=bad.npz", "has the keys (none), expected"),
+    Row("a bomb", sides(lambda r: bomb("bad.npz")(r, r)), f"{SCORE} reference=bad.npz", "would unpack to 5000000000"),
+    Row(
+        "statistics of another dimension",
+        with_npz(mu=np.zeros(5), sigma=np.eye(5)),
+        f"{SCORE} reference=bad.npz",
+        "bad.npz has statistics of 5 dimensions, and features=pixels has 64",
+    ),
+    Row(
+        "statistics instead of images",
+        with_npz(mu=np.zeros(64), sigma=np.eye(64)),
+        f"{SCORE} reference=bad.npz evaluator=[fid,kid]",
+        "kid needs reference images, and bad.npz holds only their mu and sigma",
+    ),
+    Row("statistics as samples", with_npz(mu=np.zeros(5)), f"{SCORE} samples=bad.npz", "has the keys mu, expected ima"),
+    Row("no classes", sides(), f"{SCORE} evaluator=[inception_score]", "needs class probabilities"),
+    Row(
+        "a classifier without images",
+        with_npz(mu=np.zeros(8), sigma=np.eye(8)),
+        f"{LEARN} reference=bad.npz",
+        "give classifier_data=DATASET (",
+    ),
+    Row("an unknown classifier", sides(), f"{LEARN} classifier_data=digit", "classifier_data=digit is no dataset"),
+    Row("a classifier's data for others", sides(), f"{SCORE} classifier_data=digits", "is for features=classifier"),
+    Row(
+        "a classifier of another size",
+        sides(lambda r: folder(r, "wide", np.zeros((3, 8, 9), np.uint8))),
+        f"{LEARN} samples=wide",
+        "wide has images of 8x9, and real, which the features are made for, of 8x8",
+    ),
+    Row(
+        "colours for a classifier of grey",
+        with_npz(images=np.random.default_rng(0).integers(256, size=(5, 8, 8, 3), dtype=np.uint8)),
+        f"{LEARN} samples=bad.npz",
+        "bad.npz has pictures in colours",
+    ),
+    Row(
+        "too many neighbours", sides(), f"{SCORE} evaluator=[precision_recall] evaluator.precision_recall.k=35", "k=35"
+    ),
+]
+
+
+ENVIRONMENTS = [
+    Row(
+        "data nowhere", None, f"{TRAIN} data=mnist data.urls=[]", "is not there", environment={"GENMODELS_DATA": "/no"}
+    ),
+    Row(
+        "data in a file",
+        file("f"),
+        f"{TRAIN} data=mnist data.urls=[]",
+        "train-images-idx3-ubyte.gz is not there",
+        environment={"GENMODELS_DATA": "f"},
+    ),
+    Row(
+        "cache in a file",
+        lambda root, run: (sides()(root, run), (root / "f").touch()),
+        f"{LEARN}",
+        "set GENMODELS_CACHE to a directory that can be written",
+        environment={"GENMODELS_CACHE": "f"},
+    ),
+    Row(
+        "W&B", None, f"train {QUICK.replace('none', 'wandb', 1)}", "WANDB_MODE", environment={"WANDB_MODE": "nonsense"}
+    ),
+    Row("no GPU", None, f"{TRAIN} trainer=gpu", "gpu"),
+    Row("no GPUs to shard over", None, f"{TRAIN} trainer=fsdp", "gpu"),
+    Row("half precision on the CPU", None, f"{TRAIN} trainer.precision=16-mixed", "needs a GPU and there is none"),
+    Row(
+        "half of torchrun",
+        None,
+        "evaluate run={run} evaluator=[likelihood]",
+        "TORCHELASTIC_RUN_ID is set and MASTER_ADDR is not; start by torchrun",
+        environment={"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": None},
+    ),
+    Row("permission", None, f"{TRAIN} hydra.run.dir=/proc/run", "/proc/run cannot be used"),
+    Row("a file in the way", file("o"), f"{TRAIN} hydra.run.dir=o/run", "o/run cannot be used (Not a directory)"),
+]
+
+FAULTS = [
+    Row("not finite", None, f"{TRAIN} model.beta=nan hydra.run.dir=o", "not finite at step 1", FAULT),
+    Row(
+        "crash",
+        None,
+        f"{TRAIN} hydra.run.dir=o +callbacks.a={{_target_:tests.helpers.Crash,after_batches:1}}",
+        "the machine failed",
+        FAULT,
+    ),
+]
+
+TABLE = {
+    f"{kind}: {row.name}": row
+    for kind, rows in {
+        "command line": COMMAND_LINE,
+        "value": VALUES,
+        "data": DATA,
+        "checkpoint": CHECKPOINTS,
+        "run directory": RUN_DIRECTORIES,
+        "sampling": SAMPLING,
+        "images": IMAGES,
+        "environment": ENVIRONMENTS,
+        "fault": FAULTS,
+    }.items()
+    for row in rows
+}

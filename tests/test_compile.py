@@ -1,0 +1,126 @@
+"""compile=true: the same losses, gradients, names and samples, for every family; penalties; the compiler itself.
+
+Stated tolerance: 1e-4 relative, in float32. What is compiled runs in a process of its own, for torch cannot look past
+the shape checks of this test suite; the families run as they are traced (aot_eager), one small network goes all the way
+through the C++ compiler.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from genmodels.capabilities import HasLoss
+from genmodels.cli.train import train
+from genmodels.errors import UserError
+from genmodels.seeds import seeded
+from genmodels.training.compilation import compile_networks
+from tests.helpers import compose_model
+from tests.test_nan_policy import config_of
+from tests.test_resume import curve, last, resumed
+
+GAN = ["model.generator.width=4", "model.discriminator.width=4"]
+MODELS = {
+    "vae": [
+        f"model.{part}.{key}" for part in ("encoder", "decoder") for key in ("width=4", "multipliers=[1]", "blocks=0")
+    ],
+    "realnvp": [f"model.bijections.realnvp.{key}" for key in ("widths=[4]", "couplings=1", "blocks=1")],
+    "pixelcnn": ["model.network.width=4", "model.network.layers=2"],
+    "ddpm": [
+        "model.network.channels=8",
+        "model.network.channel_multipliers=[1]",
+        "model.network.blocks=1",
+        "sampler.steps=2",
+    ],
+    "dcgan": GAN,
+    "dcgan wgan_gp": [*GAN, "model.gradient_penalty=10", "model.discriminator.normalization=none"],
+}
+SMALL = ("model=vae_mlp", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")
+
+
+def everything(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
+    """Losses, the gradient's entries and samples of a model, with the same noise every time."""
+    x = torch.arange(4 * 64, dtype=torch.uint8).view(4, 1, 8, 8) % 17
+    for call in [model.loss] if isinstance(model, HasLoss) else [model.discriminator_loss, model.generator_loss]:
+        model.zero_grad()
+        with seeded(1):
+            loss = call(x)["loss"]
+        loss.mean().backward()
+        yield f"{call.__name__}", loss.tolist()
+        yield (
+            f"gradient of {call.__name__}",
+            nn.utils.parameters_to_vector(
+                [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+            ).tolist(),
+        )
+    model.eval()
+    with seeded(2), torch.compiler.set_stance("force_eager"):
+        yield "samples", model.sample(2).flatten().tolist()
+
+
+def compiled(folder: Path) -> None:
+    """Where nothing checks shapes: writes all about each model, as it is written and compiled, and trains a little."""
+    found = {}
+    for name, overrides in MODELS.items():
+        with seeded(0):
+            model = instantiate(compose_model(name.split()[0], *overrides, sampler="ddim").model, _convert_="all")
+        plain, names = dict(everything(model)), list(model.state_dict())
+        compile_networks(model.train(), backend="aot_eager")
+        traced, found[name] = graphs(), [plain, dict(everything(model))]
+        assert graphs() > traced and list(model.state_dict()) == names
+    (folder / "found.json").write_text(json.dumps(found))
+    train(config_of(folder / "compiled", SMALL, {"compile": True, "trainer.max_steps": 2}))
+
+
+def graphs() -> int:
+    """How many torch has compiled."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a fresh process has run `compiled`."""
+    folder = tmp_path_factory.mktemp("compiled")
+    code = f"from tests.test_compile import *; compiled(Path({str(folder)!r}))"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}
+    run = {"cwd": Path(__file__).parents[1], "env": environment, "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], **run)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def near(a: list[float], b: list[float]) -> bool:
+    """Whether they differ by less than the stated part of the largest."""
+    first, second = torch.tensor(a), torch.tensor(b)
+    return bool((first - second).abs().max() <= 1e-4 * first.abs().max())
+
+
+def test_compiled_models_are_the_same_models(folder):
+    for name, (plain, other) in json.loads((folder / "found.json").read_text()).items():
+        assert plain.keys() == other.keys()
+        for what in plain:
+            assert near(plain[what], other[what]), f"{what} of {name}"
+
+
+def test_a_compiled_run_and_one_that_is_not_go_on_with_each_other(folder, tmp_path):
+    train(config_of(tmp_path, SMALL, {"trainer.max_steps": 4}))
+    train(resumed(folder / "compiled", compile=False, trainer__max_steps=4))
+    losses = [[float(row["train/loss"]) for row in curve(run)] for run in (tmp_path, folder / "compiled")]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert last(folder / "compiled")["state_dict"].keys() == last(tmp_path)["state_dict"].keys()
+
+
+def test_without_a_compiler_nothing_is_begun(tmp_path, monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", ("/nonexistent/g++",))
+    with pytest.raises(UserError, match="compile=true needs a C[+][+] compiler"):
+        train(config_of(tmp_path / "run", SMALL, {"compile": True}))
+    assert not (tmp_path / "run" / "config.yaml").exists()

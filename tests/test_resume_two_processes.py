@@ -1,0 +1,54 @@
+"""Two processes that are cut and resumed are, bit for bit, the two that were not: every family, one signal."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from genmodels.cli.train import train
+from genmodels.errors import Stopped
+from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
+
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4"]
+
+
+def in_process(rank: int, folder: str) -> None:
+    """All families, one after the other: whole, until rank 1 is asked to end in the second step, and the rest."""
+    torch.set_num_threads(1)
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    for family in FAMILIES:
+        whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
+        train(config_of(family, whole, *TWO))
+        sent = f"number:{int(signal.SIGTERM)},after_batches:{BATCHES[family]},rank:1"
+        with suppress(Stopped):  # which the first process raises
+            train(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
+        torch.distributed.barrier()
+        assert last(cut)["global_step"] == 2
+        torch.distributed.barrier()
+        train(resumed(cut))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASTER_ADDR", "127.0.0.1")
+        patch.setenv("MASTER_PORT", str(free_port()))
+        torch.multiprocessing.start_processes(in_process, (str(folder),), nprocs=2, start_method="spawn")
+    return folder
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_resume_is_exact(folder, family):
+    assert_same_run(folder / family / "cut", folder / family / "whole")
+    assert [int(row["step"]) for row in curve(folder / family / "cut")] == [1, 2, 3, 4]
