@@ -558,6 +558,14 @@ ENVIRONMENTS = [
         "TORCHELASTIC_RUN_ID is set and MASTER_ADDR is not; start by torchrun",
         environment={"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": None},
     ),
+    Row("a stray rank", None, TRAIN, "LOCAL_RANK=1 is set", environment={"LOCAL_RANK": "1"}),
+    Row(
+        "a stray rank of two",
+        None,
+        f"{TRAIN} trainer=ddp trainer.accelerator=cpu trainer.devices=2",
+        "LOCAL_RANK=0 is set, as for one of several processes",
+        environment={"LOCAL_RANK": "0"},
+    ),
     Row("permission", None, f"{TRAIN} hydra.run.dir=/proc/run", "/proc/run cannot be used"),
     Row("a file in the way", file("o"), f"{TRAIN} hydra.run.dir=o/run", "o/run cannot be used (Not a directory)"),
 ]

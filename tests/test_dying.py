@@ -130,6 +130,18 @@ def test_what_may_change_is_changed_and_recorded(genmodels, run_dir, capsys):
     assert events(run_dir)[0]["changed"] == {}
 
 
+def test_nothing_is_written_until_all_processes_are_there(tmp_path, monkeypatch):
+    """Else one that comes late would read the config that is to be and not the one that was."""
+
+    def nobody_comes(self):
+        raise RuntimeError("the others are not there")
+
+    monkeypatch.setattr("pytorch_lightning.strategies.Strategy.setup_environment", nobody_comes)
+    with pytest.raises(RuntimeError, match="the others are not there"):
+        train(config_of(tmp_path / "run"))
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 def test_an_option_of_trainer_says_where_and_not_how_long(run_dir):
     config = OmegaConf.to_container(OmegaConf.load(run_dir / "config.yaml"))
     resumed_config(["trainer=ddp"], run_dir, config)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmodels.cli.train import train
+from genmodels.cli.train import train_here
 from genmodels.errors import Stopped
 from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
 
@@ -21,14 +21,14 @@ def in_process(rank: int, folder: str) -> None:
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
     for family in FAMILIES:
         whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
-        train(config_of(family, whole, *TWO))
+        train_here(config_of(family, whole, *TWO))
         sent = f"number:{int(signal.SIGTERM)},after_batches:{BATCHES[family]},rank:1"
         with suppress(Stopped):  # which the first process raises
-            train(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
+            train_here(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
         torch.distributed.barrier()
         assert last(cut)["global_step"] == 2
         torch.distributed.barrier()
-        train(resumed(cut))
+        train_here(resumed(cut))
 
 
 @pytest.fixture(scope="module")

@@ -38,10 +38,9 @@ def trains_elsewhere(config: Mapping[str, Any]) -> bool:
     Raises:
         UserError, Fault, Stopped: as the process that failed first.
     """
-    if "LOCAL_RANK" in os.environ and together().world == 1:  # a process that was started here
-        return False
     trainer = build.trainer({**config, "logger": {}}, {})
     _require_world(trainer)
+    _refuse_strays(trainer)
     strategy = trainer.strategy
     place = strategy.cluster_environment if isinstance(strategy, ParallelStrategy) else None
     if place is None or place.creates_processes_externally:
@@ -63,6 +62,20 @@ def _require_world(trainer: Trainer) -> None:
             f"{started} processes were started, and the config asks for {asked} (trainer.devices x trainer.num_nodes); "
             f"set trainer=ddp with trainer.devices, the number on each machine, and trainer.num_nodes"
         )
+
+
+def _refuse_strays(trainer: Trainer) -> None:
+    """UserError where the environment makes this process one of several, and there are no others."""
+    if together().world > 1:
+        return
+    alone = trainer.world_size == 1
+    for name in ("LOCAL_RANK", "RANK", "NODE_RANK"):
+        value = os.environ.get(name, "0")
+        if (alone and value != "0") or (not alone and name == "LOCAL_RANK" and name in os.environ):
+            raise UserError(
+                f"{name}={value} is set, as for one of several processes, and no torchrun or srun has started any; "
+                "unset it"
+            )
 
 
 def _run(config: Mapping[str, Any], trainer: Trainer, place: ClusterEnvironment) -> None:

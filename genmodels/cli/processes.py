@@ -25,6 +25,12 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def leave_group() -> None:
+    """Ends this process's part in a training's group: left to the end of Python, its threads abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def device_named(name: str) -> torch.device:
     """A device by name; "auto" is this process's GPU, or the CPU where there is none."""
     if name == "auto":

@@ -47,28 +47,38 @@ def task(cfg: DictConfig) -> None:
 
 def train(config: dict[str, Any]) -> None:
     """Trains as a checked, resolved config says; leaves a run directory with checkpoints, curves and results."""
-    from genmodels import runs
     from genmodels.cli.launch import trains_elsewhere
+    from genmodels.cli.processes import leave_group
+
+    if not trains_elsewhere(config):
+        train_here(config)
+        leave_group()
+
+
+def train_here(config: dict[str, Any]) -> None:
+    """The part in it of this process: of the only one, or of one of those that were started together."""
+    from genmodels import runs
     from genmodels.cli.resume import beginning, is_finished
     from genmodels.cli.tables import console
     from genmodels.history import history_of
     from genmodels.training.stopping import Stopping
 
-    if trains_elsewhere(config):
-        return
     run_dir = Path(config["run_dir"])
     stopping = Stopping(str(run_dir))
     with history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():
         begun = beginning(config)
         if is_finished(begun, config, history.last("end")):
-            done = f"{run_dir} is finished: it took its {begun.step} steps; to go on give more: trainer.max_steps=N"
-            console.print(done, soft_wrap=True, highlight=False)
+            if runs.is_rank_zero():
+                done = f"{run_dir} is finished: it took its {begun.step} steps; to go on give more: trainer.max_steps=N"
+                console.print(done, soft_wrap=True, highlight=False)
             return
         _fit_and_test(config, run_dir, begun, history, stopping)
 
 
 def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: Any, stopping: Any) -> None:
     """Fits and tests; the history says when that began, and how it ended."""
+    from pytorch_lightning.callbacks import LambdaCallback
+
     from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.failures import explain
@@ -81,15 +91,21 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     data = build.part(config["data"])
     data.training_split()  # what is wrong with the files is found before anything is written
     evaluators, features = build.evaluation(config, data)
-    trainer = build.trainer(config, {"stopping": stopping, **build.callbacks(config, evaluators, features)})
+    together = LambdaCallback(setup=lambda *_, stage: begin())
+    callbacks = {"stopping": stopping, "begin": together, **build.callbacks(config, evaluators, features)}
+    trainer = build.trainer(config, callbacks)
     training = build.training(config, data, trainer)
-    if runs.is_rank_zero():
-        runs.save_config(run_dir, {**config, "resume": None})
     told = news(begun, config, trainer.world_size, history.last("start"))
-    history.add("start", step=begun.step, world_size=trainer.world_size, changed=begun.changed)
+
+    def begin() -> None:
+        """Once all processes are there, and none has still to read the config that was."""
+        if trainer.is_global_zero:
+            runs.save_config(run_dir, {**config, "resume": None})
+        history.add("start", step=begun.step, world_size=trainer.world_size, changed=begun.changed)
+        _announce(training, trainer, run_dir, evaluators, told)
+
     status = 0
     try:
-        _announce(training, trainer, run_dir, evaluators, told)
         trainer.fit(training, ckpt_path=begun.checkpoint, weights_only=True)
         _test(training, evaluators, features, config, run_dir)
     except BaseException as error:

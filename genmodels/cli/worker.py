@@ -5,10 +5,9 @@ import os
 import sys
 import threading
 
-import torch.distributed as dist
-
 from genmodels.cli.failures import FAULT, explain
-from genmodels.cli.train import train
+from genmodels.cli.processes import leave_group
+from genmodels.cli.train import train_here
 
 
 def main() -> int:
@@ -18,9 +17,8 @@ def main() -> int:
     config = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        train(config)
-        if dist.is_initialized():
-            dist.destroy_process_group()  # its threads do not survive the end of Python
+        train_here(config)
+        leave_group()
         return 0
     except BaseException as error:
         sentence, status = explain(error)
