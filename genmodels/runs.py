@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from genmodels import exports
-from genmodels.archives import require_size
-from genmodels.atomic import replacing
+from genmodels.disk.archives import require_size
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.trust import OURS, TRAINING, read_config, refused, require_plain, require_trusted
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from genmodels.cli import build
-from genmodels.cli.compose import compose_config, resolved
+from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.data.loader import Loader
 from genmodels.evaluators.features.folding import EPS, layout, units
 from genmodels.evaluators.features.inception import SIZE, Inception, skeleton

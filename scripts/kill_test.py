@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from genmodels import runs
-from genmodels.cli.compose import compose_config, resolved
+from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.cli.train import train
 
 STEPS, EVERY = 24, 2  # of a run, and between checkpoints
@@ -218,7 +218,9 @@ def children(process: int) -> list[int]:
     """The processes that this one, on Linux, has started to train."""
     numbers = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return [
-        int(number) for number in numbers if b"genmodels.cli.worker" in Path(f"/proc/{number}/cmdline").read_bytes()
+        int(number)
+        for number in numbers
+        if b"genmodels.cli.many.worker" in Path(f"/proc/{number}/cmdline").read_bytes()
     ]
 
 

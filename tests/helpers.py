@@ -10,8 +10,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 
-from genmodels.cli.compose import compose_config, resolved
-from genmodels.cli.places import CONFIGS
+from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.cli.config.places import CONFIGS
 
 ConfigStore.instance().store(name="parts", node={})
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from genmodels.atomic import replacing
-from genmodels.cli.compose import compose_config
+from genmodels.cli.config.compose import compose_config
 from genmodels.cli.failures import explain
 from genmodels.cli.resume import resumed_config
 from genmodels.cli.train import train
+from genmodels.disk.atomic import replacing
 from genmodels.errors import Stopped, UserError
 from genmodels.history import history_of
 from genmodels.training.slurm import queue_again

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from genmodels import user_cache
+from genmodels.disk import user_cache
 from genmodels.errors import UserError
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import weights_sha256

@@ -15,12 +15,12 @@ import torch
 from numpy.lib import format as npy
 from PIL import Image
 
-from genmodels import archives
 from genmodels.data import image_folder, imagenet, mapped
 from genmodels.data.base import Data, Split, check_values, fingerprint_of
 from genmodels.data.image_rules import central_box, fitted
 from genmodels.data.loader import Loader
 from genmodels.data.npz import read_npz
+from genmodels.disk import archives
 from genmodels.errors import UserError
 from tests.test_data import make
 

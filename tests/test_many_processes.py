@@ -13,9 +13,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from genmodels.cli import launch
 from genmodels.cli.failures import LOST
-from genmodels.cli.together import together
+from genmodels.cli.many import launch
+from genmodels.cli.many.together import together
 from genmodels.errors import Fault, Stopped, UserError
 
 ROOT = Path(__file__).parents[1]

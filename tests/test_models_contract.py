@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import Denoises, Encodes, HasAdversary, HasLikelihood, HasLoss, Samples
 from genmodels.cli.build import class_of
-from genmodels.cli.check import check
+from genmodels.cli.config.check import check
 from genmodels.errors import UserError
 from genmodels.seeds import ByNumber, seeded
 from tests.helpers import CONFIGS, compose_model

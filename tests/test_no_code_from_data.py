@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import save_file
 
 import genmodels as package
-from genmodels.cli.places import CONFIGS
+from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.train import train
 from genmodels.errors import UserError
 from genmodels.runs import config_to_resume, load, read_checkpoint

@@ -15,9 +15,9 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 
-from genmodels.cli.check import check
-from genmodels.cli.compose import compose_config, resolved
-from genmodels.cli.schema import Train
+from genmodels.cli.config.check import check
+from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.cli.config.schema import Train
 from genmodels.data import maf_tables
 from genmodels.data.base import Data
 from genmodels.data.tabular import Tabular

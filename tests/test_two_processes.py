@@ -10,7 +10,7 @@ import torch.distributed as dist
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from genmodels.cli.places import CONFIGS
+from genmodels.cli.config.places import CONFIGS
 from genmodels.evaluators.bank import Bank
 from genmodels.evaluators.base import SampleMetric
 from genmodels.evaluators.evaluate import evaluate

@@ -14,11 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from genmodels.cli.complaints import explain_composition
+from genmodels.cli.config.complaints import explain_composition
+from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
 from genmodels.cli.main import guarded
-from genmodels.cli.places import CONFIGS
-from genmodels.cli.together import together
+from genmodels.cli.many.together import together
 from genmodels.errors import UserError
 
 ERROR = "error.txt"  # in the directory of a sweep's job that failed: the sentence that says why

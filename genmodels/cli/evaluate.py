@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 
 from genmodels.cli import score
 from genmodels.cli.app import run_app
-from genmodels.cli.compose import resolved
-from genmodels.cli.places import CONFIGS
+from genmodels.cli.config.compose import resolved
+from genmodels.cli.config.places import CONFIGS
 from genmodels.errors import UserError
 
 OF_IMAGES = {"samples", "reference", "reference_split", "classifier_data"}  # keys that there are for images only
@@ -26,9 +26,9 @@ def run(argv: list[str]) -> int:
 
 def task(cfg: DictConfig) -> None:
     """One evaluation, from its composed config."""
-    from genmodels.cli.check import check
-    from genmodels.cli.origin import origin
-    from genmodels.cli.schema import Evaluate
+    from genmodels.cli.config.check import check
+    from genmodels.cli.config.origin import origin
+    from genmodels.cli.config.schema import Evaluate
 
     config = resolved(cfg)
     check(config, Evaluate, origin)
@@ -39,7 +39,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
     """Evaluates the checkpoint that a checked, resolved config names."""
     from genmodels import runs
     from genmodels.cli import build
-    from genmodels.cli.processes import device_named, process_group
+    from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_left_out, show_paths, show_results
     from genmodels.evaluators.evaluate import applicable, evaluate
 

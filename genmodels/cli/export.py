@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from genmodels.cli.app import run_app
-from genmodels.cli.compose import resolved
+from genmodels.cli.config.compose import resolved
 
 
 def run(argv: list[str]) -> int:
@@ -15,9 +15,9 @@ def run(argv: list[str]) -> int:
 
 def task(cfg: DictConfig) -> None:
     """One call of the command, from its composed config."""
-    from genmodels.cli.check import check
-    from genmodels.cli.origin import origin
-    from genmodels.cli.schema import Export
+    from genmodels.cli.config.check import check
+    from genmodels.cli.config.origin import origin
+    from genmodels.cli.config.schema import Export
 
     config = resolved(cfg)
     check(config, Export, origin)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from genmodels.cli.complaints import nearest
+from genmodels.cli.config.complaints import nearest
 from genmodels.errors import UserError
 
 GROUPS = (
@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
     """Lists all groups, or those that are named."""
     from rich.console import Console
 
-    from genmodels.cli.places import CONFIGS
+    from genmodels.cli.config.places import CONFIGS
 
     if {"-h", "--help"} & set(argv):
         print(f"usage: genmodels list [GROUP ...]\n\nShows the options of each group. Groups: {', '.join(GROUPS)}")

@@ -62,7 +62,7 @@ def guarded(work: Callable[[], int | None]) -> int:
         return work() or 0
     except BaseException as error:
         from genmodels.cli.failures import explain
-        from genmodels.cli.together import to_be_said
+        from genmodels.cli.many.together import to_be_said
 
         if os.environ.get("GENMODELS_DEBUG"):
             raise

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from genmodels.cli.places import CONFIGS
+from genmodels.cli.config.places import CONFIGS
 from genmodels.errors import UserError
 
 FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
@@ -83,7 +83,7 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
     which gives the same.
     """
     from genmodels import runs
-    from genmodels.atomic import remove_unfinished
+    from genmodels.disk.atomic import remove_unfinished
     from genmodels.trust import read_config
 
     run_dir = Path(config["run_dir"])

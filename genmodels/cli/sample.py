@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from genmodels.cli.app import run_app
-from genmodels.cli.compose import resolved
+from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
 
 
@@ -16,9 +16,9 @@ def run(argv: list[str]) -> int:
 
 def task(cfg: DictConfig) -> None:
     """One call of the command, from its composed config."""
-    from genmodels.cli.check import check
-    from genmodels.cli.origin import origin
-    from genmodels.cli.schema import Sample
+    from genmodels.cli.config.check import check
+    from genmodels.cli.config.origin import origin
+    from genmodels.cli.config.schema import Sample
 
     config = resolved(cfg)
     check(config, Sample, origin)
@@ -29,7 +29,7 @@ def sample(config: dict[str, Any]) -> None:
     """Draws `n` samples as a checked, resolved config says and writes them to `out`."""
     from genmodels import runs
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
-    from genmodels.cli.processes import device_named
+    from genmodels.cli.many.group import device_named
     from genmodels.cli.tables import console
 
     checkpoint = runs.read_checkpoint(named_checkpoint(config))

@@ -6,15 +6,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from genmodels.cli.compose import resolved
+from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
 
 
 def task(cfg: DictConfig) -> None:
     """One scoring, from its composed config."""
-    from genmodels.cli.check import check, chosen
-    from genmodels.cli.origin import on_command_line, origin
-    from genmodels.cli.schema import EvaluateImages
+    from genmodels.cli.config.check import check, chosen
+    from genmodels.cli.config.origin import on_command_line, origin
+    from genmodels.cli.config.schema import EvaluateImages
 
     config = resolved(cfg)
     check(config, EvaluateImages, origin)
@@ -41,7 +41,7 @@ def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
     """Scores the images that a checked, resolved config names; `by_hand` says which keys a person set."""
     from genmodels import runs
     from genmodels.cli import build, sources
-    from genmodels.cli.processes import device_named, process_group
+    from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import measure
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from genmodels.cli import build
-from genmodels.cli.complaints import nearest
-from genmodels.cli.compose import option, options
+from genmodels.cli.config.complaints import nearest
+from genmodels.cli.config.compose import option, options
 from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
 from genmodels.errors import UserError
 from genmodels.evaluators import dataset

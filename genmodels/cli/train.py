@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genmodels.cli.app import run_app
-from genmodels.cli.compose import resolved
+from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
 
 
@@ -36,9 +36,9 @@ def _trusted(argv: list[str]) -> list[str]:
 
 def task(cfg: DictConfig) -> None:
     """One training, from its composed config."""
-    from genmodels.cli.check import check, chosen
-    from genmodels.cli.origin import origin
-    from genmodels.cli.schema import Train
+    from genmodels.cli.config.check import check, chosen
+    from genmodels.cli.config.origin import origin
+    from genmodels.cli.config.schema import Train
 
     config = resolved(cfg)
     check(config, Train, origin)
@@ -47,8 +47,8 @@ def task(cfg: DictConfig) -> None:
 
 def train(config: dict[str, Any]) -> None:
     """Trains as a checked, resolved config says; leaves a run directory with checkpoints, curves and results."""
-    from genmodels.cli.launch import trains_elsewhere
-    from genmodels.cli.processes import leave_group
+    from genmodels.cli.many.group import leave_group
+    from genmodels.cli.many.launch import trains_elsewhere
 
     if not trains_elsewhere(config):
         train_here(config)

@@ -17,11 +17,11 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from genmodels.archives import require_size
 from genmodels.data.base import SplitName, held_out
 from genmodels.data.files import broken, fetch
 from genmodels.data.mapped import Chunk, MappedImages, Plan, known_by
 from genmodels.data.npz import UNREADABLE
+from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images

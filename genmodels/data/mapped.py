@@ -30,8 +30,8 @@ from torch import Tensor
 
 from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of
 from genmodels.data.transforms import random_flip
+from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
-from genmodels.user_cache import cache_dir
 
 VERSION = 1  # to be raised with every change of what is made of the same files and rules
 CHUNK = 256  # images that are decoded at a time

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from genmodels.archives import require_size
 from genmodels.data.base import Data, Split, Splits, hold_out
 from genmodels.data.transforms import random_flip
+from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")

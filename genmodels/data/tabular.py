@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.atomic import replacing
 from genmodels.data import maf_tables
 from genmodels.data.base import Data, Split, Splits
 from genmodels.data.files import broken, fetch
 from genmodels.data.maf_tables import Parts, Rows
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 from genmodels.evaluators.bank import Bank
 from genmodels.evaluators.distributed import from_rank_zero, rank_and_world, shards, total
@@ -27,7 +28,6 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.moments import Sums, moments, sums, zeros
 from genmodels.evaluators.pictures import Pictures
 from genmodels.evaluators.results import Progress
-from genmodels.user_cache import cache_dir
 
 VERSION = 1  # to be raised with every change of what is computed from the same images and features
 

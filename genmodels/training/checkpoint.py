@@ -9,7 +9,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from genmodels.atomic import replacing
+from genmodels.disk.atomic import replacing
 from genmodels.errors import Stopped, UserError
 
 

@@ -20,13 +20,13 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from genmodels.disk.user_cache import cache_dir
 from genmodels.evaluators.dataset import Data, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
-from genmodels.user_cache import cache_dir
 
 Facts = dict[str, Any]
 ORIENTATIONS = 4

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from genmodels.atomic import replacing
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 
 FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance

@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from genmodels.atomic import replacing
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 
 ANSWER_SECONDS = 3.0  # for a connection to W&B's server to open

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from genmodels.cli.complaints import nearest
+from genmodels.cli.config.complaints import nearest
+from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.config.schema import Parts
 from genmodels.cli.failures import one_line
-from genmodels.cli.places import CONFIGS
-from genmodels.cli.schema import Parts
 from genmodels.errors import UserError
 
 PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
@@ -91,7 +91,7 @@ def _hints(function: Any) -> dict[str, Any]:
 def _check_value(value: Any, hint: Any, path: str) -> Problems:
     if isinstance(value, Mapping) and "_target_" in value:
         yield from _check_target(value, path)
-    elif inspect.isclass(hint) and hint.__module__ == "genmodels.cli.schema" and isinstance(value, Mapping):
+    elif inspect.isclass(hint) and hint.__module__ == "genmodels.cli.config.schema" and isinstance(value, Mapping):
         yield from _check_call(value, hint, path)
     elif not _fits(value, hint):
         yield path, f"{path} is {value!r}, expected {_words(hint)}"

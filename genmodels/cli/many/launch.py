@@ -1,7 +1,7 @@
 """The processes of a run on several devices: started here, watched, and ended together.
 
 This process takes no part in the training: whatever happens to the others, it is there to say so, and a sweep goes on.
-Each of them is `genmodels.cli.worker` with the checked config on its stdin, so that Hydra runs once, here. Where
+Each of them is `genmodels.cli.many.worker` with the checked config on its stdin, so that Hydra runs once, here. Where
 torchrun or srun have started the processes there is nothing to start. Lightning's own launcher would run the command
 line again in each process, a sweep too, and ends a run whose process has died by killing the rest without a word.
 """
@@ -25,7 +25,7 @@ from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from genmodels.cli import build
 from genmodels.cli.failures import INTERRUPTED, LOST, TERMINATED, USERS
-from genmodels.cli.together import together
+from genmodels.cli.many.together import together
 from genmodels.errors import Fault, Stopped, UserError
 
 GRACE_SECONDS = 5.0  # for the others to end by themselves, once a process has failed
@@ -82,7 +82,7 @@ def _run(config: Mapping[str, Any], trainer: Trainer, place: ClusterEnvironment)
     """Starts one process for each device of this machine and waits for all."""
     reports, report = os.pipe()
     os.set_blocking(reports, False)
-    command = [sys.executable, "-P", "-m", "genmodels.cli.worker", str(report)]
+    command = [sys.executable, "-P", "-m", "genmodels.cli.many.worker", str(report)]
     how: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": [report], "start_new_session": True, "text": True}
     workers = [subprocess.Popen(command, env=environment, **how) for environment in _environments(trainer, place)]
     os.close(report)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from genmodels.cli.together import meeting_point, together
+from genmodels.cli.many.together import meeting_point, together
 from genmodels.errors import UserError
 
 

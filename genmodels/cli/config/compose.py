@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from genmodels.cli.places import CONFIGS
-from genmodels.cli.together import started
+from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.many.together import started
 from genmodels.errors import UserError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from genmodels.cli.compose import compose_config
+from genmodels.cli.config.compose import compose_config
+from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.failures import one_line
-from genmodels.cli.places import CONFIGS
 
 
 def explain_composition(error: BaseException, command: str, overrides: list[str]) -> str:

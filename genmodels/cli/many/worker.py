@@ -6,7 +6,7 @@ import sys
 import threading
 
 from genmodels.cli.failures import FAULT, explain
-from genmodels.cli.processes import leave_group
+from genmodels.cli.many.group import leave_group
 from genmodels.cli.train import train_here
 
 
