@@ -5,6 +5,7 @@ exit status, and a part of the sentence. In the words {run} is a finished little
 """
 
 import os
+import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from pytest import MonkeyPatch
 from sklearn.datasets import load_digits
 
 QUICK = "trainer=smoke logger=none callbacks=none evaluator=[]"
@@ -596,3 +598,31 @@ TABLE = {
     }.items()
     for row in rows
 }
+
+
+def of_kinds(*kinds: str) -> dict[str, Row]:
+    """The rows of these kinds by name."""
+    return {name: row for name, row in TABLE.items() if name.split(":")[0] in kinds}
+
+
+def content(*folders: Path) -> dict[str, bytes | None]:
+    """Every file with what is in it, and every folder."""
+    return {str(path): path.read_bytes() if path.is_file() else None for top in folders for path in top.rglob("*")}
+
+
+def assert_refused(row: Row, genmodels: Callable, run_dir: Path, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+    """Runs a row's command: its sentence and status, and where it is the person's mistake nothing changed on disk."""
+    if row.prepare:
+        row.prepare(tmp_path, run_dir)
+    for key, value in row.environment.items():
+        if value is None:
+            monkeypatch.delenv(key, raising=False)
+        else:
+            monkeypatch.setenv(key, value)
+    before = content(tmp_path, run_dir)
+    status, err = genmodels(*(word.replace("{run}", str(run_dir)) for word in shlex.split(row.words)))
+    assert (status, row.sentence in err) == (row.status, True), err
+    *_, last = err.splitlines()
+    assert last.startswith("genmodels: ") and "Traceback" not in err, err
+    if row.status == USER:
+        assert content(tmp_path, run_dir) == before

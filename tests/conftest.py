@@ -1,6 +1,7 @@
 """What all tests share: a cache directory of their own, and the command line in an empty folder."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -32,3 +33,14 @@ def genmodels(tmp_path, monkeypatch, capsys):
         return exited.value.code, capsys.readouterr().err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory) -> Path:
+    """A finished little run, to be read and not to be changed."""
+    from genmodels.cli.train import train
+    from tests.helpers import train_config
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(train_config(folder, "trainer=smoke", "model.encoder.width=8", "model.decoder.width=8"))
+    return folder

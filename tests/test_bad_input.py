@@ -1,7 +1,6 @@
-"""Every row of the table of bad inputs (tests/bad_input.py): one clear sentence, its status, nothing left behind."""
+"""What a person can write wrongly (tests/bad_input.py): one clear sentence, its status, nothing left behind."""
 
 import gzip
-import shlex
 import struct
 import sys
 from pathlib import Path
@@ -14,44 +13,14 @@ from hydra.core.global_hydra import GlobalHydra
 from genmodels.cli.main import main
 from genmodels.errors import UserError
 from tests.bad_input import QUICK as QUICKLY
-from tests.bad_input import TABLE, USER
-from tests.helpers import train_config
+from tests.bad_input import assert_refused, of_kinds
 
 QUICK = QUICKLY.split()
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory) -> Path:
-    """A finished little run."""
-    from genmodels.cli.train import train
-
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(train_config(folder, "trainer=smoke", "model.encoder.width=8", "model.decoder.width=8"))
-    return folder
-
-
-def content(*folders: Path) -> dict[str, bytes | None]:
-    """Every file with what is in it, and every folder."""
-    return {str(path): path.read_bytes() if path.is_file() else None for top in folders for path in top.rglob("*")}
-
-
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", written := of_kinds("command line", "value", "data", "environment", "fault"))
 def test_bad_input_is_one_sentence(name, genmodels, run_dir, tmp_path, monkeypatch):
-    row = TABLE[name]
-    if row.prepare:
-        row.prepare(tmp_path, run_dir)
-    for key, value in row.environment.items():
-        if value is None:
-            monkeypatch.delenv(key, raising=False)
-        else:
-            monkeypatch.setenv(key, value)
-    before = content(tmp_path, run_dir)
-    status, err = genmodels(*(word.replace("{run}", str(run_dir)) for word in shlex.split(row.words)))
-    assert (status, row.sentence in err) == (row.status, True), err
-    *others, last = err.splitlines()
-    assert last.startswith("genmodels: ") and "Traceback" not in err, err
-    if row.status == USER:
-        assert content(tmp_path, run_dir) == before
+    assert_refused(written[name], genmodels, run_dir, tmp_path, monkeypatch)
 
 
 def test_mistakes_in_an_experiment_file(genmodels, tmp_path):
