@@ -111,7 +111,8 @@ def test_terminal_is_given_back_after_an_exception(monkeypatch):
 def test_rate_is_that_of_the_last_seconds():
     rate = Rate()
     rate.mark(0, now=0.0)
-    assert rate() is None
+    rate.mark(0, now=0.0)
+    assert rate() is None, "no time has passed"
     for second in range(1, 31):  # 100 images/s at first, then 10
         rate.mark(100 * min(second, 15) + 10 * max(second - 15, 0), now=float(second))
     assert rate() == pytest.approx(10)

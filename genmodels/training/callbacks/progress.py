@@ -29,7 +29,7 @@ class Rate:
 
     def __call__(self) -> float | None:
         """None where too little was seen."""
-        if len(self.marks) < 2:
+        if len(self.marks) < 2 or self.marks[0] == self.marks[-1]:
             return None
         (start, before), (end, after) = self.marks[0], self.marks[-1]
         return (after - before) / max(end - start, 1e-9)
