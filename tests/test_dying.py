@@ -7,6 +7,7 @@ import resource
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -140,6 +141,25 @@ def test_nothing_is_written_until_all_processes_are_there(tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="the others are not there"):
         train(config_of(tmp_path / "run"))
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_data_may_move_and_must_not_change(genmodels, tmp_path):
+    images = np.random.default_rng(0).integers(256, size=(200, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "mine.npz", images)
+    own = ["data=npz", "data.path=mine.npz", "data.shape=[1,8,8]", "data.n_test=20", "data.n_validation=20"]
+    quick = ["trainer=smoke", "logger=none", "callbacks=none", "evaluator=[likelihood]", *SMALL[:2]]
+    assert genmodels("train", *own, *quick, "data.batch_size=64", "hydra.run.dir=run") == (0, "")
+    (tmp_path / "mine.npz").rename(tmp_path / "moved.npz")
+    resume = ["train", f"resume={tmp_path / 'run'}", "trainer.max_steps=6"]
+    status, err = genmodels(*resume)
+    assert status == 2 and f"{tmp_path / 'mine.npz'} is not there" in err
+    np.savez(tmp_path / "other.npz", images[::-1])
+    status, err = genmodels(*resume, "data.path=other.npz")
+    assert status == 2 and "the training data of npz are other than those" in err
+    assert "other.npz" not in (tmp_path / "run" / "config.yaml").read_text()
+    assert genmodels(*resume, "data.path=moved.npz") == (0, "") and step_of(tmp_path / "run") == 6
+    (tmp_path / "moved.npz").rename(tmp_path / "again.npz")
+    assert genmodels("evaluate", "run=run", "data.path=again.npz") == (0, "")
 
 
 def test_an_option_of_trainer_says_where_and_not_how_long(run_dir):

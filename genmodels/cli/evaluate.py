@@ -85,9 +85,8 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
     require_trusted(theirs, (*OURS, *config["trusted"]))
     if "_target_" not in theirs["data"]:
         raise refused(file, "has no data in its config")
-    root = config["data"]["root"]
-    data = {**theirs["data"], **({"root": root} if root and "root" in theirs["data"] else {})}
-    return {**theirs, **own, "data": data}
+    moved = {key: place for key, place in config["data"].items() if place and key in theirs["data"]}
+    return {**theirs, **own, "data": {**theirs["data"], **moved}}
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from genmodels.errors import UserError
 
 FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
 FIXED_KEYS = ("trainer.accumulate_grad_batches",)  # a position in the data counts batches
-MOVABLE_KEYS = ("data.root",)
+MOVABLE_KEYS = ("data.root", "data.path", "data.test_path")  # what is there must be the same
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
 MACHINE = ("accelerator", "devices", "num_nodes", "strategy", "precision")  # what an option of trainer decides here
 
@@ -63,7 +63,7 @@ def _is_fixed(key: str) -> bool:
 def _refusal(what: str, run_dir: Path) -> UserError:
     return UserError(
         f"{what} would change what {run_dir} was trained with; a resume takes settings of trainer, callbacks, "
-        "logger, evaluator and data.root, for anything else start a new run"
+        "logger, evaluator, data.root and data.path, for anything else start a new run"
     )
 
 
@@ -73,6 +73,7 @@ class Beginning:
 
     checkpoint: Path | None = None  # None: at step 0
     step: int = 0
+    data: str = ""  # fingerprint of the training data so far
     changed: dict[str, list] = field(default_factory=dict)  # key: its value before and now
 
 
@@ -104,7 +105,19 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     if not checkpoint.exists():
         return Beginning(changed=changed)
-    return Beginning(checkpoint, runs.read_checkpoint(checkpoint)["global_step"], changed)
+    held = runs.read_checkpoint(checkpoint)
+    if "data" not in held:
+        raise UserError(f"{checkpoint} is of an earlier version of genmodels; go on with that one, or start a new run")
+    return Beginning(checkpoint, held["global_step"], held["data"], changed)
+
+
+def require_same_data(begun: Beginning, data: Any) -> None:
+    """UserError where a run would go on with other training data, wherever they lie now."""
+    if begun.checkpoint is not None and begun.data != data.fingerprint("train"):
+        raise UserError(
+            f"the training data of {data.name} are other than those that the run was trained on; give it the same "
+            "files, or start a new run"
+        )
 
 
 def queued_again() -> bool:

@@ -10,6 +10,8 @@ from genmodels.cli.app import run_app
 from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
 
+PLACES = ("root", "path", "test_path")  # of a dataset's files
+
 
 def run(argv: list[str]) -> int:
     """Trains, or goes on with the run that `resume=RUN_DIR` names, from the config that lies there."""
@@ -42,7 +44,14 @@ def task(cfg: DictConfig) -> None:
 
     config = resolved(cfg)
     check(config, Train, origin)
+    config["data"] = _absolute(config["data"])
     train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})
+
+
+def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
+    """With the places of files in full, so that the run can be gone on with and evaluated from any directory."""
+    places = {key: str(Path(data[key]).expanduser().absolute()) for key in PLACES if data.get(key) is not None}
+    return {**data, **places}
 
 
 def train(config: dict[str, Any]) -> None:
@@ -82,7 +91,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.failures import explain
-    from genmodels.cli.resume import news
+    from genmodels.cli.resume import news, require_same_data
     from genmodels.errors import Stopped
     from genmodels.training.loggers import wandb
     from genmodels.training.slurm import queue_again
@@ -90,6 +99,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
 
     data = build.part(config["data"])
     data.training_split()  # what is wrong with the files is found before anything is written
+    require_same_data(begun, data)
     evaluators, features = build.evaluation(config, data)
     together = LambdaCallback(setup=lambda *_, stage: begin())
     callbacks = {"stopping": stopping, "begin": together, **build.callbacks(config, evaluators, features)}

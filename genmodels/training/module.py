@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -83,6 +84,11 @@ class Training(LightningModule, ABC):
     def images_seen(self) -> int:
         """Training images taken since the run began, over all processes: the x axis of everything logged."""
         return self.batches * self.batch_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the data that the model is trained on."""
+        return self.data.fingerprint("train")
 
     def train_dataloader(self) -> Loader:
         return Loader(
@@ -193,6 +199,7 @@ class Training(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.watch.require_finite_weights(self.trainer)
         checkpoint["config"] = self.config
+        checkpoint["data"] = self.fingerprint
         checkpoint["batches"] = self.batches
         checkpoint["cut_short"] = self.cut_short
         checkpoint["watch"] = self.watch.state_dict()

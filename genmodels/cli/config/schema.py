@@ -43,10 +43,19 @@ class Train:
 
 
 @dataclass(kw_only=True)
+class ReferenceData:
+    """Where a dataset's files lie."""
+
+    root: str | None  # null: where its config says
+
+
+@dataclass(kw_only=True)
 class EvaluatedData:
     """What may differ from the run's own data."""
 
     root: str | None  # null: where the run had it
+    path: str | None  # likewise
+    test_path: str | None  # likewise
 
 
 @dataclass(kw_only=True)
@@ -80,7 +89,7 @@ class EvaluateImages:
     batch_size: int
     device: str
     run_dir: str
-    data: EvaluatedData
+    data: ReferenceData
     evaluator: Parts
     features: Part
 
