@@ -14,6 +14,9 @@ COMMANDS = {
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
     "export": "writes a run's model as model.safetensors and config.yaml",
+    "report": "lays many runs side by side: a page, tables, figures",
+    "reproduce": "runs the published baselines and keeps the page that lays ours beside the papers'",
+    "wandb-sweep": "writes a search space as the YAML that W&B's sweep agent takes",
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
@@ -35,7 +38,7 @@ def main(command: str | None = None) -> None:
         _answer_completion_of_commands(argv)
         command = argv.pop(0) if argv else "--help"
     if command in ("-h", "--help", "help"):
-        print(USAGE.format(commands="\n".join(f"  {name:10}{text}" for name, text in COMMANDS.items())))
+        print(USAGE.format(commands="\n".join(f"  {name:13}{text}" for name, text in COMMANDS.items())))
         sys.exit(0)
     if command == "--version":
         from importlib.metadata import version
@@ -52,7 +55,7 @@ def main(command: str | None = None) -> None:
 
 def run_command(command: str, argv: list[str]) -> int:
     """Runs one command and returns its exit status."""
-    module = import_module(f"genmodels.cli.{command}")
+    module = import_module(f"genmodels.cli.{command.replace('-', '_')}")
     return guarded(lambda: module.run(argv))
 
 

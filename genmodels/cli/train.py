@@ -93,6 +93,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     from genmodels.cli.failures import explain
     from genmodels.cli.resume import news, require_same_data
     from genmodels.errors import Stopped
+    from genmodels.machine import commit, hardware
     from genmodels.training.loggers import wandb
     from genmodels.training.slurm import queue_again
     from genmodels.training.stopping import SLURMS
@@ -111,7 +112,8 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
         """Once all processes are there, and none has still to read the config that was."""
         if trainer.is_global_zero:
             runs.save_config(run_dir, {**config, "resume": None})
-        history.add("start", step=begun.step, world_size=trainer.world_size, changed=begun.changed)
+        about = {"world_size": trainer.world_size, "hardware": hardware(), "commit": commit()}
+        history.add("start", step=begun.step, changed=begun.changed, **about)
         _announce(training, trainer, run_dir, evaluators, told)
 
     status = 0
@@ -125,7 +127,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
         if trainer.is_global_zero or not (isinstance(error, Stopped) and error.together):
             raise
     finally:
-        history.add("end", step=trainer.global_step, status=status)
+        history.add("end", step=trainer.global_step, images_seen=training.images_seen, status=status)
         wandb.finish(status)
 
 

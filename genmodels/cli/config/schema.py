@@ -16,6 +16,22 @@ class EMA:
 
 
 @dataclass(kw_only=True)
+class Baseline:
+    """The published number that an experiment aims at, or a variant of it that is named as such."""
+
+    system: str  # as the paper calls it, such as "IWAE, 1 layer, k = 5"
+    paper: str  # such as "Burda et al. 2016"
+    link: str
+    metric: str  # ours that is laid beside the figure, such as "test/nll_nats"
+    figure: float  # the paper's
+    source: str  # where the figure was read
+    protocol: str  # how the paper measured, in words
+    tolerance: Sequence[float]  # what ours may be below and above the figure: [-0.5, 0.3]
+    variant: str | None  # how this is shorter or smaller than the paper's; null: it is the paper's
+    minutes: float  # of one seed on 2 CPU cores, about; what is cheapest is reproduced first
+
+
+@dataclass(kw_only=True)
 class Train:
     """configs/train.yaml"""
 
@@ -24,6 +40,7 @@ class Train:
     run_dir: str
     resume: str | None  # a run directory to go on with
     trusted: Sequence[str]  # packages whose classes the config of a resumed run may build
+    baseline: Baseline | None  # what the run is to reproduce
     data: Part
     model: Part
     optimizer: Part
