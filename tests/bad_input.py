@@ -192,10 +192,10 @@ COMMAND_LINE = [
     Row("group of another command", None, "evaluate run={run} model=vae", "there is no key model (set on the command"),
     Row("key", None, f"{TRAIN} optimizer.lrr=1", "no key optimizer.lrr (set on the command line); did you mean optim"),
     Row("key like none", None, f"{TRAIN} xyzzy=1", "no key xyzzy (set on the command line); choices are callbacks, "),
-    Row("added key", None, f"{TRAIN} +model.bata=2", "no key model.bata; did you mean beta? (set on the command line)"),
+    Row("added key", None, f"{TRAIN} +model.objective.bata=2", "no key model.objective.bata; did you mean beta? (set on the command line)"),
     Row("added group", None, f"{TRAIN} +optim.lr=1", "no key optim; did you mean optimizer? (set on the command line)"),
     Row("syntax", None, f"{TRAIN} model=[1", "cannot read 'model=[1'"),
-    Row("key without a value", None, f"{TRAIN} model.beta", "cannot read 'model.beta'; write key=value"),
+    Row("key without a value", None, f"{TRAIN} model.objective.beta", "cannot read 'model.objective.beta'; write key=value"),
     Row("environment that is not there", None, f"{TRAIN} name=${{oc.env:NO_SUCH}}", "variable 'NO_SUCH' not found"),
     Row("interpolation", None, f"{TRAIN} name=${{nonsense}}", "Interpolation key 'nonsense' not found"),
     Row("config directory", None, f"{TRAIN} --config-dir nowhere", "nowhere' not found"),
@@ -322,7 +322,7 @@ CHECKPOINTS = [
     ),
     Row(
         "interpolation",
-        checkpoint(lambda c: c["config"]["model"].update(beta="${oc.env:HOME}")),
+        checkpoint(lambda c: c["config"]["model"]["objective"].update(beta="${oc.env:HOME}")),
         "sample checkpoint=other.ckpt",
         "has the interpolation '${oc.env:HOME}'",
     ),
@@ -371,7 +371,7 @@ RUN_DIRECTORIES = [
         "checkpoint to resume", None, "train resume={run}/checkpoints/last.ckpt", "is a file, expected a run directory"
     ),
     Row("several to resume", None, "train -m resume={run} seed=1,2", "seed=1,2 would change what"),
-    Row("other model", None, "train resume={run} model.beta=2", "model.beta=2 would change what"),
+    Row("other model", None, "train resume={run} model.objective.beta=2", "model.objective.beta=2 would change what"),
     Row("other data", None, "train resume={run} data=mnist", "data=mnist would change what"),
     Row("other seed", None, "train resume={run} seed=1", "start a new run"),
     Row("other rate", None, "train resume={run} optimizer.lr=1", "start a new run"),
@@ -573,7 +573,7 @@ ENVIRONMENTS = [
 ]
 
 FAULTS = [
-    Row("not finite", None, f"{TRAIN} model.beta=nan hydra.run.dir=o", "not finite at step 1", FAULT),
+    Row("not finite", None, f"{TRAIN} model.objective.beta=nan hydra.run.dir=o", "not finite at step 1", FAULT),
     Row(
         "crash",
         None,

@@ -20,7 +20,7 @@ from genmodels.cli.train import train
 from genmodels.errors import UserError
 from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint
 from genmodels.training.ema import EMA
-from genmodels.training.schedules import Constant, Cosine, Linear
+from genmodels.training.schedules import Constant, Cosine, Linear, Stages
 from tests.helpers import train_config
 
 LINEAR = ["scheduler=linear", "trainer.log_every_n_steps=1"]
@@ -59,6 +59,14 @@ def test_ema_copies_buffers_and_stays_in_eval_mode():
     ema.update(model)
     assert torch.equal(ema.model.running_mean, model.running_mean) and ema.model.num_batches_tracked == 1
     assert not ema.train().model.training
+
+
+def test_stages_are_those_of_burda_et_al():
+    stages = Stages(warmup_steps=0, first_steps=10, stages=3)
+    factors = [stages(step) for step in range(200)]
+    changes = [step for step in range(1, 200) if factors[step] != factors[step - 1]]
+    assert changes == [10, 40]  # 1, then 3 times the first; the last goes on
+    assert [factors[0], factors[10], factors[40]] == [1.0, 10 ** (-1 / 7), 10 ** (-2 / 7)]
 
 
 def test_schedules_are_the_formulae():

@@ -13,6 +13,7 @@ from genmodels.models.vae import VAE, kl_to_standard_normal
 from genmodels.nn.conv import ConvDecoder, ConvEncoder
 from genmodels.nn.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from genmodels.nn.mlp import MLPDecoder, MLPEncoder
+from genmodels.nn.vae_objectives import ELBO, ImportanceWeighted, Objective
 from genmodels.units import to_unit
 from tests.helpers import compose_model
 
@@ -24,7 +25,7 @@ D, LOG_SCALE, LEVELS = (
 LOG_BIN = D * log(2 / (LEVELS - 1))
 
 
-def linear_vae(beta: float = 1.0) -> VAE:
+def linear_vae(objective: Objective | None = None) -> VAE:
     """x = W z + b + s noise on [-1, 1], in bins, and a posterior that is linear and deliberately not the best."""
     facts = {"shape": [1, 2, 2], "latent_dim": 2, "hidden": [], "activation": "tanh", "classes": None}
     likelihood = Gaussian(levels=LEVELS)
@@ -42,8 +43,8 @@ def linear_vae(beta: float = 1.0) -> VAE:
         encoder=encoder,
         decoder=decoder,
         likelihood=likelihood,
+        objective=objective or ELBO(draws=1, beta=1.0),
         latent_dim=2,
-        beta=beta,
         conditional=False,
         classes=None,
     )
@@ -108,10 +109,40 @@ def test_mean_of_draws_is_the_analytic_elbo():
     assert ((log_weight.mean(0) + torch.stack(analytic_terms(model, x)).sum(0)).abs() < error).all()
 
 
+def test_importance_weighted_loss_is_the_exact_likelihood_for_many_draws():
+    torch.manual_seed(0)
+    model, x = linear_vae(ImportanceWeighted(draws=20_000)), data()
+    torch.testing.assert_close(-model.loss(x)["loss"], exact_log_prob(x), atol=0.05, rtol=0)
+
+
+def test_importance_weighted_loss_is_the_log_mean_of_the_weights_and_trains_all_of_the_model():
+    model, x, k = linear_vae(ImportanceWeighted(draws=3)), data(), 3
+    torch.manual_seed(1)
+    loss = model.loss(x)["loss"]
+    torch.manual_seed(1)  # the same noise
+    log_w = model.log_prob(x.repeat(k, 1, 1, 1)).view(k, len(x))
+    torch.testing.assert_close(loss, -(log_w.exp().mean(0)).log())
+    loss.sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in (model.encoder.layers[-1].weight, model.decoder.layers[-1].weight))
+
+
+def test_elbo_of_several_draws_is_the_mean_of_their_losses():
+    several, single, x, k = linear_vae(ELBO(draws=4, beta=2.0)), linear_vae(ELBO(draws=1, beta=2.0)), data(), 4
+    torch.manual_seed(2)
+    loss = several.loss(x)["loss"]
+    torch.manual_seed(2)  # the same noise
+    torch.testing.assert_close(loss, single.loss(x.repeat(k, 1, 1, 1))["loss"].view(k, len(x)).mean(0))
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(UserError, match="draws is 0"):
+        ImportanceWeighted(draws=0)
+
+
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_loss_is_distortion_plus_beta_rate(beta):
     torch.manual_seed(0)
-    model, x, k = linear_vae(beta), data(), 20_000
+    model, x, k = linear_vae(ELBO(draws=1, beta=beta)), data(), 20_000
     terms = {name: term.view(k, len(x)) for name, term in model.loss(x.repeat(k, 1, 1, 1)).items()}
     distortion, rate = analytic_terms(model, x)
     torch.testing.assert_close(terms["rate"].mean(0), rate, atol=1e-4, rtol=1e-4)

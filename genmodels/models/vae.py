@@ -1,6 +1,5 @@
 """Variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114; Rezende et al. 2014,
-https://arxiv.org/abs/1401.4082), with the weight beta on its rate (Higgins et al. 2017,
-https://openreview.net/forum?id=Sy2fzU9gl)."""
+https://arxiv.org/abs/1401.4082): an encoder, a decoder, a likelihood and the bound that is trained."""
 
 import torch
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Batch, Encodes, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
 from genmodels.nn.labels import labels_to_sample, labels_to_score
 from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.nn.vae_objectives import Objective, PerDraw
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
@@ -29,8 +29,8 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
         encoder: nn.Module,  # x (b, c, h, w) on [-1, 1] and y -> mean and log-std of q(z|x), (b, 2d)
         decoder: nn.Module,  # z (b, d) and y -> parameters of the likelihood
         likelihood: PixelLikelihood,
+        objective: Objective,
         latent_dim: int,  # d
-        beta: float | int,  # weight of the rate; 1 trains the ELBO itself
         conditional: bool,
         classes: int | None,
     ):
@@ -39,29 +39,32 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
+        self.objective = objective
         self.latent_dim = latent_dim
-        self.beta = beta
         self.classes = classes
         self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
 
     def loss(self, x: Batch, y: Labels | None = None) -> Terms:
-        """-E_q[log p(x|z)] + beta KL(q(z|x) | p(z)) by one draw of z; distortion, rate: its two terms, nats, (b,)."""
+        """The objective over its draws of z; `rate` is KL(q(z|x) | p(z)), `distortion` -E_q[log p(x|z)]; nats, (b,)."""
         y = labels_to_score(y, self.classes)
         mean, log_std = self.posterior(x, y)
-        z = mean + log_std.exp() * torch.randn_like(mean)
-        distortion = -self.likelihood.log_prob(self.decoder(z, y), x)
-        rate = kl_to_standard_normal(mean, log_std)
-        return {"loss": distortion + self.beta * rate, "rate": rate, "distortion": distortion}
+        log_likelihood, log_ratio = self.draw(x, y, mean, log_std, self.objective.draws)
+        return self.objective(log_likelihood, log_ratio, kl_to_standard_normal(mean, log_std))
 
     @torch.no_grad()
     def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
-        """log p(x|z)p(z)/q(z|x) in nats, (b,), for one z drawn from q(z|x); its mean is the ELBO, whatever beta."""
+        """log p(x|z)p(z)/q(z|x) in nats, (b,), for one z drawn from q(z|x): its mean is the ELBO, whatever is trained."""
         y = labels_to_score(y, self.classes)
-        mean, log_std = self.posterior(x, y)
-        noise = torch.randn_like(mean)
-        z = mean + log_std.exp() * noise
-        log_ratio = (noise.square() - z.square()).sum(1) / 2 + log_std.sum(1)  # log p(z) - log q(z|x)
-        return self.likelihood.log_prob(self.decoder(z, y), x) + log_ratio
+        log_likelihood, log_ratio = self.draw(x, y, *self.posterior(x, y), 1)
+        return (log_likelihood + log_ratio)[0]
+
+    def draw(self, x: Batch, y: Labels | None, mean: Code, log_std: Code, k: int) -> tuple[PerDraw, PerDraw]:
+        """log p(x|z) and log p(z)/q(z|x) in nats, each (k, b), for k draws of z from q(z|x)."""
+        noise = torch.randn(k, *mean.shape, device=mean.device, dtype=mean.dtype)
+        z = mean + log_std.exp() * noise  # (k, b, d)
+        log_ratio = (noise.square() - z.square()).sum(2) / 2 + log_std.sum(1)
+        params = self.decoder(z.flatten(0, 1), None if y is None else y.repeat(k))
+        return self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.ndim - 1))).view(k, -1), log_ratio
 
     @torch.no_grad()
     def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Batch:

@@ -55,3 +55,17 @@ class Linear(_Decay):
 
     def remaining(self, progress: float) -> float:
         return 1 - progress
+
+
+class Stages(Schedule):
+    """Stage i = 0, 1, ... lasts 3^i times the first one and has the factor 10^(-i/7), the last one on to the end
+    (Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5)."""
+
+    def __init__(self, *, warmup_steps: int, first_steps: int, stages: int):
+        super().__init__(warmup_steps=warmup_steps)
+        self.first_steps = first_steps  # of stage 0
+        self.stages = stages
+
+    def shape(self, step: int) -> float:
+        ends = (self.first_steps * (3 ** (i + 1) - 1) // 2 for i in range(self.stages - 1))
+        return 10 ** (-sum(step >= end for end in ends) / 7)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from genmodels.cli.config import schema as schemas
 from genmodels.cli.config.complaints import nearest
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.config.schema import Parts
@@ -91,8 +92,8 @@ def _hints(function: Any) -> dict[str, Any]:
 def _check_value(value: Any, hint: Any, path: str) -> Problems:
     if isinstance(value, Mapping) and "_target_" in value:
         yield from _check_target(value, path)
-    elif inspect.isclass(hint) and hint.__module__ == "genmodels.cli.config.schema" and isinstance(value, Mapping):
-        yield from _check_call(value, hint, path)
+    elif isinstance(value, Mapping) and (schema := _schema_in(hint)):
+        yield from _check_call(value, schema, path)
     elif not _fits(value, hint):
         yield path, f"{path} is {value!r}, expected {_words(hint)}"
     elif path in NOT_EMPTY and value == "":
@@ -111,6 +112,12 @@ def _check_value(value: Any, hint: Any, path: str) -> Problems:
     elif isinstance(value, list):
         for index, child in enumerate(value):
             yield from _check_value(child, Any, f"{path}.{index}")
+
+
+def _schema_in(hint: Any) -> type | None:
+    """The schema dataclass that a hint names, alone or beside null."""
+    classes = [kind for kind in (hint, *get_args(hint)) if inspect.isclass(kind)]
+    return next((kind for kind in classes if kind.__module__ == schemas.__name__), None)
 
 
 def chosen(parts: Mapping[str, Any]) -> dict[str, Any]:

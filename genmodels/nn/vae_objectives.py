@@ -1,0 +1,53 @@
+"""What a variational autoencoder descends on: bounds of -log p(x) over draws z_1, ..., z_k from q(z|x).
+
+ELBO (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114) with the weight beta on its rate (Higgins et al. 2017,
+https://openreview.net/forum?id=Sy2fzU9gl); importance-weighted bound (Burda et al. 2016,
+https://arxiv.org/abs/1509.00519, equation 8).
+"""
+
+from abc import ABC, abstractmethod
+from math import log
+
+from jaxtyping import Float
+from torch import Tensor
+
+from genmodels.capabilities import PerSample, Terms
+from genmodels.errors import UserError
+
+PerDraw = Float[Tensor, "k b"]
+
+
+class Objective(ABC):
+    """Objective per sample from k draws of z; its terms are nats, (b,)."""
+
+    draws: int  # k
+
+    def __init__(self, *, draws: int):
+        if draws < 1:
+            raise UserError(f"model.objective.draws is {draws}, expected at least 1")
+        self.draws = draws
+
+    @abstractmethod
+    def __call__(self, log_likelihood: PerDraw, log_ratio: PerDraw, kl: PerSample) -> Terms:
+        """From log p(x|z_i), log p(z_i)/q(z_i|x) and KL(q(z|x) | p(z)): what is minimised, and its terms."""
+
+
+class ELBO(Objective):
+    """-E_q[log p(x|z)] + beta KL(q(z|x) | p(z))."""
+
+    def __init__(self, *, draws: int, beta: float | int):
+        super().__init__(draws=draws)
+        self.beta = beta  # 1 trains the ELBO itself
+
+    def __call__(self, log_likelihood: PerDraw, log_ratio: PerDraw, kl: PerSample) -> Terms:
+        distortion = -log_likelihood.mean(0)
+        return {"loss": distortion + self.beta * kl, "rate": kl, "distortion": distortion}
+
+
+class ImportanceWeighted(Objective):
+    """-log 1/k sum_i w_i with w_i = p(x|z_i) p(z_i) / q(z_i|x)."""
+
+    def __call__(self, log_likelihood: PerDraw, log_ratio: PerDraw, kl: PerSample) -> Terms:
+        log_w = log_likelihood + log_ratio
+        bound = log_w.logsumexp(0) - log(self.draws)
+        return {"loss": -bound, "rate": kl, "distortion": -log_likelihood.mean(0)}
