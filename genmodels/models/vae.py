@@ -53,7 +53,7 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
 
     @torch.no_grad()
     def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
-        """log p(x|z)p(z)/q(z|x) in nats, (b,), for one z drawn from q(z|x): its mean is the ELBO, whatever is trained."""
+        """log p(x|z)p(z)/q(z|x) in nats, (b,), for one z from q(z|x); its mean is the ELBO, whatever is trained."""
         y = labels_to_score(y, self.classes)
         log_likelihood, log_ratio = self.draw(x, y, *self.posterior(x, y), 1)
         return (log_likelihood + log_ratio)[0]

@@ -1,4 +1,5 @@
-"""Fully connected encoder and decoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114, appendix C)."""
+"""Fully connected encoder and decoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114, appendix C), with the
+initial weights of Glorot & Bengio (2010, https://proceedings.mlr.press/v9/glorot10a.html), as Burda et al. (2016) have."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,10 +31,10 @@ class MLPEncoder(nn.Module):
     ):
         super().__init__()
         self.classes = classes
-        self.layers = mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation)
+        self.layers = glorot(mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation))
 
     def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> Float[Tensor, "b two_d"]:
-        return self.layers(join_labels(x.flatten(1), y, self.classes))
+        return self.layers(join_labels((x.flatten(1) + 1) / 2, y, self.classes))  # on [0, 1], mostly 0, as in the papers
 
 
 class MLPDecoder(nn.Module):
@@ -53,7 +54,7 @@ class MLPDecoder(nn.Module):
         c, h, w = shape
         self.classes = classes
         self.shape = (likelihood.n_params * c, h, w)
-        self.layers = mlp([latent_dim + (classes or 0), *hidden, prod(self.shape)], activation)
+        self.layers = glorot(mlp([latent_dim + (classes or 0), *hidden, prod(self.shape)], activation))
 
     def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Float[Tensor, "b kc h w"]:
         return self.layers(join_labels(z, y, self.classes)).unflatten(1, self.shape)
@@ -65,3 +66,12 @@ def mlp(widths: Sequence[int], activation: Activation) -> nn.Sequential:
     for n_in, n_out in pairwise(widths):
         layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def glorot(layers: nn.Sequential) -> nn.Sequential:
+    """The same layers with weights from U(-a, a), a = sqrt(6 / (n_in + n_out)), and biases of zero."""
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return layers
