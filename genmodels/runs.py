@@ -6,6 +6,7 @@ An export (`genmodels export`) is read as the same: a folder of model.safetensor
 import json
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,14 +147,52 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
 
 
 def read_results(file: Path) -> list[dict]:
-    """The records of a results.json; none where the file does not exist."""
-    return json.loads(file.read_text())["results"] if file.is_file() else []
+    """The records of a results.json; none where the file does not exist.
+
+    Raises:
+        UserError: the file is damaged or of another version; it stays as it is.
+    """
+    if not file.is_file():
+        return []
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _no_results(file, f"is damaged ({_first_line(error)})") from error
+    version = found.get("version") if isinstance(found, dict) else None
+    if version != RESULTS_VERSION:
+        about = "has no version" if version is None else f"is of version {version}"
+        raise _no_results(file, f"{about}, expected version {RESULTS_VERSION}")
+    records = found.get("results")
+    if not isinstance(records, list) or not all(_is_record(record) for record in records):
+        raise _no_results(file, "holds something else than records of metric, split, value, std and protocol")
+    return records
+
+
+def _is_record(found: Any) -> bool:
+    """Whether a part of a file is a result as `Record.to_dict` gives it."""
+    if not isinstance(found, dict) or found.keys() != {"metric", "split", "value", "std", "protocol"}:
+        return False
+    texts = isinstance(found["metric"], str) and isinstance(found["split"], str)
+    numbers = _is_number(found["value"]) and (found["std"] is None or _is_number(found["std"]))
+    return texts and numbers and isinstance(found["protocol"], dict)
+
+
+def _is_number(found: Any) -> bool:
+    """Whether a part of a file is a number that a float can hold."""
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return False
+    return isinstance(found, float) or abs(found) <= sys.float_info.max
+
+
+def _no_results(file: Path, why: str) -> UserError:
+    return UserError(f"{file} {why}; move it away and evaluate the run again: genmodels evaluate run={file.parent}")
 
 
 def add_results(file: Path, records: Sequence[dict]) -> None:
     """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
 
-    The standard error stands in the protocol and is measured, so it tells no two records apart.
+    The standard error stands in the protocol and is measured, so it tells no two records apart. A file that
+    `read_results` refuses is left as it is.
     """
 
     def key(record: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Many runs laid side by side: read from their directories, as tables, and as a page."""

@@ -1,0 +1,95 @@
+"""All that a report shows, worked out once for its page, its Markdown and its CSV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genmodels.errors import UserError
+from genmodels.report.baselines import Beside, beside_papers
+from genmodels.report.curves import points_of_each, thinned
+from genmodels.report.differences import differences, labels
+from genmodels.report.figures import Measured, figures, measured
+from genmodels.report.gather import Curves, Gathered, Run, Skipped, Track, curve
+from genmodels.report.metrics import keys
+from genmodels.report.pictures import as_urls, last_grid
+from genmodels.report.seeds import Group, over_seeds
+from genmodels.report.tables import best_first, sorting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Runs are known by their number in `runs`, groups by theirs in `groups`."""
+
+    runs: list[Run]  # by dataset, best first
+    metrics: list[str]  # of all results, the one that was asked for first
+    sorted_by: str | None  # the metric that sorts all runs; None where each dataset has its own, or none
+    differs: list[list[str]]  # of each run what tells it from others, as words
+    groups: list[Group]
+    group_of: list[int]  # each run's
+    ways: list[Measured]
+    figures: dict[str, bool]  # which of them there are data for
+    beside: list[Beside]
+    curves: list[Curves]  # of each run, with as many points as can be seen
+    pictures: dict[int, str]  # a run's newest grid as a URL
+    skipped: list[Skipped]
+
+
+def contents(found: Gathered, metric: str | None, track: Track = iter) -> Contents:
+    """Everything about the runs that were found, sorted by `metric` (None: in each dataset one that its runs share)."""
+    runs = ordered(found.runs, metric)
+    groups = over_seeds(runs)
+    numbers = {id(run): number for number, group in enumerate(groups) for run in group.runs}
+    curves, pictures, skipped = _files(runs, track)
+    ways = measured(groups)
+    return Contents(
+        runs=runs,
+        metrics=_metrics(runs, metric),
+        sorted_by=sorting(runs, metric) if len({run.dataset for run in runs}) == 1 else None,
+        differs=labels(differences(runs)),
+        groups=groups,
+        group_of=[numbers[id(run)] for run in runs],
+        ways=ways,
+        figures=figures(ways, groups),
+        beside=beside_papers(groups),
+        curves=curves,
+        pictures=pictures,
+        skipped=[*found.skipped, *skipped],
+    )
+
+
+def ordered(runs: Sequence[Run], metric: str | None) -> list[Run]:
+    """By the names of datasets, and in each the best first."""
+    sets: dict[str, list[Run]] = {name: [] for name in sorted({run.dataset for run in runs})}
+    for run in runs:
+        sets[run.dataset].append(run)
+    return [run for members in sets.values() for run in best_first(members, sorting(members, metric))]
+
+
+def _metrics(runs: Sequence[Run], metric: str | None) -> list[str]:
+    every = keys(record for run in runs for record in run.records)
+    return [metric, *(key for key in every if key != metric)] if metric in every else every
+
+
+def _files(runs: Sequence[Run], track: Track) -> tuple[list[Curves], dict[int, str], list[Skipped]]:
+    """Curves and grids; a damaged one is left out and named."""
+    curves: list[Curves] = []
+    grids: dict[int, bytes] = {}
+    skipped: list[Skipped] = []
+    for number, run in enumerate(track(runs)):
+        curves.append({})
+        try:
+            curves[number] = curve(run)
+        except UserError as error:
+            skipped.append(_skipped(run.path / "metrics.csv", error))
+        try:
+            if grid := last_grid(run.path):
+                grids[number] = grid
+        except UserError as error:
+            skipped.append(_skipped(run.path / "samples" / "last.png", error))
+    most = points_of_each(sum(len(columns) for columns in curves))
+    thin = [{name: thinned(points, most) for name, points in columns.items()} for columns in curves]
+    return thin, as_urls(grids), skipped
+
+
+def _skipped(file: Path, error: UserError) -> Skipped:
+    return Skipped(file, str(error).removeprefix(f"{file} "))

@@ -1,0 +1,138 @@
+"""What the figures are drawn from: of every way that runs were sampled, how good, how diverse, how fast."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite, prod
+from typing import Any
+
+from genmodels.report.gather import Run
+from genmodels.report.metrics import comparable
+from genmodels.report.seeds import Group, Spread
+from genmodels.report.words import in_short, with_spread
+
+ONE_CALL = ("vae", "gan", "flow")  # families that draw a sample by one call of their network
+LIKELIHOODS = ("test/bits_per_dim", "test/nll_nats")
+QUALITY = ("fid", "kid", "density", "precision", "inception_score")  # how their names begin
+DIVERSITY = ("recall", "coverage")
+SPEED = "samples_per_second"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One group of runs, sampled in one way."""
+
+    group: int  # number of the group
+    sampler: str | None
+    steps: int | None  # of the sampler; None: it has none
+    calls: int | None  # of the network for a sample; None: not known
+    spreads: dict[str, Spread]  # by metric; likelihoods are no matter of sampling and stand with the first way
+
+
+def measured(groups: Sequence[Group]) -> list[Measured]:
+    """Every group in every way that it was sampled."""
+    return [way for number, group in enumerate(groups) for way in _ways(number, group)]
+
+
+def _ways(number: int, group: Group) -> list[Measured]:
+    ways: dict[tuple[Any, Any], dict[str, Spread]] = {}
+    likelihoods: dict[str, Spread] = {}
+    for spread in group.spreads:
+        if not isfinite(spread.mean):
+            continue
+        if "bound" in spread.protocol:
+            likelihoods.setdefault(spread.metric, spread)
+        else:
+            key = (spread.protocol.get("sampler"), spread.protocol.get("sampler_steps"))
+            ways.setdefault(_plain(key), {}).setdefault(spread.metric, spread)
+    if not ways and likelihoods:
+        ways[None, None] = {}
+    found = [_measured(number, group.runs[0], *key, spreads) for key, spreads in ways.items()]
+    for first in found[:1]:
+        first.spreads.update(likelihoods)
+    return found
+
+
+def _plain(key: tuple[Any, Any]) -> tuple[str | None, int | None]:
+    """What a protocol from anywhere says of sampler and steps, as far as it is of the right kind."""
+    sampler, steps = key
+    whole = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+    return None if sampler is None else str(sampler), steps if whole else None
+
+
+def _measured(number: int, run: Run, sampler: str | None, steps: int | None, spreads: dict[str, Spread]) -> Measured:
+    if sampler is not None and steps is None:
+        steps = _noise_levels(run)
+    calls = steps if sampler is not None else _calls(run)
+    return Measured(group=number, sampler=sampler, steps=steps, calls=calls, spreads=spreads)
+
+
+def _noise_levels(run: Run) -> int | None:
+    """How many steps a sampler takes that takes all of its model's."""
+    schedule = run.config["model"].get("schedule")
+    steps = schedule.get("steps") if isinstance(schedule, dict) else None
+    return steps if isinstance(steps, int) and steps > 0 else None
+
+
+def _calls(run: Run) -> int | None:
+    """Of a family without a sampler: one, or of an autoregressive model one for each entry."""
+    shape = run.config["data"].get("shape")
+    if run.family == "autoregressive" and isinstance(shape, list) and all(isinstance(d, int) and d > 0 for d in shape):
+        return prod(shape)
+    return 1 if run.family in ONE_CALL else None
+
+
+def of_kind(metrics: Iterable[str], kinds: Sequence[str]) -> list[str]:
+    """The metrics whose names begin so, in the order of the kinds, each once."""
+    names = list(dict.fromkeys(metrics))
+    return [metric for kind in kinds for metric in names if metric.rpartition("/")[2].startswith(kind)]
+
+
+def plain(way: Measured) -> dict[str, Any]:
+    """In plain containers, as the page's script takes it."""
+    return {
+        "group": way.group,
+        "sampler": way.sampler,
+        "steps": way.steps,
+        "calls": way.calls,
+        "values": {metric: _value(spread) for metric, spread in way.spreads.items()},
+    }
+
+
+def _value(spread: Spread) -> dict[str, Any]:
+    return {
+        "mean": spread.mean,
+        "std": spread.std,
+        "n": spread.n,
+        "text": with_spread(spread.mean, spread.std),
+        "how": in_short(spread.protocol),
+        "bound": spread.protocol.get("bound"),
+        "against": json.dumps(comparable(spread.protocol), sort_keys=True, default=str),
+    }
+
+
+def figures(ways: Sequence[Measured], groups: Sequence[Group]) -> dict[str, bool]:
+    """Which figures there are data for, on any one dataset."""
+    by_dataset: dict[str, list[Measured]] = {}
+    for way in ways:
+        by_dataset.setdefault(groups[way.group].runs[0].dataset, []).append(way)
+    sets = list(by_dataset.values())
+    return {
+        "trilemma": any(_have(s, QUALITY, DIVERSITY, (SPEED,)) > 1 for s in sets),
+        "likelihood": any(_have(s, QUALITY, ("bits_per_dim", "nll_nats")) > 1 for s in sets),
+        "calls": any(_steps(s) for s in sets),
+    }
+
+
+def _have(ways: Sequence[Measured], *kinds: Sequence[str]) -> int:
+    """How many have a metric of each kind."""
+    return sum(all(of_kind(way.spreads, kind) for kind in kinds) for way in ways)
+
+
+def _steps(ways: Sequence[Measured]) -> bool:
+    """Whether any runs were sampled with several numbers of steps."""
+    seen: dict[tuple[int, str | None], set[int | None]] = {}
+    for way in ways:
+        if of_kind(way.spreads, QUALITY) and way.calls is not None:
+            seen.setdefault((way.group, way.sampler), set()).add(way.calls)
+    return any(len(calls) > 1 for calls in seen.values())

@@ -1,0 +1,298 @@
+"""What a report knows of runs: read from their directories, best first, over seeds; and what it cannot believe."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from genmodels.errors import UserError
+from genmodels.evaluators.base import DataMetric
+from genmodels.report.differences import differences, labels
+from genmodels.report.gather import Run, curve, gather
+from genmodels.report.metrics import chosen, direction
+from genmodels.report.tables import best_first, common_metric, over_seeds, show
+from genmodels.report.words import mean_and_spread, number
+from genmodels.runs import add_results, read_results
+from tests.synthetic_runs import config, curves, end, record, results, start, write_results, write_run
+
+EVALUATORS = sorted((Path(__file__).parents[1] / "configs" / "evaluator").glob("*.yaml"))
+
+
+def only(folder: Path) -> Run:
+    (run,) = gather([folder]).runs
+    return run
+
+
+def test_a_run_is_read_whole(tmp_path):
+    write_run(tmp_path / "a", config(seed=3), results(1.0), job_json='{"overrides": ["seed=3", "optimizer.lr=0.1"]}')
+    run = only(tmp_path)
+    assert (run.name, run.dataset, run.model, run.family, run.seed) == ("digits_vae", "digits", "VAE", "vae", 3)
+    assert (run.status, run.error, run.step, run.images_seen, run.seconds) == ("finished", None, 200, 20_000, 60.0)
+    assert (run.hardware, run.commit) == ("2 x Some CPU (2 threads)", "0123456789ab")
+    assert run.overrides == ("seed=3", "optimizer.lr=0.1") and run.config == config(seed=3)
+    assert [r.metric for r in run.records][:2] == ["bits_per_dim", "nll_nats"]
+    points = curve(run)
+    assert list(points) == ["train/loss", "val/nll_nats"]
+    assert len(points["train/loss"]) == 20 and len(points["val/nll_nats"]) == 2
+    assert points["train/loss"][-1] == (20_000.0, pytest.approx(80 + 40 * math.exp(-4)))
+
+
+def test_a_real_run_is_read(run_dir):
+    run = only(run_dir)
+    assert (run.dataset, run.family, run.status, run.step) == ("digits", "vae", "finished", 4)
+    assert run.seconds is not None and run.images_seen == 4 * 64 and "train/loss" in curve(run)
+
+
+@pytest.mark.parametrize(
+    ("history", "files", "status", "error"),
+    [
+        ([start(), end()], {}, "finished", None),
+        ([start()], {}, "unfinished", None),
+        ([], {}, "unfinished", None),
+        ([start(), end(status=143)], {}, "interrupted", None),
+        ([start(), end(status=130), start(100), end()], {}, "finished", None),
+        ([start(), end(status=1)], {}, "failed", "exit status 1"),
+        ([start(), end(status=1)], {"error_txt": "the loss is nan\n"}, "failed", "the loss is nan"),
+        ([], {"error_txt": "data.batch_size is odd\n"}, "failed", "data.batch_size is odd"),
+        ([start(), end(status=1)], {"pruned_txt": "worse than the median\n"}, "pruned", "worse than the median"),
+    ],
+)
+def test_how_a_run_ended(tmp_path, history, files, status, error):
+    write_run(tmp_path / "a", config(), history=history, **files)
+    assert (only(tmp_path).status, only(tmp_path).error) == (status, error)
+
+
+def test_times_of_starts_without_an_end_are_not_made_up(tmp_path):
+    events = [start(), end(100, 40, 143), start(100, 1000), start(150, 2000), end(200, 2020)]
+    write_run(tmp_path / "a", config(), history=events)
+    run = only(tmp_path)
+    assert (run.seconds, run.killed, run.step) == (60.0, 1, 200)
+    assert run.seconds_per_image == pytest.approx(60 / 15_000)
+    write_run(tmp_path / "b", config(), history=[start()], rows=10)
+    killed = gather([tmp_path / "b"]).runs[0]
+    assert (killed.seconds, killed.seconds_per_image, killed.step, killed.images_seen) == (None, None, 200, 20_000)
+
+
+def test_runs_are_found_below_folders_once_and_nothing_within_a_run_is_one(tmp_path):
+    for name in ("sweep/0_a", "sweep/1_b", "one"):
+        write_run(tmp_path / name, config())
+    for inside in ("wandb/files", "samples", "checkpoints"):
+        (tmp_path / "one" / inside).mkdir(parents=True)
+        (tmp_path / "one" / inside / "config.yaml").write_text("a: 1")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "config.yaml").write_text("a: 1")
+    found = gather([tmp_path, tmp_path / "sweep", tmp_path / "one" / ".." / "one"])
+    assert [run.path.name for run in found.runs] == ["one", "0_a", "1_b"]
+    assert not found.skipped
+
+
+# What cannot be believed
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"version": 1, "results": [', "is damaged"),
+        ("\x00\xff", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ('{"version": 0, "results": []}', "is of version 0, expected version 1"),
+        ('{"results": []}', "has no version, expected version 1"),
+        ("[]", "has no version"),
+        ('{"version": 1}', "something else than records"),
+        ('{"version": 1, "results": [{"metric": "fid"}]}', "something else than records"),
+        (json.dumps({"version": 1, "results": [record("fid", 1) | {"value": "1"}]}), "something else than records"),
+        (json.dumps({"version": 1, "results": [record("fid", 1) | {"value": 10**400}]}), "something else than records"),
+    ],
+)
+def test_results_that_are_damaged_or_older_are_named_skipped_and_never_overwritten(tmp_path, text, reason):
+    write_run(tmp_path / "a", config(), results_json=text)
+    found = gather([tmp_path])
+    (skipped,) = found.skipped
+    assert skipped.path == tmp_path / "a" / "results.json" and reason in skipped.reason
+    assert found.runs[0].records == [] and "train/loss" in curve(found.runs[0])
+    for use in (read_results, lambda file: add_results(file, [record("fid", 1.0)])):
+        with pytest.raises(UserError, match=f"^{skipped.path} .*genmodels evaluate run="):
+            use(skipped.path)
+    assert skipped.path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [", "is no YAML"),
+        ("a: 1", "has no data"),
+        ("exported: {step: 1}", "is an export"),
+        ("a: ${oc.env:HOME}", "interpolation"),
+        (OmegaConf.to_yaml(config(seed="x")), "has a seed that is 'x'"),
+        (OmegaConf.to_yaml(config(data=["digits"])), "has a data that is"),
+    ],
+)
+def test_a_config_that_is_none_of_a_run_is_skipped(tmp_path, text, reason):
+    write_run(tmp_path / "good", config())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "config.yaml").write_text(text)
+    found = gather([tmp_path])
+    assert [run.path.name for run in found.runs] == ["good"]
+    assert [skipped.path for skipped in found.skipped] == [tmp_path / "bad"] and reason in found.skipped[0].reason
+
+
+def test_a_damaged_history_and_what_is_no_run_are_named(tmp_path):
+    write_run(tmp_path / "a", config(), history_jsonl="one\ntwo\nthree")
+    (tmp_path / "images").mkdir()
+    write_results(tmp_path / "images", [record("fid_1k", 3.0)])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("")
+    found = gather([tmp_path / name for name in ("a", "images", "empty", "note.txt")])
+    assert [run.status for run in found.runs] == ["unfinished"]
+    reasons = {skipped.path.name: skipped.reason for skipped in found.skipped}
+    assert "has lines that are none of a history, 3 of 3" in reasons["history.jsonl"]
+    assert "no config.yaml" in reasons["images"]
+    assert reasons["empty"] == "has no run in it" and reasons["note.txt"] == "is a file, no folder"
+    with pytest.raises(UserError, match="missing does not exist; give run directories"):
+        gather([tmp_path / "missing"])
+
+
+def test_a_job_of_a_sweep_that_never_began_is_named_with_its_error(tmp_path):
+    write_run(tmp_path / "0", config(), job_json='{"overrides": []}')
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "job.json").write_text('{"overrides": ["optimizer.lr=x"]}')
+    (tmp_path / "1" / "error.txt").write_text("optimizer.lr is 'x', expected a number\n")
+    (skipped,) = gather([tmp_path]).skipped
+    assert skipped.path == tmp_path / "1"
+    assert skipped.reason == "is a job of a sweep that never began: optimizer.lr is 'x', expected a number"
+
+
+def test_a_line_that_was_cut_off_by_a_kill_is_no_damage(tmp_path):
+    write_run(
+        tmp_path / "a", config(), history_jsonl=json.dumps(start()) + '\n{"event": "en', metrics_csv=curves(5)[:-3]
+    )
+    found = gather([tmp_path])
+    assert not found.skipped and found.runs[0].step == 160 and len(curve(found.runs[0])["train/loss"]) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "images_seen,step,loss\n1,2\n", "images_seen,step,loss\n1,2,x\n", "\xff"]
+)
+def test_a_damaged_table_of_metrics_is_refused(tmp_path, text):
+    write_run(tmp_path / "a", config(), metrics_csv=text)
+    with pytest.raises(UserError, match="metrics.csv is no table of metrics that genmodels wrote"):
+        curve(only(tmp_path))
+
+
+def test_numbers_that_are_not_finite_are_left_out_of_curves_and_come_last(tmp_path):
+    write_run(
+        tmp_path / "a", config(), [record("fid_1k", math.nan)], metrics_csv="images_seen,step,l\n1,1,nan\n2,2,3\n"
+    )
+    write_run(tmp_path / "b", config(), [record("fid_1k", 9.0)])
+    runs = gather([tmp_path]).runs
+    assert curve(runs[0]) == {"l": [(2.0, 3.0)]}
+    assert [run.path.name for run in best_first(runs)] == ["b", "a"]
+
+
+# Tables
+
+
+@pytest.mark.parametrize("file", EVALUATORS, ids=lambda file: file.stem)
+def test_directions_are_those_of_the_evaluators(file):
+    evaluator = instantiate(OmegaConf.load(file))
+    for features in () if isinstance(evaluator, DataMetric) else ("", "classifier"):
+        assert direction(f"test/{evaluator.primary(features, 17)}") == evaluator.mode
+    assert direction(f"val/{evaluator.primary('', 17)}") == evaluator.mode
+
+
+def test_directions_of_what_evaluators_measure_beside():
+    higher = ["recall_1k", "coverage_classifier_1k", "elbo_nats", "samples_per_second"]
+    assert {direction(f"test/{name}") for name in higher} == {"max"}
+    lower = ["fid_infinity_1k", "nearest_distance_1k", "loss", "precisely"]
+    assert {direction(name) for name in lower} == {"min"}
+
+
+def gathered(tmp_path: Path, *qualities: float, **changes) -> list[Run]:
+    for seed, quality in enumerate(qualities):
+        write_run(tmp_path / f"run{seed}", config(seed=seed, **changes), results(quality))
+    return gather([tmp_path]).runs
+
+
+def test_best_first_by_the_metric_that_all_finished_runs_share(tmp_path):
+    gathered(tmp_path, 2.0, 1.0, 3.0)
+    write_run(tmp_path / "gan", config("gan"), results(0.5)[2:])
+    write_run(tmp_path / "killed", config("gan"), history=[start()])
+    runs = gather([tmp_path]).runs
+    assert common_metric(runs) == "test/fid_classifier_1k"
+    assert [run.path.name for run in best_first(runs)] == ["gan", "run1", "run0", "run2", "killed"]
+    by_density = best_first(runs, "test/density_classifier_1k")
+    assert [run.path.name for run in by_density] == ["gan", "run1", "run0", "run2", "killed"]
+    assert [run.path.name for run in best_first(runs, "test/nll_nats")][:3] == ["run1", "run0", "run2"]
+    assert best_first([], None) == [] and common_metric([]) is None
+
+
+def test_the_newest_step_and_the_trainings_own_evaluation_stand_for_a_metric(tmp_path):
+    own = [
+        record("nll_nats", 9.0, step=100, draws=1),
+        record("nll_nats", 8.0, draws=1),
+        record("nll_nats", 7.0, draws=50),
+    ]
+    write_run(tmp_path / "a", config(), own)
+    found = chosen(only(tmp_path).records, "test/nll_nats")
+    assert found is not None and found.value == 8.0
+    assert chosen(only(tmp_path).records, "test/fid_1k") is None
+
+
+def test_mean_and_spread_over_seeds_of_runs_that_differ_in_nothing_else(tmp_path):
+    for seed, quality in enumerate((1.0, 2.0, 3.0)):
+        elsewhere = {"run_dir": f"run{seed}", "logger": {}, "callbacks": {"checkpoint": {"dirpath": f"c{seed}"}}}
+        write_run(tmp_path / f"run{seed}", config(seed=seed, **elsewhere), results(quality))
+    write_run(tmp_path / "other", config(optimizer={"lr": 0.1}), results(5.0))
+    groups = over_seeds(gather([tmp_path]).runs)
+    assert [len(group.runs) for group in groups] == [1, 3]
+    spread = groups[1].spread("test/fid_classifier_1k")
+    assert spread is not None and (spread.n, spread.mean, spread.std) == (3, 7.0, 1.0)
+    assert spread.protocol["reference"] == "digits/train"
+    assert groups[0].spread("test/fid_classifier_1k").std is None and groups[1].spread("test/nothing") is None
+
+
+def test_ways_of_measuring_are_not_mixed_and_sample_seeds_of_a_run_count_once(tmp_path):
+    first = [record("fid_1k", 10.0), record("fid_1k", 20.0, seed=1), record("fid_1k", 90.0, sampler_steps=5)]
+    write_run(tmp_path / "a", config(seed=0), first)
+    write_run(tmp_path / "b", config(seed=1), [record("fid_1k", 17.0), record("fid_1k", 1.0, step=100)])
+    (group,) = over_seeds(gather([tmp_path]).runs)
+    assert [(s.n, s.mean, s.protocol.get("sampler_steps")) for s in group.spreads] == [(2, 16.0, None), (1, 90.0, 5)]
+
+
+def test_what_differs(tmp_path):
+    write_run(tmp_path / "a", config(optimizer={"lr": 0.1}), job_json='{"overrides": ["optimizer.lr=0.1", "seed=0"]}')
+    write_run(tmp_path / "b", config("vae", trainer={"max_steps": 10}))
+    write_run(tmp_path / "c", config("vae"))
+    write_run(tmp_path / "d", config("gan"))
+    told = differences(gather([tmp_path]).runs)
+    assert told[0] == {"optimizer.lr": "0.1"} and told[3] == {}
+    assert told[1]["trainer.max_steps"] == 10 and "seed" not in told[1]
+    assert labels([{"lr": "0.007663924212881932", "b": "1.0e-05", "c": 0.5}]) == [["lr=0.00766392", "b=1e-05", "c=0.5"]]
+    assert labels([{"a.b.width": 1, "c.b.width": 2, "optimizer.lr": None}]) == [
+        ["a.b.width=1", "c.b.width=2", "lr=null"]
+    ]
+
+
+def test_the_terminals_tables(tmp_path):
+    gathered(tmp_path, 2.0, 1.0)
+    write_run(
+        tmp_path / "x", config(dataset="mnist"), error_txt="[bold]no[/bold] files", history=[start(), end(status=1)]
+    )
+    console = Console(record=True, width=140, file=io.StringIO())
+    show(gather([tmp_path]).runs, None, console)
+    text = console.export_text()
+    assert "digits: 2 runs, best test/bits_per_dim first" in text and "mnist: 1 run, no results yet" in text
+    assert text.index("2.1") < text.index("2.2") and "2.150 ± 0.071" in text
+    assert f"{tmp_path / 'x'}: failed: [bold]no[/bold] files" in text
+
+
+def test_numbers_as_they_are_written(tmp_path):
+    assert [number(x) for x in (None, 84.1234, 1126.48, 0.00012345, 0.0)] == ["", "84.12", "1126.5", "0.0001234", "0"]
+    (group,) = over_seeds(gathered(tmp_path, 1.0, 1.31, 1.17))
+    assert mean_and_spread(group.spread("test/fid_classifier_1k")) == "6.16 ± 0.16"
+    assert mean_and_spread(None) == ""
