@@ -16,3 +16,7 @@ class Stopped(BaseException):
         super().__init__(sentence)
         self.signal_number = signal_number
         self.together = together  # whether every process of the run ends at this same point, between two steps
+
+
+class Pruned(BaseException):
+    """A job of a sweep that was ended because others are better: not finished, and no failure; exit status 0."""

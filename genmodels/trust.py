@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.errors import UserError
 
 OURS = ("genmodels",)
-TRAINING = ("torch.optim", "pytorch_lightning.trainer")  # what the config of a run names beside our own classes
+TRAINING = ("torch.optim", "pytorch_lightning.trainer", "optuna.pruners")  # what a run's config names beside ours
 MOST_BYTES, MOST_ENTRIES, MOST_DEEP = 500_000, 50_000, 50  # of a config; ours have 10,000, 500 and 6
 
 

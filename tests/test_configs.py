@@ -43,7 +43,8 @@ def test_a_yaml_is_a_constructor_call(file):
         if call["_target_"] == "???":  # a class that the person names
             continue
         target = resolve_name(call["_target_"])
-        parameters = {k: p for k, p in inspect.signature(target).parameters.items() if k not in ("self", "params")}
+        not_set = {"self", "params"} - call.keys()  # params: those of an optimizer
+        parameters = {k: p for k, p in inspect.signature(target).parameters.items() if k not in not_set}
         filled = {
             str(next(iter(entry))).split("/")[-1] for entry in call.get("defaults", []) if isinstance(entry, dict)
         }

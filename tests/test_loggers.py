@@ -1,33 +1,38 @@
-"""Loggers: the table of metrics, and W&B that is offline here and never stands in the way."""
+"""Loggers: which there are, the tables of metrics and histograms, and TensorBoard; W&B has files of its own."""
 
 import csv
-import json
-import os
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
-import wandb
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from pytorch_lightning import Trainer
+from PIL import Image
 
 from genmodels.errors import UserError
-from genmodels.training.callbacks.pictures import Pictures
-from genmodels.training.loggers import wandb as ours
+from genmodels.evaluators.results import Record
+from genmodels.training.loggers import histogram_table
+from genmodels.training.loggers.base import ours, shown_by
 from genmodels.training.loggers.csv import CSVLogger
-from genmodels.training.loggers.wandb import WandbRun, answers, finish
+from genmodels.training.loggers.histogram import histogram_of
+from genmodels.training.loggers.tensorboard import TensorBoard
 from tests.helpers import CONFIGS
-from tests.test_pictures import Toy
 
 
 def table(path: Path) -> list[list[str]]:
     with path.open() as file:
         return list(csv.reader(file))
+
+
+@pytest.fixture(autouse=True)
+def no_app(monkeypatch):
+    """As if no command had run in this process."""
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_a_resumed_run_has_neither_gap_nor_double_point(path):
     whole = path.read_text()
     path.write_text(whole + "200,50,0.3")  # killed while it wrote
     resumed = CSVLogger(path=str(path))
-    resumed.rewind(step=20)
+    resumed.begin(20, 80, 10)
     assert [row[1] for row in table(path)] == ["step", "10", "20"]
     resumed.log_metrics({"images_seen": 120, "train/loss": 1 / 30}, step=30)
     resumed.log_metrics({"images_seen": 160, "train/loss": 0.5}, step=40)
@@ -88,7 +93,7 @@ def test_a_resumed_run_has_neither_gap_nor_double_point(path):
 
 
 @pytest.mark.parametrize("step", [20, 30, 40])
-def test_going_on_without_a_rewind_loses_nothing(path, step):
+def test_going_on_without_begin_loses_nothing(path, step):
     filled(path)
     path.write_text(path.read_text() + "1")
     CSVLogger(path=str(path)).log_metrics({"train/loss": 9.0}, step=step)
@@ -97,9 +102,9 @@ def test_going_on_without_a_rewind_loses_nothing(path, step):
     assert [row[2] for row in rows if row[1] == str(step)] == ["9.0"]
 
 
-def test_rewind_before_the_first_row(path):
+def test_begin_before_the_first_row(path):
     logger = filled(path)
-    logger.rewind(step=0)
+    logger.begin(0, 0, 10)
     assert table(path) == [["images_seen", "step", "train/loss"]]
     logger.log_metrics({"images_seen": 4, "train/loss": 2.0}, step=1)
     logger.log_metrics({"train/x": 3.0}, step=1)
@@ -120,7 +125,8 @@ def test_a_foreign_file_is_refused_and_kept(path, text):
 
 def composed(*overrides: str):
     with initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-        cfg = compose(None, ["+run_dir=here", "+name=test", *overrides])
+        facts = ["+run_dir=here", "+name=test", "+seed=0", "+data.name=toy", "+model._target_=genmodels.models.vae.VAE"]
+        cfg = compose(None, [*facts, *overrides])
     return OmegaConf.to_container(cfg, resolve=True)
 
 
@@ -128,6 +134,19 @@ def test_loggers_are_chosen_as_a_list_or_not_at_all():
     assert set(composed("+logger=[wandb,csv]")["logger"]) == {"wandb", "csv"}
     assert composed("+logger=csv")["logger"]["csv"]["path"] == "here/metrics.csv"
     assert not composed("+logger=none").get("logger")
+
+
+def test_wandb_yaml():
+    node = composed("+logger=wandb")["logger"]["wandb"]
+    assert node["name"] == "test seed=0" and node["about"] == ["toy", "vae", None] and node["tags"] == []
+    assert node["checkpoints"] == "none" and instantiate(node).tags == ["toy", "vae"]
+
+
+def test_project_and_group_are_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "today")
+    node = composed("+logger=wandb")["logger"]["wandb"]
+    assert (node["project"], node["group"]) == ("ours", "today")
 
 
 def test_pictures_yaml(tmp_path):
@@ -142,131 +161,111 @@ def test_tensorboard_says_what_is_missing(monkeypatch):
     assert isinstance(caught.value.__cause__ or caught.value, UserError)
 
 
-# W&B
+# histograms.csv
+
+
+def test_histograms_lie_beside_the_metrics_and_are_gone_on_with(path):
+    logger = CSVLogger(path=str(path))
+    values = torch.tensor([0.0, 0.25, 1.0, torch.inf, torch.nan])
+    for images_seen in (40, 80, 120):
+        logger.log_histograms({"val/x": histogram_of(values)}, images_seen)
+    ((images_seen, name, found), *_) = histogram_table.read(path.with_name("histograms.csv"))
+    assert (images_seen, name, found.low, found.high) == (40, "val/x", 0, 1)
+    assert sum(found.counts) == 3 and [found.counts[i] for i in (0, 16, 63)] == [1, 1, 1]
+    assert found.edges.tolist() == np.linspace(0, 1, 65).tolist()
+    with path.with_name("histograms.csv").open("a") as file:
+        file.write("160,val/x,0")  # killed while it wrote
+    CSVLogger(path=str(path)).begin(20, 80, 10)
+    assert [row[0] for row in histogram_table.read(path.with_name("histograms.csv"))] == [40, 80]
+    assert path.with_name("histograms.csv").read_text().count("\n") == 3
+
+
+def test_a_histogram_that_was_made_again_takes_the_place_of_the_first(path):
+    logger = CSVLogger(path=str(path))
+    for value in (1.0, 2.0):
+        logger.log_histograms({"val/x": histogram_of(torch.tensor([value]))}, 40)
+    ((_, _, found),) = histogram_table.read(path.with_name("histograms.csv"))
+    assert found.low == 1.5
+
+
+def test_histograms_without_a_finite_value_and_of_one():
+    assert sum(histogram_of(torch.tensor([torch.inf])).counts) == 0
+    assert sum(histogram_of(torch.tensor([2.0])).counts) == 1
+
+
+# TensorBoard, where a stand-in writes down what its writer is asked for
 
 
 @pytest.fixture
-def no_key(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
-    yield
-    finish(0)
+def written(monkeypatch) -> list[tuple]:
+    calls = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            calls.append(("begin", Path(folder).name, purge_step))
+            self.file_writer = self
+
+        def __getattr__(self, name):
+            return lambda *given, **named: calls.append((name, *given, *named.values()))
+
+    fakes = {"torch.utils.tensorboard": {"SummaryWriter": SummaryWriter}}
+    fakes["torch.utils.tensorboard.summary"] = {"hparams": lambda *given: [given]}
+    for name, content in fakes.items():
+        fake = ModuleType(name)
+        fake.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, fake)
+    monkeypatch.setattr("genmodels.training.loggers.tensorboard.find_spec", lambda name: object())
+    return calls
 
 
-def logger(run_dir: Path, mode: str = "auto") -> WandbRun:
-    return WandbRun(project="tests", name="a name", group="sweep", tags=["t"], dir=str(run_dir), mode=mode)
+def asked(written: list[tuple], what: str) -> list[tuple]:
+    return [given for name, *given in written if name == what]
 
 
-def read_back(run_dir: Path, run_id: str) -> dict:
-    (folder,) = run_dir.glob(f"wandb/offline-run-*-{run_id}")
-    wandb_program = Path(sys.executable).with_name("wandb")
-    out = subprocess.run([wandb_program, "leet", "inspect", "--json", "--summary", folder], capture_output=True)
-    return json.loads(out.stdout)
+def test_tensorboard_is_given_all_that_it_can_show_over_images_seen(tmp_path, written):
+    logger = TensorBoard(path=str(tmp_path / "tensorboard"))
+    logger.begin(0, 0, 10)
+    logger.log_hyperparams({"model": {"beta": 2.0, "sizes": [1, 2]}, "seed": 0})
+    logger.log_metrics({"images_seen": 40, "train/loss": torch.tensor(0.5)}, step=10)
+    show = shown_by([logger], 40)
+    show.picture("samples", Image.new("L", (6, 4)))
+    show.values("val/x", torch.tensor([0.0, 1.0, 1.0]).double())
+    logger.log_results([Record(metric="x", split="test", value=2.0, std=None, protocol={"seed": 0})])
+    logger.end(0)
+    assert written[0] == ("begin", "tensorboard", None)
+    assert asked(written, "add_scalar") == [["train/loss", 0.5, 40]]
+    ((kind, pixels, step, order),) = asked(written, "add_image")
+    assert (kind, pixels.shape, step, order) == ("samples", (4, 6, 3), 40, "HWC")
+    ((name, low, high, n, total, squares, limits, counts, step),) = asked(written, "add_histogram_raw")
+    assert (name, low, high, n, step) == ("val/x_per_sample", 0, 1, 3, 40)
+    assert total == pytest.approx(2, abs=0.02) and squares == pytest.approx(2, abs=0.04)
+    assert limits[0] == 1 / 64 and limits[-1] == 1 and counts[0] == 1 and counts[-1] == 2
+    settings = {"model.beta": 2.0, "model.sizes": "[1, 2]", "seed": 0}
+    assert asked(written, "add_summary") == [[(settings, {"test/x": 2.0})]]
+    assert "model.beta: 2.0" in asked(written, "add_text")[0][1] and written[-1] == ("close",)
 
 
-def test_offline_run_its_pictures_and_its_second_part(tmp_path, no_key, capfd):
-    first = logger(tmp_path)
-    first.log_hyperparams({"model": {"beta": 2.0}, "seed": 0})
-    Trainer(
-        accelerator="cpu",
-        max_steps=2,
-        logger=[first],
-        callbacks=[Pictures(dirpath=str(tmp_path / "samples"), every_n_steps=1, n=4, frames=2, split="val")],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    ).fit(Toy())
-    first.log_metrics({"images_seen": 16, "train/loss": 0.25}, step=2)
-    run_id = (tmp_path / "wandb" / "run_id.txt").read_text().strip()
-    finish(0)
-    assert wandb.run is None
-
-    lines = [line for line in capfd.readouterr().err.splitlines() if "wandb" in line.lower() or "W&B" in line]
-    (folder,) = tmp_path.glob("wandb/offline-run-*")
-    assert lines == [f"W&B is offline (no API key: `wandb login` stores one); to upload it: wandb sync {folder}"]
-    found = read_back(tmp_path, run_id)
-    assert found["config"]["model"] == {"beta": 2.0} and found["name"] == "a name" and found["tags"] == ["t"]
-    assert found["summary"]["train/loss"] == 0.25 and found["summary"]["images_seen"] == 16
-    assert found["state"] == "finished"
-    assert len(list(folder.glob("files/media/images/samples_*.png"))) == 2
-
-    second = logger(tmp_path)
-    second.log_metrics({"images_seen": 24, "train/loss": 0.2}, step=3)
-    second_id = second.experiment.id
-    finish(1)
-    assert f"goes on from {run_id}; to upload it: wandb sync" in capfd.readouterr().err
-    found = read_back(tmp_path, second_id)
-    assert second_id != run_id and found["config"]["resumed_from"] == run_id and found["exit_code"] == 1
+def test_tensorboard_hides_what_came_after_the_checkpoint(tmp_path, written):
+    (tmp_path / "tensorboard").mkdir()
+    logger = TensorBoard(path=str(tmp_path / "tensorboard"))
+    logger.begin(20, 80, 10)
+    logger.log_metrics({"images_seen": 120, "train/loss": 0.5}, step=30)
+    assert written[0] == ("begin", "tensorboard", 81)
 
 
-def test_metrics_are_dropped_where_wandb_fails(tmp_path, capsys):
-    class Gone:
-        calls = 0
-
-        def log(self, values):
-            self.calls += 1
-            raise ConnectionResetError("Connection lost")
-
-    broken = logger(tmp_path)
-    broken._experiment = gone = Gone()
-    for step in range(3):
-        broken.log_metrics({"images_seen": step}, step=step)
-    assert gone.calls == 1 and capsys.readouterr().err.count("goes on without it") == 1
-
-
-def test_nothing_begins_before_it_is_used_or_beyond_rank_zero(tmp_path, monkeypatch):
-    run = logger(tmp_path)
+def test_tensorboard_writes_on_the_first_process_only(tmp_path, written, monkeypatch):
     monkeypatch.setattr("pytorch_lightning.utilities.rank_zero_only.rank", 1)
-    run.log_metrics({"images_seen": 1}, step=1)
-    assert not (tmp_path / "wandb").exists() and wandb.run is None
+    logger = TensorBoard(path=str(tmp_path / "tensorboard"))
+    logger.begin(0, 0, 10)
+    logger.log_metrics({"images_seen": 40, "train/loss": 0.5}, step=10)
+    shown_by([logger], 40).picture("samples", Image.new("L", (6, 4)))
+    logger.save()
+    logger.end(0)
+    assert written == []
 
 
-def test_online_is_refused_where_it_cannot_be(tmp_path, no_key):
-    with pytest.raises(UserError, match="mode is online.*no API key"):
-        _ = logger(tmp_path, mode="online").experiment
+def test_a_foreign_logger_is_given_numbers_alone(path):
+    from pytorch_lightning.loggers import CSVLogger as Lightnings
 
-
-def test_wandb_mode_is_respected(tmp_path, no_key, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    logger(tmp_path).log_metrics({"images_seen": 1}, step=1)
-    assert not list(tmp_path.glob("wandb/*"))
-    monkeypatch.setenv("WANDB_MODE", "on")
-    with pytest.raises(UserError, match="WANDB_MODE is 'on'"):
-        _ = logger(tmp_path).experiment
-
-
-def test_a_server_answers_or_not_in_time(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert answers(f"http://127.0.0.1:{port}", 1.0)
-        monkeypatch.setenv("https_proxy", f"127.0.0.1:{port}")
-        assert answers("https://nowhere.invalid", 1.0)
-        monkeypatch.delenv("https_proxy")
-    assert not answers(f"http://127.0.0.1:{port}", 1.0)
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(2))
-    begin = time.monotonic()
-    assert not answers("https://nowhere.invalid", 0.1) and time.monotonic() - begin < 1
-
-
-def test_an_online_run_goes_on_and_an_offline_one_does_not(tmp_path, monkeypatch):
-    asked = []
-
-    def init(**arguments):
-        asked.append(arguments)
-        return type("Run", (), {"id": "new", "define_metric": lambda *_, **__: None})()
-
-    monkeypatch.setattr(wandb, "init", init)
-    (tmp_path / "wandb" / "run-20260101_000000-first").mkdir(parents=True)
-    ours.write_id(tmp_path / "wandb", "first")
-    ours.init("online", tmp_path, {})
-    assert (asked[-1]["id"], asked[-1]["resume"], asked[-1]["config"]) == ("first", "allow", None)
-    ours.write_id(tmp_path / "wandb", "first")
-    ours.init("offline", tmp_path, {})
-    assert (asked[-1]["id"], asked[-1]["resume"], asked[-1]["config"]) == (None, None, {"resumed_from": "first"})
-    ours.init("online", tmp_path, {})  # what went before, "new", was offline
-    assert (asked[-1]["id"], asked[-1]["config"]) == (None, {"resumed_from": "new"})
+    foreign, own = Lightnings(save_dir=str(path)), CSVLogger(path=str(path))
+    assert ours([foreign, own]) == [own]

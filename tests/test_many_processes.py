@@ -16,7 +16,7 @@ from pytorch_lightning import Callback
 from genmodels.cli.failures import LOST
 from genmodels.cli.many import launch
 from genmodels.cli.many.together import together
-from genmodels.errors import Fault, Stopped, UserError
+from genmodels.errors import Fault, Pruned, Stopped, UserError
 
 ROOT = Path(__file__).parents[1]
 TRAIN = str(ROOT / "scripts" / "train.py")
@@ -72,12 +72,13 @@ def test_a_sweep_of_runs_of_two_processes(tmp_path):
     """The job that fails comes first, and stops nothing."""
     done = run(tmp_path, "-m", *TWO, *QUICK, *VAE, "data.batch_size=97,128", "hydra.sweep.dir=sweep")
     assert done.returncode == 2, done.stderr
-    assert_one_run_of_two(tmp_path / "sweep" / "1_digits_vae")
-    assert "jobs of sweep failed:\n  0_digits_vae: data.batch_size=97 is global and does not divide" in done.stderr
+    assert_one_run_of_two(tmp_path / "sweep" / "1_batch_size-128")
+    assert "jobs of sweep failed:\n  0_batch_size-97: data.batch_size=97 is global and does not divide" in done.stderr
     assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == [
-        "0_digits_vae",
-        "1_digits_vae",
-        "multirun.yaml",
+        ".lock",
+        "0_batch_size-97",
+        "1_batch_size-128",
+        "sweep.json",
     ]
 
 
@@ -104,8 +105,8 @@ def test_jobs_in_processes_of_submitit(tmp_path):
     smoke = ["trainer=smoke", "logger=none", "callbacks=none", "model=vae", "evaluator=[]", "hydra.sweep.dir=sweep"]
     done = run(tmp_path, "-m", "hydra/launcher=submitit_local", *smoke, "optimizer.lr=-1,0.001")
     assert done.returncode == 2, done.stderr
-    assert "  0_digits_vae: the optimizer refuses its settings: Invalid learning rate: -1" in done.stderr
-    assert (tmp_path / "sweep" / "1_digits_vae" / "checkpoints" / "last.ckpt").exists()
+    assert "  0_lr--1: the optimizer refuses its settings: Invalid learning rate: -1" in done.stderr
+    assert (tmp_path / "sweep" / "1_lr-0.001" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_a_batch_that_does_not_divide_starts_nothing(genmodels, tmp_path, monkeypatch):
@@ -135,6 +136,7 @@ ENDS = {
     "gone without a word": ([LOST_REPORT], {0: 1, 1: 3}, [], Fault, "rank 1 ended with status 3"),
     "on another machine": ([LOST_REPORT], {0: 1}, [], Fault, f"rank 0: {LOST}"),
     "a person's mistake": ([{"rank": 1, "sentence": "no file", "status": 2}], {0: 2, 1: 2}, [], UserError, "no file"),
+    "pruned": ([{"rank": 1, "sentence": "hopeless", "status": 0}], {}, [], Pruned, "hopeless"),
     "asked to end": ([{"rank": 0, "sentence": "saved", "status": 143}], {0: 143}, [signal.SIGTERM], Stopped, "saved"),
     "asked to end at once": ([], {0: -15, 1: -15}, [signal.SIGTERM], Stopped, "before the training began"),
 }

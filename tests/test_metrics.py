@@ -16,6 +16,7 @@ from genmodels.evaluators.kid import KID, mmd
 from genmodels.evaluators.nearest import NearestNeighbours, beside
 from genmodels.evaluators.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.shown import Show
 
 CPU = torch.device("cpu")
 FIXTURE = np.load(Path(__file__).parent / "fixtures" / "metrics_reference.npz")
@@ -318,10 +319,29 @@ def test_picture_shows_each_sample_before_its_neighbours():
     metric = stream(nearest_neighbours(4), real[chosen])
     metric.look(levels[chosen], torch.arange(4))
     metric.compute(reference(real))
-    pixels = np.asarray(metric.picture(lambda i: levels[i]))
+    shown = []
+    metric.show(lambda i: levels[i], "toy/train", Show(picture=lambda *it: shown.append(it)))
+    ((kind, picture),) = shown
+    pixels = np.asarray(picture)
+    assert kind == "nearest_distance"
     inner = pixels[60::202, 60::202]  # 3 rows of a sample, a gap and 2 neighbours, each 8 pixels 25 times as large
     assert inner[:, 0].tolist() == [7, 30, 11] == inner[:, 2].tolist()
     assert inner[:, 1].tolist() == [96] * 3 and inner[:, 3].tolist() == metric.neighbours[:, 1].tolist()
+
+
+def test_the_nearest_image_of_each_sample_with_its_number_and_distance():
+    levels = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(50, 1, 8, 8)
+    real = draws(50, 8)
+    metric = stream(nearest_neighbours(4), real[torch.tensor([7, 30, 11, 2])] + 0.1)
+    metric.look(levels[:4], torch.arange(4))
+    metric.compute(reference(real))
+    shown = []
+    metric.show(lambda i: levels[i], "toy/train", Show(neighbours=lambda *it: shown.append(it)))
+    ((kind, found),) = shown
+    assert kind == "nearest_distance" and found.reference == "toy/train"
+    assert found.samples[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert found.index.tolist() == found.nearest[:, 0, 0, 0].tolist() == [7, 30, 11]
+    assert found.distance.tolist() == pytest.approx([0.1 * 8**0.5] * 3, rel=1e-3)
 
 
 def test_picture_of_images_of_other_sizes_and_channels():
@@ -401,8 +421,10 @@ def every_metric(rank, world, batch=50):
             metric.update(FAKE[i], LOGITS[i], i)
             metric.look(i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8), i)
         scores += [(s.kind, s.value, s.std) for s in metric.compute(reference(real))]
-    picture = makers[-1].picture(lambda i: i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8))
-    return scores, np.asarray(picture).tolist()
+    pictures = []
+    show = Show(picture=lambda kind, picture: pictures.append(np.asarray(picture).tolist()))
+    makers[-1].show(lambda i: i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8), "toy/train", show)
+    return scores, *pictures
 
 
 def in_process(rank, folder):

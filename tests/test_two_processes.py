@@ -83,6 +83,9 @@ class Drawn(SampleMetric):
         return []
 
 
+BY_THE_CLOCK = "samples_per_second"  # the only result that differs from one time to the next
+
+
 def evaluators(folder):
     """All of configs/evaluator/, and what keeps the samples."""
     made = {}
@@ -137,8 +140,15 @@ def test_two_processes_give_the_same_numbers_as_one(results):
     for values, said, _ in two:
         assert list(values) == list(one)
         for name, number in one.items():
+            if name == BY_THE_CLOCK:
+                continue
             assert_near(values[name], number, name, 1e-8 if name.startswith("fid") else 1e-13)
         assert said == protocols
+
+
+def test_two_processes_agree_on_their_speed(results):
+    speeds = [values[BY_THE_CLOCK] for values, *_ in results[3]]
+    assert speeds[0] == speeds[1] and speeds[0][0] > 0
 
 
 def assert_near(found, expected, name, rel):

@@ -206,3 +206,14 @@ def test_paper_network_by_configuration():
     assert isinstance(model.likelihood, Bernoulli)
     widths = [layer.out_features for net in (model.encoder, model.decoder) for layer in net.layers[::2]]
     assert widths == [200, 200, 2 * 50, 200, 200, 784]
+
+
+def test_hidden_units_of_a_dark_image_begin_where_the_tanh_is_steep():
+    torch.manual_seed(0)
+    encoder = MLPEncoder(shape=(1, 28, 28), latent_dim=5, hidden=[200], activation="tanh", classes=None)
+    x = -torch.ones(8, 1, 28, 28)
+    x[:, :, 10:20, 10:20] = 1
+    hidden = []
+    encoder.layers[1].register_forward_hook(lambda *args: hidden.append(args[2]))
+    encoder(x, None)
+    assert hidden[0].abs().mean() < 0.5  # of inputs on [-1, 1] the many that never change would make it 0.7

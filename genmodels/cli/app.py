@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.config.complaints import explain_composition
@@ -19,7 +19,10 @@ from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
 from genmodels.cli.main import guarded
 from genmodels.cli.many.together import together
+from genmodels.cli.sweeps.folder import sweep_folder
 from genmodels.errors import UserError
+
+OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)  # in hydra.sweep.dir
 
 ERROR = "error.txt"  # in the directory of a sweep's job that failed: the sentence that says why
 
@@ -43,7 +46,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
 
     def job(cfg: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            _job_of_sweep(lambda: task(cfg))
+            _job_of_sweep(lambda: task(_prepared(cfg)))
             return
         statuses.append(guarded(lambda: task(cfg)))
         if statuses[-1] == USERS:
@@ -60,6 +63,12 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)
+
+
+def _prepared(cfg: DictConfig) -> DictConfig:
+    from genmodels.cli.sweeps.job import prepared
+
+    return prepared(cfg)
 
 
 def _job_of_sweep(work: Callable[[], None]) -> None:

@@ -4,9 +4,9 @@ import errno
 import re
 import signal
 
-from genmodels.errors import Fault, Stopped, UserError
+from genmodels.errors import Fault, Pruned, Stopped, UserError
 
-USERS, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+DONE, USERS, FAULT, INTERRUPTED, TERMINATED = 0, 2, 1, 130, 143
 LOST = "another process of this run is gone; what that one says is the reason"
 CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # of gloo, and of GPUs
 
@@ -17,7 +17,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     Lightning turns Ctrl-C into a SystemExit; Hydra wraps what a constructor raises.
     """
     chain = _chain(error)
-    ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped)]
+    ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped | Pruned)]
     for cause in ours + chain:
         if found := _explain_one(cause):
             return found
@@ -35,6 +35,8 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
         return str(error), FAULT
     if isinstance(error, Stopped):
         return str(error), INTERRUPTED if error.signal_number == signal.SIGINT else TERMINATED
+    if isinstance(error, Pruned):
+        return str(error), DONE
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if type(error).__name__ == "MisconfigurationException":  # Lightning's

@@ -1,4 +1,4 @@
-"""genmodels list: every option of every group, a line each: its name and what it is."""
+"""genmodels list: every option of every group and of its parts' groups, a line each: its name and what it is."""
 
 import sys
 from pathlib import Path
@@ -32,15 +32,28 @@ def run(argv: list[str]) -> int:
         print(f"usage: genmodels list [GROUP ...]\n\nShows the options of each group. Groups: {', '.join(GROUPS)}")
         return 0
     for group in argv:
-        if group.removesuffix("s") not in GROUPS and group not in GROUPS:
-            raise UserError(f"there is no group {group}; {nearest(group, list(GROUPS))}")
-    wanted = [group for group in GROUPS if not argv or group in argv or f"{group}s" in argv]
+        if _singular(group) not in (known := [*GROUPS, *(part for each in GROUPS for part in parts(CONFIGS, each))]):
+            raise UserError(f"there is no group {group}; {nearest(group, known)}")
+    asked = [_singular(group) for group in argv] or GROUPS
+    wanted = [each for group in asked for each in (group, *parts(CONFIGS, group))]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    for group in wanted:
+    for group in dict.fromkeys(wanted):
         console.print(f"[bold]{group}[/bold]")
-        for name, text in options(CONFIGS / group):
-            console.print(f"  {name:32} {text}", markup=False, overflow="ellipsis", no_wrap=True)
+        found = options(CONFIGS / group)
+        width = max(32, *(len(name) for name, _ in found))
+        for name, text in found:
+            console.print(f"  {name:{width}} {text}", markup=False, overflow="ellipsis", no_wrap=True)
     return 0
+
+
+def _singular(group: str) -> str:
+    """The name of a group, also for those who write experiments."""
+    return group if group in GROUPS else group.removesuffix("s")
+
+
+def parts(configs: Path, group: str) -> list[str]:
+    """The groups within a group, such as model/objective: what its options are put together from."""
+    return sorted(f"{group}/{folder.name}" for folder in (configs / group).glob("*/"))
 
 
 def options(folder: Path) -> list[tuple[str, str]]:

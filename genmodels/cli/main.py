@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `--help` answers at once.
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "report": "lays many runs side by side: a page, tables, figures",
     "reproduce": "runs the published baselines and keeps the page that lays ours beside the papers'",
     "wandb-sweep": "writes a search space as the YAML that W&B's sweep agent takes",
+    "benchmark": "times pieces of work beside the plainest code that does the same",
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
@@ -72,7 +74,15 @@ def guarded(work: Callable[[], int | None]) -> int:
         sentence, status = explain(error)
         if status and (said := to_be_said(sentence, status)):
             print(f"genmodels: {said}", file=sys.stderr)
+            _leave(said)
         return status
+
+
+def _leave(sentence: str) -> None:
+    """Writes the sentence where the ledger, if it started this command, looks for it."""
+    if file := os.environ.get("GENMODELS_SENTENCE"):
+        with suppress(OSError), open(file, "w", encoding="utf-8") as stream:
+            stream.write(sentence)
 
 
 def _answer_completion_of_commands(argv: list[str]) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from genmodels.changes import MACHINE, MOVABLE_KEYS, changes
 from genmodels.cli.config.places import CONFIGS
 from genmodels.errors import UserError
 
 FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
 FIXED_KEYS = ("trainer.accumulate_grad_batches",)  # a position in the data counts batches
-MOVABLE_KEYS = ("data.root", "data.path", "data.test_path")  # what is there must be the same
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
-MACHINE = ("accelerator", "devices", "num_nodes", "strategy", "precision")  # what an option of trainer decides here
 
 
 def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) -> Path:
@@ -73,6 +72,7 @@ class Beginning:
 
     checkpoint: Path | None = None  # None: at step 0
     step: int = 0
+    images_seen: int = 0
     data: str = ""  # fingerprint of the training data so far
     changed: dict[str, list] = field(default_factory=dict)  # key: its value before and now
 
@@ -108,7 +108,7 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
     held = runs.read_checkpoint(checkpoint)
     if "data" not in held:
         raise UserError(f"{checkpoint} is of an earlier version of genmodels; go on with that one, or start a new run")
-    return Beginning(checkpoint, held["global_step"], held["data"], changed)
+    return Beginning(checkpoint, held["global_step"], held["images_seen"], held["data"], changed)
 
 
 def require_same_data(begun: Beginning, data: Any) -> None:
@@ -123,22 +123,6 @@ def require_same_data(begun: Beginning, data: Any) -> None:
 def queued_again() -> bool:
     """Whether SLURM has put this job back into its queue before."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-
-
-def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, list]:
-    """Every key, dotted, whose value differs: [before, now], None where there is none; of a whole part its class."""
-    found: dict[str, list] = {}
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found |= changes(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found[f"{prefix}{key}"] = [_class_of(old), _class_of(new)]
-    return found
-
-
-def _class_of(value: Any) -> Any:
-    return value.get("_target_") if isinstance(value, Mapping) else value
 
 
 def is_finished(begun: Beginning, config: Mapping[str, Any], end: Mapping[str, Any]) -> bool:

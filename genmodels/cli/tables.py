@@ -1,7 +1,7 @@
 """What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
 
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from genmodels.evaluators.results import Record
+from genmodels.evaluators.shown import Show
 from genmodels.pictures import save
 from genmodels.runs import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() else 120)
-SHOWN = ("bound", "draws", "reference", "n_reference", "features", "sampler", "sampler_steps", "weights", "note")
+SHOWN = (
+    "bound",
+    "draws",
+    "reference",
+    "n_reference",
+    "features",
+    "sampler",
+    "sampler_steps",
+    "weights",
+    "hardware",
+    "note",
+)
 
 
 @contextmanager
@@ -35,15 +47,15 @@ def evaluation_progress() -> Iterator[Any]:
         yield advance
 
 
-def saves_pictures(folder: Path) -> Callable[[str, Image.Image], None]:
+def saves_pictures(folder: Path) -> Show:
     """For `evaluate(show=...)`: writes a metric's picture into the folder and says where it is."""
 
-    def show(kind: str, picture: Image.Image) -> None:
+    def keep(kind: str, picture: Image.Image) -> None:
         if is_rank_zero():
             save(picture, folder / f"{kind}.png")
             show_paths({"picture": folder / f"{kind}.png"})
 
-    return show
+    return Show(picture=keep)
 
 
 def show_left_out(chosen: Iterable[str], able: Container[str], model: Any, data: Any) -> None:

@@ -94,7 +94,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     from genmodels.cli.resume import news, require_same_data
     from genmodels.errors import Stopped
     from genmodels.machine import commit, hardware
-    from genmodels.training.loggers import wandb
+    from genmodels.training.loggers.base import ours
     from genmodels.training.slurm import queue_again
     from genmodels.training.stopping import SLURMS
 
@@ -118,6 +118,8 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
 
     status = 0
     try:
+        for logger in ours(trainer.loggers):
+            logger.begin(begun.step, begun.images_seen, config["trainer"]["log_every_n_steps"])
         trainer.fit(training, ckpt_path=begun.checkpoint, weights_only=True)
         _test(training, evaluators, features, config, run_dir)
     except BaseException as error:
@@ -128,7 +130,8 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
             raise
     finally:
         history.add("end", step=trainer.global_step, images_seen=training.images_seen, status=status)
-        wandb.finish(status)
+        for logger in ours(trainer.loggers):
+            logger.end(status)
 
 
 def _announce(training: Any, trainer: Any, run_dir: Path, evaluators: Mapping[str, Any], told: Sequence[str]) -> None:
@@ -158,6 +161,8 @@ def _test(
     from genmodels import runs
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
     from genmodels.evaluators.evaluate import evaluate
+    from genmodels.evaluators.shown import together
+    from genmodels.training.loggers.base import ours, shown_by
 
     trainer = training.trainer
     records = []
@@ -175,12 +180,15 @@ def _test(
                 weights=training.weights,
                 device=trainer.strategy.root_device,
                 progress=progress,
-                show=saves_pictures(run_dir / "samples"),
+                show=together(saves_pictures(run_dir / "samples"), shown_by(trainer.loggers, training.images_seen)),
             )
     if trainer.is_global_zero:
         training.record({record.key: record.value for record in records}, trainer.global_step)
-        at_step = [record.at_step(trainer.global_step).to_dict() for record in records]
-        runs.add_results(run_dir / "results.json", at_step)
+        at_step = [record.at_step(trainer.global_step) for record in records]
+        runs.add_results(run_dir / "results.json", [record.to_dict() for record in at_step])
+        for logger in ours(trainer.loggers):
+            logger.log_results(at_step)
+            logger.log_checkpoints(run_dir / "checkpoints")
         if records:
             show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
         pictures = run_dir / "samples" / "last.png"

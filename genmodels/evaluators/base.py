@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -20,6 +19,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators.dataset import Data
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Progress, Record, metric_name
+from genmodels.evaluators.shown import NOTHING, Show
 
 Mode = Literal["min", "max"]
 Needs = Literal["nothing", "moments", "features"]
@@ -48,7 +48,15 @@ class DataMetric(ABC):
 
     @abstractmethod
     def measure(
-        self, model: nn.Module, data: Data, split: str, *, seed: int, device: torch.device, progress: Progress
+        self,
+        model: nn.Module,
+        data: Data,
+        split: str,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress,
+        show: Show = NOTHING,
     ) -> list[Record]:
         """Results over the split, the primary one first; the same on one process and on many."""
 
@@ -85,11 +93,13 @@ class SampleMetric(Metric):
         at_least_two(n, f"images in {name}")
 
     def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
-        """Is shown the samples themselves, in 0..255, beside `update`; only a metric with a picture keeps any."""
+        """Is shown the samples themselves, in 0..255, beside `update`; only a metric that shows some keeps any."""
 
-    def picture(self, pixels_of: PixelsOf) -> Image.Image | None:
-        """After `compute`: the metric's picture, if it has one. Every process must call it."""
-        return None
+    def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
+        """After `compute`: shows what the metric can beside images of the reference of that name.
+
+        Every process must call it.
+        """
 
 
 Evaluator = DataMetric | SampleMetric

@@ -6,7 +6,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import Image
 from torch import Tensor, nn
 
 from genmodels.capabilities import Denoises, Samples
@@ -18,11 +17,11 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.pictures import OfSplit, Pictures
 from genmodels.evaluators.reference import Statistics, reference_of
 from genmodels.evaluators.results import Progress, Record, metric_name
+from genmodels.evaluators.shown import NOTHING, Show
 from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
 
 Draw = Callable[[range], Tensor]  # the samples with these numbers, (b, c, h, w) uint8 in 0..255
-Show = Callable[[str, Image.Image], None]  # is given a metric's kind and its picture
 
 
 class Sampler(Protocol):
@@ -35,10 +34,6 @@ class HasSampler(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """Shows nothing."""
-
-
-def unseen(kind: str, picture: Image.Image) -> None:
-    """Keeps no picture."""
 
 
 def applicable(model: type, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
@@ -60,19 +55,20 @@ def evaluate(
     weights: str,
     device: torch.device,
     progress: Progress = silent,
-    show: Show = unseen,
+    show: Show = NOTHING,
 ) -> list[Record]:
     """Results of the applicable evaluators, a pure function of the arguments and the same on every process.
 
     `model` is in eval mode on `device`; `weights` says which it has, "ema" or "raw". `split` is what
     likelihoods are taken over and what records are filed under. Sample number i has random numbers of
     (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
-    begins with those of a smaller n. Every process must call it; `show` is given the metrics' pictures.
+    begins with those of a smaller n. Every process must call it; `show` is given what the evaluators can show.
     """
     able = applicable(type(model), evaluators, data).values()
     over_data = [e for e in able if isinstance(e, DataMetric)]
     over_samples = [e for e in able if isinstance(e, SampleMetric)]
-    records = [r for e in over_data for r in e.measure(model, data, split, seed=seed, device=device, progress=progress)]
+    how: dict[str, Any] = {"seed": seed, "device": device, "progress": progress, "show": show}
+    records = [r for e in over_data for r in e.measure(model, data, split, **how)]
     if over_samples:
         records += measure(
             over_samples,
@@ -101,7 +97,7 @@ def measure(
     batch_size: int,
     device: torch.device,
     progress: Progress = silent,
-    show: Show = unseen,
+    show: Show = NOTHING,
 ) -> list[Record]:
     """Results over the first n samples that `draw` gives, whatever they come from, laid against references.
 
@@ -124,7 +120,7 @@ def measure(
             name = metric_name(kind, features.name, metric.n)
             records.append(Record(metric=name, split=split, value=value, std=std, protocol=known | other))
         if metric.needs == "features":
-            show_picture(metric, sources[cast(str, metric.reference)], show)
+            show_beside(metric, sources[cast(str, metric.reference)], show)
     return records
 
 
@@ -137,12 +133,10 @@ def prepared(features: Features | None, data: Data, device: torch.device) -> Fea
     return features
 
 
-def show_picture(metric: SampleMetric, source: Pictures | Statistics, show: Show) -> None:
-    """Shows the metric's picture, if it has one, beside pictures of the reference."""
+def show_beside(metric: SampleMetric, source: Pictures | Statistics, show: Show) -> None:
+    """Lets the metric show what it can beside pictures of the reference."""
     assert not isinstance(source, Statistics)
-    picture = metric.picture(lambda index: source.read(index.tolist()))
-    if picture is not None:
-        show(metric.kind, picture)
+    metric.show(lambda index: source.read(index.tolist()), source.name, show)
 
 
 @torch.no_grad()

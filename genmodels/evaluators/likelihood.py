@@ -22,6 +22,7 @@ from genmodels.evaluators.dataset import Data
 from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Progress, Record
+from genmodels.evaluators.shown import NOTHING, Show
 from genmodels.seeds import seeded
 from genmodels.units import bits_per_dim
 
@@ -62,11 +63,20 @@ class Likelihood(DataMetric):
         return "nll_nats" if levels is None else "bits_per_dim"
 
     def measure(
-        self, model: nn.Module, data: Data, split: str, *, seed: int, device: torch.device, progress: Progress
+        self,
+        model: nn.Module,
+        data: Data,
+        split: str,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress,
+        show: Show = NOTHING,
     ) -> list[Record]:
         """bits_per_dim (discrete data only), nll_nats, and elbo_nats beside an importance bound.
 
         `elbo_nats` is the bound itself, E log p(x, z)/q(z|x) <= log p(x), not its negative.
+        The values of every sample under the first name are shown.
         """
         scorer = cast(HasLikelihood, model)
         x, y = self.held_out(data, split)
@@ -89,6 +99,8 @@ class Likelihood(DataMetric):
         }
         if self.save is not None and rank_and_world()[0] == 0:
             write(self.save, values, y, protocol | {"seed": seed})
+        name, of_each = next(iter(values.items()))
+        show.values(f"{split}/{name}", of_each)
         return [record(metric, split, v, protocol) for metric, v in values.items()]
 
     def held_out(self, data: Data, split: str) -> tuple[Tensor, Tensor | None]:

@@ -17,11 +17,12 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Mode, PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.pictures import mosaic
 
 
 class NearestNeighbours(BankedMetric):
-    """Mean distance of `n` samples to their nearest reference image, and a picture of the first samples."""
+    """Mean distance of `n` samples to their nearest reference image; shows the first samples beside theirs."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "nearest_distance"
@@ -32,7 +33,7 @@ class NearestNeighbours(BankedMetric):
         n: int,  # generated samples
         reference: SplitName,  # split in which neighbours are looked for
         k: int,  # neighbours beside a sample
-        rows: int,  # samples in the picture, the first ones
+        rows: int,  # samples that are shown, the first ones
     ):
         super().__init__()
         self.n = n
@@ -55,15 +56,18 @@ class NearestNeighbours(BankedMetric):
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         distance, index = nearest(fake, real, self.k, self.device)
-        self.neighbours = index[: self.rows].cpu()
+        self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
         own = nearest(real[: self.n], real, 2, self.device)[0][:, 1]  # the nearest is the image itself
         return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
 
-    def picture(self, pixels_of: PixelsOf) -> Image.Image:
-        """After `compute`: a row for each of the first samples, with its neighbours beside it, nearest first."""
+    def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
+        """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
         shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
         samples = torch.stack([shown[i] for i in sorted(shown)])
-        return beside(samples, pixels_of(self.neighbours.flatten()).cpu())
+        neighbours = pixels_of(self.neighbours.flatten()).cpu()
+        to.picture(self.kind, beside(samples, neighbours))
+        found = {"nearest": neighbours[:: self.k], "index": self.neighbours[:, 0], "distance": self.distances}
+        to.neighbours(self.kind, Neighbours(samples=samples, reference=reference, **found))
 
 
 def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]) -> Image.Image:

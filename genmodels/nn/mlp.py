@@ -34,7 +34,9 @@ class MLPEncoder(nn.Module):
         self.layers = glorot(mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation))
 
     def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> Float[Tensor, "b two_d"]:
-        return self.layers(join_labels((x.flatten(1) + 1) / 2, y, self.classes))  # on [0, 1], mostly 0, as in the papers
+        return self.layers(
+            join_labels((x.flatten(1) + 1) / 2, y, self.classes)
+        )  # on [0, 1], mostly 0, as in the papers
 
 
 class MLPDecoder(nn.Module):

@@ -23,7 +23,6 @@ from genmodels.data.loader import Loader
 from genmodels.seeds import fold, seed_generators
 from genmodels.training.checkpoint import LastCheckpoint
 from genmodels.training.ema import EMA
-from genmodels.training.loggers.csv import CSVLogger
 from genmodels.training.sharding import FullySharded, gather, is_sharded, shard
 from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
@@ -161,9 +160,6 @@ class Training(LightningModule, ABC):
     # Logging
 
     def on_train_start(self) -> None:
-        for logger in self.loggers:
-            if isinstance(logger, CSVLogger):
-                logger.rewind(self.global_step)
         if self.cut_short:
             self.stepped, self.cut_short = True, False
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

@@ -19,7 +19,8 @@ def explain_composition(error: BaseException, command: str, overrides: list[str]
         return unknown_option(*found.groups())
     if found := re.search(r"Could not override '([^']+)'", text):
         path = found.group(1)
-        return f"there is no key {path} (set on the command line); {nearest(path, known_keys(command, overrides))}"
+        known = _sweepers_keys() if path.startswith("hydra.sweeper.") else known_keys(command, overrides)
+        return f"there is no key {path} (set on the command line); {nearest(path, known)}"
     if "Config group override must be a string" in text:
         word = next(word for word in overrides if word.endswith("=null") and (CONFIGS / word[:-5]).is_dir())
         return unknown_option(*word.split("="))
@@ -28,7 +29,9 @@ def explain_composition(error: BaseException, command: str, overrides: list[str]
             f"{found.group(1)} does not fit what {found.group(2)} is; give a value of its kind, or set one of its keys"
         )
     if override := getattr(error, "override", None):
-        return f"cannot read {override!r}; write key=value, in quotes where the value has special characters"
+        said = re.search(r"while evaluating '.*': (.+?) See http", text)
+        why = f" ({said.group(1)})" if said else ""
+        return f"cannot read {override!r}{why}; write key=value, in quotes where the value has special characters"
     return text
 
 
@@ -45,6 +48,12 @@ def known_keys(command: str, overrides: list[str]) -> list[str]:
     except HydraException:  # a group that this command does not have
         config = compose_config(command, [])
     return list(_dotted(OmegaConf.to_container(config, resolve=False)))
+
+
+def _sweepers_keys() -> list[str]:
+    """The settings of a sweep, which stand beside a command's config."""
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "hydra" / "sweeper" / "genmodels.yaml"), resolve=False)
+    return list(_dotted(node, "hydra.sweeper."))
 
 
 def _dotted(node: Any, prefix: str = "") -> list[str]:

@@ -1,14 +1,12 @@
 """Composing configs: what interpolations may call, which options a group has, and the result in plain containers."""
 
-from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from genmodels.cli.config import naming  # noqa: F401  its resolvers
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.many.together import started
 from genmodels.errors import UserError
@@ -19,13 +17,6 @@ def label_classes(conditional: Any, classes: int | None) -> int | None:
     if conditional and classes is None:
         raise UserError("model.conditional=true needs labels, and the data have none (data.classes is null)")
     return classes if conditional else None
-
-
-def sweep_name() -> str | None:
-    """Name of the sweep's directory within a sweep (`-m`), else None."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    return Path(HydraConfig.get().sweep.dir).name
 
 
 def options(group: str) -> list[str]:
@@ -43,7 +34,6 @@ def option(group: str, name: str) -> dict[str, Any]:
 OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
 OmegaConf.register_new_resolver("label_classes", label_classes, replace=True)
 OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True)
-OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
 
 def compose_config(command: str, overrides: list[str]) -> DictConfig:

@@ -24,9 +24,9 @@ from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from genmodels.cli import build
-from genmodels.cli.failures import INTERRUPTED, LOST, TERMINATED, USERS
+from genmodels.cli.failures import DONE, INTERRUPTED, LOST, TERMINATED, USERS
 from genmodels.cli.many.together import together
-from genmodels.errors import Fault, Stopped, UserError
+from genmodels.errors import Fault, Pruned, Stopped, UserError
 
 GRACE_SECONDS = 5.0  # for the others to end by themselves, once a process has failed
 POLL_SECONDS = 0.1
@@ -169,6 +169,8 @@ def raise_first(reports: list[dict[str, Any]], lost: dict[int, int], asked: list
 def _raise(rank: int, sentence: str, status: int) -> None:
     if status == USERS:
         raise UserError(sentence)
+    if status == DONE:
+        raise Pruned(sentence)
     if status in (INTERRUPTED, TERMINATED):
         raise Stopped(signal.SIGINT if status == INTERRUPTED else signal.SIGTERM, sentence, together=True)
     raise Fault(f"rank {rank}: {sentence}")

@@ -9,7 +9,9 @@ from genmodels.data.base import SplitName
 from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
 from genmodels.evaluators.evaluate import applicable, evaluate, prepared
 from genmodels.evaluators.features.base import Features
+from genmodels.evaluators.shown import Show
 from genmodels.training.callbacks.progress import say
+from genmodels.training.loggers.base import shown_by
 
 
 class Evaluation(Callback):
@@ -45,7 +47,9 @@ class Evaluation(Callback):
             pl_module.record_evaluation(self.evaluate(pl_module), step)
 
     def evaluate(self, pl_module: Any) -> dict[str, float]:
-        """Every metric by its logged name, in the order of the evaluators."""
+        """Every metric by its logged name, in the order of the evaluators; loggers are shown the values of single
+        samples, how they are distributed."""
+        values = shown_by(pl_module.loggers, pl_module.images_seen).values
         with pl_module.evaluating() as model:
             records = evaluate(
                 model,
@@ -57,5 +61,6 @@ class Evaluation(Callback):
                 batch_size=self.batch_size,
                 weights=pl_module.weights,
                 device=pl_module.device,
+                show=Show(values=values),
             )
         return {record.key: record.value for record in records}

@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from genmodels.capabilities import Denoises, Encodes, Samples
@@ -22,6 +21,7 @@ from genmodels.pictures import film_strip, grid, reconstructions, save
 from genmodels.point_pictures import exact_density, is_plane, panels
 from genmodels.seeds import ByNumber, fold, seeded
 from genmodels.training.callbacks.progress import say
+from genmodels.training.loggers.base import ours
 from genmodels.training.sharding import is_sharded
 
 STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
@@ -33,7 +33,7 @@ class Pictures(Callback):
     """Writes <kind>_<images_seen>.png, and last.png, the newest grid of samples, from rank zero.
 
     Samples where the model draws them, reconstructions of validation images where it encodes, a film
-    strip where it denoises; to the W&B run as well, where there is one. Of points in the plane: how densely data and
+    strip where it denoises; to the loggers that show pictures as well. Of points in the plane: how densely data and
     samples lie, and the model's density where it is exact. Of other data nothing.
     """
 
@@ -112,16 +112,8 @@ class Pictures(Callback):
             save(picture, self.dirpath / f"{kind}_{images_seen:09}.png")
         if "samples" in pictures:
             save(pictures["samples"], self.dirpath / "last.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_metrics(media(images_seen, pictures), step=trainer.global_step)
-
-
-def media(images_seen: int, pictures: dict[str, Image.Image]) -> dict[str, Any]:
-    """Pictures as W&B takes them, beside their place on the x axis."""
-    import wandb
-
-    return {"images_seen": images_seen} | {kind: wandb.Image(picture) for kind, picture in pictures.items()}
+        for logger in ours(trainer.loggers):
+            logger.log_pictures(pictures, images_seen)
 
 
 def are_images(data: Any) -> bool:

@@ -8,21 +8,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
+from genmodels.training.loggers import histogram_table
+from genmodels.training.loggers.base import RunLogger
+from genmodels.training.loggers.histogram import Histogram
 
 FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
 
 Row = dict[str, Any]  # column -> number, or its text where it was read
 
 
-class CSVLogger(Logger):
+class CSVLogger(RunLogger):
     """Writes `images_seen`, `step` and every metric; what is logged at one step stands in one row.
 
-    The file is up to date after every call. One that is already there is gone on with: see `rewind`.
+    Histograms go to histograms.csv beside it. Both files are up to date after every call. What is already
+    there is gone on with: see `begin`.
     """
 
     def __init__(self, *, path: str):
@@ -30,6 +33,7 @@ class CSVLogger(Logger):
         self.path = Path(path)
         self.columns, rows = read(self.path)
         self.rows: dict[int, Row] = {int(row["step"]): row for row in rows}  # step -> row, in order of appearance
+        self.histograms = self.path.with_name("histograms.csv")
         self.tail: int | None = None  # bytes before the row that was written last; None: the file is not ours yet
 
     @property
@@ -60,11 +64,16 @@ class CSVLogger(Logger):
             self._write_last(row, self.tail, fresh)
 
     @rank_zero_only
-    def rewind(self, step: int) -> None:
+    def begin(self, step: int, images_seen: int, every: int) -> None:
         """Forgets the rows after `step`: where a resumed run goes on, what came after it is made anew."""
         self.rows = {s: row for s, row in self.rows.items() if s <= step}
         if self.path.exists():
             self._rewrite()
+        histogram_table.rewind(self.histograms, images_seen)
+
+    @rank_zero_only
+    def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
+        histogram_table.append(self.histograms, histograms, images_seen)
 
     @rank_zero_only
     def save(self) -> None:

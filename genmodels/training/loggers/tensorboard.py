@@ -1,14 +1,26 @@
 """TensorBoard, for those who have it: the package is no dependency of ours."""
 
+import json
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from pytorch_lightning.loggers import TensorBoardLogger
+import numpy as np
+from PIL import Image
+from pytorch_lightning.utilities import rank_zero_only
 
 from genmodels.errors import UserError
+from genmodels.evaluators.results import Record
+from genmodels.training.loggers.base import RunLogger
+from genmodels.training.loggers.histogram import Histogram
+
+Settings = dict[str, Any]  # dotted key -> number, text, true or false
 
 
-class TensorBoard(TensorBoardLogger):
-    """Event files in the directory `path`; steps on the x axis, `images_seen` is a curve of its own.
+class TensorBoard(RunLogger):
+    """Event files in the directory `path`; the x axis, which TensorBoard calls step, is `images_seen`.
 
     Raises:
         UserError: tensorboard is not installed.
@@ -17,4 +29,100 @@ class TensorBoard(TensorBoardLogger):
     def __init__(self, *, path: str):
         if find_spec("tensorboard") is None:
             raise UserError("logger=tensorboard needs the package tensorboard, which is missing; pip install it")
-        super().__init__(save_dir=path, name="", version="")
+        super().__init__()
+        self.path = Path(path)
+        self.settings: Settings = {}
+        self.purge: int | None = None  # what stands in earlier files from here on is hidden
+        self._writer: Any = None
+
+    @property
+    def name(self) -> str:
+        return "tensorboard"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path)
+
+    @property
+    def writer(self) -> Any:
+        """PyTorch's writer, of a new event file."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.path), purge_step=self.purge)
+        return self._writer
+
+    def begin(self, step: int, images_seen: int, every: int) -> None:
+        self.purge = images_seen + 1 if self.path.exists() else None
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The settings as a text, and once there are results beside these."""
+        self.settings = flat(vars(params) if isinstance(params, Namespace) else params)
+        self.writer.add_text("config", "\n".join(f"    {key}: {value}" for key, value in self.settings.items()))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """A curve for each metric at its `images_seen`."""
+        for name, value in metrics.items():
+            if name != "images_seen":
+                self.writer.add_scalar(name, float(value), int(metrics["images_seen"]))
+
+    @rank_zero_only
+    def log_pictures(self, pictures: Mapping[str, Image.Image], images_seen: int) -> None:
+        for kind, picture in pictures.items():
+            self.writer.add_image(kind, np.asarray(picture.convert("RGB")), images_seen, dataformats="HWC")
+
+    @rank_zero_only
+    def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
+        for name, histogram in histograms.items():
+            self.writer.add_histogram_raw(name, **raw(histogram), global_step=images_seen)
+
+    @rank_zero_only
+    def log_results(self, records: Sequence[Record]) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        for summary in hparams(self.settings, {record.key: record.value for record in records}):
+            self.writer.file_writer.add_summary(summary)
+        for record in records:
+            self.writer.add_text(f"protocol/{record.key}", f"    {json.dumps(record.to_dict())}")
+
+    @rank_zero_only
+    def save(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    @rank_zero_only
+    def end(self, exit_code: int) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Nested settings by dotted keys; what is neither a number nor a text is written as one."""
+    found: Settings = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
+    return found
+
+
+def raw(histogram: Histogram) -> dict[str, Any]:
+    """A histogram as TensorBoard takes it; the sums are those of the bins' centres."""
+    counts, edges = np.array(histogram.counts), histogram.edges
+    centres = (edges[:-1] + edges[1:]) / 2
+    return {
+        "min": histogram.low,
+        "max": histogram.high,
+        "num": int(counts.sum()),
+        "sum": float(counts @ centres),
+        "sum_squares": float(counts @ centres**2),
+        "bucket_limits": edges[1:].tolist(),
+        "bucket_counts": counts.tolist(),
+    }

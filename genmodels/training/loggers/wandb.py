@@ -1,44 +1,39 @@
-"""Weights & Biases that never stands in the way: online where that works, else offline in one line of notice.
-
-The run's id lies in RUN_DIR/wandb/run_id.txt, so that a resumed run goes on in the same one. An offline
-run cannot be gone on with; its second part is a run of its own, whose config has `resumed_from`.
-"""
+"""Weights & Biases that never stands in the way: where it fails, training goes on without it."""
 
 import os
 import shlex
-import socket
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
+import numpy as np
+from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
+from genmodels.evaluators.results import Record
+from genmodels.evaluators.shown import Neighbours
+from genmodels.training.loggers.artifacts import CHOSEN, log_checkpoint, waiting_in
+from genmodels.training.loggers.base import RunLogger
+from genmodels.training.loggers.histogram import Histogram
+from genmodels.training.loggers.replay import is_whole, replay
+from genmodels.training.loggers.wandb_begin import Place, start, wanted_mode
 
-ANSWER_SECONDS = 3.0  # for a connection to W&B's server to open
-INIT_SECONDS = 30.0  # for a run to begin there
-FINISH_SECONDS = 120.0  # for the last data to get there; what does not stays on disk
-
-Mode = Literal["online", "offline", "disabled"]
-MODES: dict[str, Mode] = {
-    "online": "online",
-    "run": "online",
-    "offline": "offline",
-    "dryrun": "offline",
-    "disabled": "disabled",
-}
+TAG = 64  # characters, at most
+FAULT = 1  # the exit status of what went wrong while running, a full disk among it
 
 
-class WandbRun(WandbLogger):
-    """Lightning's logger of a W&B run that begins when it is first used, on rank zero; x axis `images_seen`."""
+class WandbRun(RunLogger, WandbLogger):
+    """A W&B run on rank zero; x axis `images_seen`.
+
+    Raises:
+        UserError: W&B refuses a tag; WANDB_MODE is no mode.
+    """
 
     def __init__(
         self,
@@ -46,13 +41,22 @@ class WandbRun(WandbLogger):
         project: str,
         name: str | None,  # None: W&B makes one up
         group: str | None,  # such as the sweep that the run belongs to
-        tags: Sequence[str],
+        tags: Sequence[str],  # a person's own
+        about: Sequence[str | None],  # further tags, such as the dataset; None: none
+        notes: str | None,
         dir: str,  # the run's directory: files go to its wandb/
         mode: Literal["auto", "online", "offline", "disabled"],  # auto: WANDB_MODE, or online where that works
+        checkpoints: Literal["none", "last", "best", "all"],  # that are kept as artifacts
     ):
-        super().__init__(project=project, name=name, save_dir=dir, group=group, tags=list(tags))
+        super().__init__(project=project, name=name, save_dir=dir, group=group, notes=notes, job_type="train")
+        self.run_dir = Path(dir)
+        self.tags = all_tags(tags, about)
         wanted_mode(mode)  # what it refuses is refused now
         self.mode = mode
+        self.checkpoints = CHOSEN[checkpoints]
+        self.begins_at = 0  # images_seen
+        self.replayable = False  # what an earlier part of the run logged
+        self.supersedes = False  # whether the W&B run holds all that earlier offline parts of it do
         self.lost = False  # whether W&B's own process is gone
 
     @property
@@ -61,146 +65,130 @@ class WandbRun(WandbLogger):
         """The W&B run.
 
         Raises:
-            UserError: online was asked for and does not work; WANDB_MODE is no mode.
+            UserError: online was asked for and does not work.
         """
         if self._experiment is None:
-            names = {key: self._wandb_init[key] for key in ("project", "name", "group", "tags")}
-            self._experiment = start(self.mode, Path(self._wandb_init["dir"]), names)
+            names = {key: self._wandb_init[key] for key in ("project", "name", "group", "notes", "job_type")}
+            place = Place(run_dir=self.run_dir, replayable=self.replayable)
+            before = place.last_id()
+            self._experiment = start(self.mode, place, {**names, "tags": self.tags})
+            same = self._experiment.id == before
+            if same and not self._experiment.resumed:
+                replay(self.run_dir, self.begins_at, self)
+            self.supersedes = same
         return self._experiment
+
+    def begin(self, step: int, images_seen: int, every: int) -> None:
+        self.begins_at = images_seen
+        self.replayable = is_whole(self.run_dir, step, every)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers and media beside their `images_seen`. Training goes on without W&B where W&B fails."""
+        """Numbers beside their `images_seen`. Training goes on without W&B where W&B fails."""
+        self._send(lambda run: super(WandbRun, self).log_metrics(metrics, step))
+
+    @rank_zero_only
+    def log_pictures(self, pictures: Mapping[str, Image.Image], images_seen: int) -> None:
+        import wandb
+
+        self._log(lambda: {kind: wandb.Image(picture) for kind, picture in pictures.items()}, images_seen)
+
+    @rank_zero_only
+    def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
+        import wandb
+
+        def shown(histogram: Histogram) -> wandb.Histogram:
+            return wandb.Histogram(np_histogram=(np.array(histogram.counts), histogram.edges))
+
+        self._log(lambda: {name: shown(histogram) for name, histogram in histograms.items()}, images_seen)
+
+    @rank_zero_only
+    def log_neighbours(self, kind: str, found: Neighbours, images_seen: int) -> None:
+        """A table, one row a sample."""
+        self._log(lambda: {f"{kind}_of_samples": table(found)}, images_seen)
+
+    @rank_zero_only
+    def log_results(self, records: Sequence[Record]) -> None:
+        """In the summary: test/fid_2k, std/test/fid_2k where there is a spread, and protocol/test/fid_2k."""
+        self._send(lambda run: run.summary.update(summary(records)))
+
+    @rank_zero_only
+    def log_checkpoints(self, folder: Path) -> None:
+        for file in (folder / f"{which}.ckpt" for which in self.checkpoints):
+            if file.exists():
+                self._send(partial(log_checkpoint, file=file))
+
+    def _log(self, media: Callable[[], dict[str, Any]], images_seen: int) -> None:
+        def log(run: Any) -> None:
+            with waiting_in(Path(run.dir).parent):
+                run.log({"images_seen": images_seen, **media()})
+
+        self._send(log)
+
+    def _send(self, work: Callable[[Any], Any]) -> None:
+        """Does something with the run, as long as W&B works."""
         import wandb
 
         if self.lost:
             return
         try:
-            super().log_metrics(metrics, step)
+            work(self.experiment)
         except (wandb.Error, OSError) as error:
             self.lost = True
             print(f"W&B takes no more metrics ({error}); training goes on without it.", file=sys.stderr, flush=True)
 
+    @rank_zero_only
+    def end(self, exit_code: int) -> None:
+        """Ends the run, so that the next job begins its own; what could not be uploaded stays on disk."""
+        import wandb
 
-def start(mode: str, directory: Path, names: dict[str, Any]) -> Any:
-    """A new run, or an online one that goes on."""
-    import wandb
-
-    wanted = wanted_mode(mode)
-    wandb.setup(settings=wandb.Settings(silent=True, console="off"))  # prints nothing, never asks for a key
-    reason = ""
-    if wanted == "online":
+        run, self._experiment = self._experiment, None
+        if run is None:
+            return
         try:
-            demand_connection()
-            return init("online", directory, names)
-        except wandb.Error as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-        if mode == "online":
-            raise UserError(
-                f"logger.wandb.mode is online, expected W&B to be within reach ({reason}); set it to auto or offline."
-            )
-        wanted = "offline"
-    run = init(wanted, directory, names)
-    if wanted == "offline":
-        print(notice(run, reason), file=sys.stderr, flush=True)
-    return run
+            run.finish(exit_code=exit_code)
+        except (wandb.Error, OSError) as error:
+            print(f"W&B did not end in order ({error}); its files are kept.", file=sys.stderr)
+            return
+        if self.supersedes and not self.lost and exit_code != FAULT:
+            self._remove_superseded(run)
+        if run.offline:
+            files = shlex.quote(os.path.abspath(self.run_dir / "wandb"))
+            print(f"to upload the W&B run: wandb sync {files}", file=sys.stderr, flush=True)
+
+    def _remove_superseded(self, run: Any) -> None:
+        """Removes earlier offline parts of the run, now that it is on the disk as a whole under the same id."""
+        current = Path(run.dir).parent.resolve()
+        for folder in Place(run_dir=self.run_dir, replayable=True).unsynced(run.id):
+            if folder.resolve() != current:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def wanted_mode(mode: str) -> Mode:
-    """The mode asked for: by the config, or where that says auto by WANDB_MODE, or online."""
-    word = os.environ.get("WANDB_MODE", "online") if mode == "auto" else mode
-    if word not in MODES:
-        raise UserError(f"WANDB_MODE is {word!r}, expected online, offline or disabled.")
-    return MODES[word]
+def all_tags(tags: Sequence[str], about: Sequence[str | None]) -> list[str]:
+    """A person's tags, then the others, each once; of the others what is too long for W&B is cut."""
+    for tag in tags:
+        if not 1 <= len(tag) <= TAG:
+            raise UserError(f"logger.wandb.tags has {tag!r}, expected 1 to {TAG} characters; shorten it")
+    return list(dict.fromkeys([*tags, *(word[:TAG] for word in about if word)]))
 
 
-def demand_connection() -> None:
-    """Raises wandb.Error unless there are a key and a server that answers."""
-    import wandb
-
-    try:
-        found = wandb.login(verify=False)
-    except wandb.errors.UsageError:
-        found = False
-    if not found:
-        raise wandb.Error("no API key: `wandb login` stores one")
-    url = wandb.setup().settings.base_url
-    if not answers(url, ANSWER_SECONDS):
-        raise wandb.Error(f"{urlsplit(url).hostname} does not answer")
-
-
-def answers(url: str, seconds: float) -> bool:
-    """Whether a connection to the host of `url`, or to the proxy on the way there, opens in time."""
-    there = urlsplit(url)
-    proxy = None if proxy_bypass(there.netloc) else getproxies().get(there.scheme)
-    target = urlsplit(proxy if proxy and "//" in proxy else f"//{proxy}") if proxy else there
-    address = target.hostname, target.port or {"http": 80}.get(target.scheme, 443)
-    opened = []
-
-    def connect() -> None:
-        with suppress(OSError), socket.create_connection(address, timeout=seconds):
-            opened.append(True)
-
-    thread = Thread(target=connect, daemon=True)  # looking the name up knows no timeout
-    thread.start()
-    thread.join(seconds)
-    return bool(opened)
-
-
-def init(mode: Mode, directory: Path, names: dict[str, Any]) -> Any:
-    """Begins a run and writes its id down, or goes on with the online run of this directory."""
-    import wandb
-
-    place = directory / "wandb"
-    place.mkdir(parents=True, exist_ok=True)
-    before = last_id(place)
-    goes_on = mode == "online" and before is not None and any(place.glob(f"run-*-{before}"))
-    run = wandb.init(
-        **names,
-        dir=str(directory),
-        mode=mode,
-        id=before if goes_on else None,
-        resume="allow" if goes_on else None,
-        config={"resumed_from": before} if before and not goes_on else None,
-        reinit="finish_previous",
-        settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """Results as a run's summary holds them."""
+    spread = {f"std/{record.key}": record.std for record in records if record.std is not None}
+    return (
+        {record.key: record.value for record in records}
+        | spread
+        | {f"protocol/{record.key}": record.protocol for record in records}
     )
-    run.define_metric("images_seen")
-    run.define_metric("*", step_metric="images_seen")
-    if mode != "disabled":
-        write_id(place, run.id)
-    return run
 
 
-def last_id(place: Path) -> str | None:
-    """Id of the run that was logged from here before, if there was one."""
-    file = place / "run_id.txt"
-    return file.read_text().strip() or None if file.exists() else None
+def table(found: Neighbours) -> Any:
+    """Samples, the nearest reference image of each, and its distance and number."""
+    import wandb
 
+    def image(pixels: Any) -> wandb.Image:
+        return wandb.Image(pixels.permute(1, 2, 0).squeeze(-1).numpy())
 
-def write_id(place: Path, run_id: str) -> None:
-    with replacing(place / "run_id.txt") as file:
-        file.write(f"{run_id}\n".encode())
-
-
-def notice(run: Any, reason: str) -> str:
-    """One line: why the run is offline, whether it is a second part, and the command that uploads it."""
-    why = f" ({reason})" if reason else ""
-    first = run.config.get("resumed_from")
-    part = f", a run of its own that goes on from {first}" if first else ""
-    files = shlex.quote(os.path.abspath(Path(run.dir).parent))
-    return f"W&B is offline{why}{part}; to upload it: wandb sync {files}"
-
-
-def finish(exit_code: int) -> None:
-    """Ends the W&B run of this process, if there is one, so that the next job begins its own.
-
-    An `exit_code` other than 0 marks the run as failed. Never raises: what could not be uploaded stays on disk.
-    """
-    wandb = sys.modules.get("wandb")
-    if wandb is None or wandb.run is None:
-        return
-    try:
-        wandb.finish(exit_code=exit_code)
-    except (wandb.Error, OSError) as error:
-        print(f"W&B did not end in order ({error}); its files are kept.", file=sys.stderr)
+    columns: list[str | int] = ["sample", f"nearest in {found.reference}", "distance", "number"]
+    rows = zip(found.samples, found.nearest, found.distance.tolist(), found.index.tolist(), strict=True)
+    return wandb.Table(columns=columns, data=[[image(x), image(near), d, i] for x, near, d, i in rows])

@@ -1,0 +1,217 @@
+"""genmodels reproduce: runs the published baselines and keeps the page that lays ours beside the papers' numbers."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from genmodels.errors import Fault, UserError
+
+USAGE = """genmodels reproduce: runs the published baselines and keeps docs/BASELINES.md, ours beside the papers'
+
+usage: genmodels reproduce [NAME ...] [key=value ...]
+  genmodels reproduce                               # all, the cheapest first
+  genmodels reproduce budget=60                     # for an hour; the same command goes on where it was
+  genmodels reproduce NAME seeds=[0,1,2]            # one experiment, three trainings
+  genmodels reproduce NAME trainer=gpu              # keys of train that say where and on what, and no others
+  genmodels reproduce --collect [NAME ...]          # trains nothing: takes what is finished, writes the page
+  genmodels reproduce --check                       # exit status 1 if the page and the result files differ
+
+NAME is an experiment with a baseline, see genmodels list experiment and docs/BASELINES.md. A training that was begun is
+gone on with, a finished one is taken as it is. When the budget is over, or upon Ctrl-C, the training under way saves
+itself. A training that fails does not stop the others.
+
+  budget        minutes that the trainings may take; null: no end                             null
+  seeds         of the trainings, one run each                                                [0]
+  sample_seeds  of the samples that a metric such as FID is measured on, for each training    [0,1,2]
+  out           folder of the runs: OUT/NAME/seed_S                                           outputs/reproduce
+  docs          folder of BASELINES.md and of baselines/NAME/seed_S.json, the results         docs/ of the checkout
+  --config-dir DIR   a folder of your own configs, with experiment/NAME.yaml\
+"""
+FLAGS = ("--check", "--collect", "--config-dir")
+
+
+@dataclass
+class Asked:
+    """What the command line says."""
+
+    names: list[str] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+    config_dir: Path | None = None
+    budget: float | None = None  # minutes
+    seeds: list[int] | None = None  # None: the first, 0; to collect, those that there are
+    sample_seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    out: Path = Path("outputs/reproduce")
+    docs: Path | None = None  # None: that of the checkout
+    overrides: list[str] = field(default_factory=list)  # for the trainings
+
+
+KEYS = ("budget", "seeds", "sample_seeds", "out", "docs")
+
+
+def run(argv: list[str]) -> int:
+    """Reproduces what the words name, or checks the page; returns the exit status."""
+    if {"-h", "--help"} & set(argv):
+        print(USAGE)
+        return 0
+    asked = parsed(argv)
+    from genmodels.cli.baselines import baselines
+    from genmodels.ledger.book import Book
+
+    experiments = baselines(asked.config_dir)
+    book = Book(asked.docs or default_docs(), experiments)
+    if "--check" in asked.flags:
+        return check(book)
+    return reproduce(asked, book, argv)
+
+
+def parsed(argv: Sequence[str]) -> Asked:
+    """The words sorted by what they are."""
+    asked, words = Asked(), iter(argv)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key == "--config-dir":
+            asked.config_dir = _folder(value if equals else next(words, ""))
+        elif word in FLAGS:
+            asked.flags.add(word)
+        elif word.startswith("-"):
+            raise UserError(f"there is no flag {word}; choices are {', '.join(FLAGS)}, --help")
+        elif key in KEYS:
+            setattr(asked, key, _value(key, value))
+        elif equals:
+            asked.overrides.append(_for_train(word, key))
+        else:
+            asked.names.append(word)
+    if "--check" in asked.flags and (asked.names or asked.overrides or len(asked.flags) > 1):
+        raise UserError("--check looks at the whole page; give it alone, or with docs= and --config-dir")
+    return asked
+
+
+def _for_train(word: str, key: str) -> str:
+    """The word itself; UserError where a key of reproduce was meant."""
+    if near := get_close_matches(key, KEYS, 1, cutoff=0.8):
+        raise UserError(f"there is no key {key}; did you mean {near[0]}?")
+    return word
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).expanduser()
+    if not text or not folder.is_dir():
+        raise UserError(f"--config-dir {text} is no folder; give the one that has experiment/NAME.yaml in it")
+    return folder
+
+
+def _value(key: str, text: str) -> Any:
+    """A key's value; UserError says what is expected."""
+    import yaml
+
+    if key in ("out", "docs"):
+        if not text:
+            raise UserError(f"{key} is empty, expected a folder")
+        return Path(text).expanduser()
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if key == "budget":
+        return _budget(text, value)
+    if not (isinstance(value, list) and value and all(type(s) is int and s >= 0 for s in value)):
+        raise UserError(f"{key} is {text or 'empty'}, expected a list of seeds, such as {key}=[0,1]")
+    return list(dict.fromkeys(value))
+
+
+def _budget(text: str, value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if text != "null" and not (is_number and 0 < value < 1e9):
+        raise UserError(f"budget is {text or 'empty'}, expected minutes above 0, or null for no end")
+    return value
+
+
+def default_docs() -> Path:
+    """docs/ beside configs/ in a checkout; once the package is installed docs/ here."""
+    from genmodels.cli.config.places import CONFIGS
+
+    checkout = CONFIGS.parent
+    return checkout / "docs" if (checkout / "pyproject.toml").is_file() else Path("docs")
+
+
+def check(book: Any) -> int:
+    """Whether page and results agree; Fault where they do not."""
+    count, wrong = book.check()
+    if wrong:
+        print("\n".join(wrong))
+        raise Fault(
+            f"{book.page} and the result files do not agree (above); write the page: genmodels reproduce --collect"
+        )
+    print(f"{book.page} is what {len(book.experiments)} experiments and {count} result files give")
+    return 0
+
+
+def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
+    """Trains what is asked for and not finished yet, and keeps the book."""
+    from genmodels.cli.baselines import require_same
+    from genmodels.cli.tables import console, show_paths
+    from genmodels.ledger.children import Children
+    from genmodels.ledger.work import Work, begun, jobs
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    wanted = named(asked.names, book.experiments, asked.config_dir)
+    require_same(wanted, asked.overrides, asked.config_dir)
+    for bad in book.write_page():
+        say(f"skipped: {bad.name} {bad.reason}")
+    collects = "--collect" in asked.flags
+    work = Work(
+        book=book,
+        children=Children(),
+        overrides=asked.overrides,
+        options=["--config-dir", str(asked.config_dir)] if asked.config_dir else [],
+        sample_seeds=asked.sample_seeds,
+        deadline=float("inf") if asked.budget is None else time.monotonic() + 60 * asked.budget,
+        trains=not collects,
+        go_on=shlex.join(["genmodels", "reproduce", *argv]),
+        say=say,
+    )
+    todo = begun(wanted, asked.seeds, asked.out) if collects else jobs(wanted, asked.seeds or [0], asked.out)
+    done = work.do(todo)
+    if done:
+        show(done, book, console)
+    show_paths({"page": book.page, "results": book.docs / "baselines", "runs": asked.out})
+    return int(any(one.what == "failed" for one in done))
+
+
+def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | None) -> list[Any]:
+    """The experiments of these names, all where there are none.
+
+    Raises:
+        UserError: a name is of none, or of one that aims at no published number.
+    """
+    from genmodels.cli import baselines
+    from genmodels.cli.config.complaints import nearest
+
+    known = {experiment.name: experiment for experiment in experiments}
+    if not known:
+        raise UserError("no experiment has a baseline; give one in experiment/NAME.yaml, or name a --config-dir")
+    for name in names:
+        if name not in known and name in baselines.names(config_dir):
+            raise UserError(f"experiment {name} has no baseline, so that there is no published number to reproduce")
+        if name not in known:
+            raise UserError(f"there is no experiment {name} with a baseline; {nearest(name, list(known))}")
+    return [known[name] for name in dict.fromkeys(names)] or list(experiments)
+
+
+def show(done: Sequence[Any], book: Any, console: Any) -> None:
+    """A table of the experiments that were asked for: the paper's number, ours, and what became of the trainings."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from genmodels.ledger.summary import HEAD, lines
+
+    table = Table(*HEAD, title="reproduced", title_justify="left")
+    for line in lines(done, book):
+        table.add_row(*map(escape, line))
+    console.print(table)

@@ -1,0 +1,143 @@
+"""A job of a sweep beside the others: reports a metric at each evaluation, and ends where a pruner finds it hopeless.
+
+Each job writes its own reports.json and reads those of the others, wherever they run: no file is shared, and a job that
+was killed and reports a step again changes nothing.
+"""
+
+import json
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import Callback, Trainer
+
+from genmodels.disk.atomic import replacing
+from genmodels.errors import Pruned, UserError
+
+FILE = "reports.json"
+SENTENCE = "pruned.txt"  # in the directory of a job that was pruned: why
+
+Mode = Literal["min", "max"]
+DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
+
+
+@dataclass
+class Reports:
+    """What a job has reported so far."""
+
+    values: dict[int, float] = field(default_factory=dict)  # step: the metric there
+    complete: bool = False  # whether the last step is among them
+    kept: dict[str, Any] = field(default_factory=dict)  # what a pruner keeps of the job
+
+    @property
+    def last(self) -> float | None:
+        """The newest value."""
+        return self.values[max(self.values)] if self.values else None
+
+    @classmethod
+    def read(cls, run_dir: Path) -> "Reports":
+        """Those in a run directory; none where there is no file that can be believed."""
+        try:
+            facts = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
+            values = {int(step): float(value) for step, value in facts["values"].items()}
+            return cls(dict(sorted(values.items())), bool(facts["complete"]), dict(facts["kept"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cls()
+
+    def write(self, run_dir: Path) -> None:
+        facts = {"values": self.values, "complete": self.complete, "kept": self.kept}
+        with replacing(run_dir / FILE) as file:
+            file.write(json.dumps(facts).encode())
+
+
+class Pruning(Callback):
+    """Reports the metric of each evaluation; comes after the callback that evaluates."""
+
+    def __init__(
+        self,
+        *,
+        dirpath: str,  # the run's directory, among those of the other jobs
+        metric: str,  # a logged name, such as "val/bits_per_dim"
+        mode: Mode,  # which is better
+        pruner: Any,  # an optuna.pruners.BasePruner; None: no job is ended
+    ):
+        self.run_dir = Path(dirpath)
+        self.metric = metric
+        self.mode = mode
+        self.pruner = pruner
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if not pl_module.evaluated:
+            return
+        if self.metric not in pl_module.evaluated:
+            known = ", ".join(pl_module.evaluated)
+            raise UserError(
+                f"hydra.sweeper.metric={self.metric} is not evaluated while training; choose one of {known}"
+            )
+        hopeless = trainer.is_global_zero and self.report(
+            trainer.global_step, pl_module.evaluated[self.metric], complete=trainer.global_step == trainer.max_steps
+        )
+        if trainer.strategy.broadcast(hopeless):
+            raise Pruned(self.explain(trainer.global_step, pl_module.evaluated[self.metric], trainer.is_global_zero))
+
+    def report(self, step: int, value: float, *, complete: bool) -> bool:
+        """Writes the value down; whether the job is to end. One that is complete goes on to its last evaluation."""
+        reports = Reports.read(self.run_dir)
+        reports.values[step], reports.complete = value, complete
+        hopeless = self.pruner is not None and self._judge(reports)
+        reports.write(self.run_dir)
+        return hopeless and not complete
+
+    def _judge(self, own: Reports) -> bool:
+        """What the pruner says now, in a study of all jobs by their numbers; keeps what it keeps of this one."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(direction=DIRECTIONS[self.mode], pruner=self.pruner, study_name="sweep")
+        jobs = {number_of(folder): folder for folder in self.run_dir.parent.iterdir() if folder != self.run_dir}
+        mine = number_of(self.run_dir)
+        for number in range(max(mine, *jobs, 0) + 1):
+            study.add_trial(_trial_of(own, running=True) if number == mine else _trial_in(jobs.get(number)))
+        trial = optuna.Trial(study, study.trials[mine]._trial_id)
+        hopeless = bool(trial.should_prune())  # which may be numpy's
+        own.kept = study.trials[mine].system_attrs
+        return hopeless
+
+    def explain(self, step: int, value: float, writes: bool) -> str:
+        """The sentence that says why the job ends; the first process leaves it in the directory."""
+        judge = type(self.pruner).__name__
+        sentence = f"at step {step} {self.metric} is {value:.4g}, which {judge} finds hopeless"
+        if writes:
+            with replacing(self.run_dir / SENTENCE) as file:
+                file.write(f"{sentence}\n".encode())
+        return sentence
+
+
+def number_of(folder: Path) -> int:
+    """The number that the directory of a job begins with; -1 for anything else."""
+    number, found, _ = folder.name.partition("_")
+    return int(number) if found and number.isdecimal() else -1
+
+
+def _trial_in(folder: Path | None) -> Any:
+    """Another job as a trial of Optuna's; one that is not there, as one that has reported nothing."""
+    if folder is None:
+        return _trial_of(Reports())
+    return _trial_of(Reports.read(folder), pruned=(folder / SENTENCE).exists())
+
+
+def _trial_of(reports: Reports, *, pruned: bool = False, running: bool = False) -> Any:
+    """A job as a trial: complete where it has reported its last step, failed where that is no number."""
+    from optuna.trial import TrialState, create_trial
+
+    state = TrialState.RUNNING
+    if not running and (pruned or reports.complete):
+        state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+        state = state if reports.last is not None and isfinite(reports.last) else TrialState.FAIL
+    return create_trial(
+        state=state,
+        value=reports.last if state in (TrialState.PRUNED, TrialState.COMPLETE) else None,
+        intermediate_values=reports.values,
+        system_attrs=reports.kept,
+    )

@@ -1,0 +1,30 @@
+"""How values are distributed, small enough to be kept at every evaluation of a run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+BINS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Counts of the values in bins of equal width from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: list[int]
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Borders of the bins: one more than there are bins."""
+        return np.linspace(self.low, self.high, len(self.counts) + 1)
+
+
+def histogram_of(values: Float[Tensor, "n"]) -> Histogram:
+    """The histogram of those values that are finite."""
+    finite = values[values.isfinite()].double().cpu().numpy()
+    counts, edges = np.histogram(finite, bins=BINS)
+    return Histogram(low=float(edges[0]), high=float(edges[-1]), counts=counts.tolist())

@@ -1,0 +1,53 @@
+"""Histograms as a table beside metrics.csv: one row a histogram, its counts in one field."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from genmodels.disk.atomic import replacing
+from genmodels.training.loggers.histogram import Histogram
+
+COLUMNS = ["images_seen", "name", "low", "high", "counts"]
+
+Row = tuple[int, str, Histogram]  # images_seen, name, histogram
+
+
+def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) -> None:
+    """Adds a row for each histogram; the file begins with the names of its columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        if file.tell() == 0:
+            table.writerow(COLUMNS)
+        table.writerows(_fields((images_seen, name, histogram)) for name, histogram in histograms.items())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of the file, the newest of each place and name; a last one that was cut off is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    _, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
+    return list({(fields[0], fields[1]): _row(*fields) for fields in rows}.values())
+
+
+def rewind(path: Path, images_seen: int) -> None:
+    """Takes away the rows after `images_seen`."""
+    rows = [row for row in read(path) if row[0] <= images_seen]
+    if path.exists():
+        with replacing(path) as file:
+            file.write(_text(rows).encode())
+
+
+def _text(rows: Iterable[Row]) -> str:
+    return "".join(",".join(fields) + "\n" for fields in [COLUMNS, *(_fields(row) for row in rows)])
+
+
+def _fields(row: Row) -> list[str]:
+    images_seen, name, histogram = row
+    return [str(images_seen), name, str(histogram.low), str(histogram.high), " ".join(map(str, histogram.counts))]
+
+
+def _row(images_seen: str, name: str, low: str, high: str, counts: str) -> Row:
+    histogram = Histogram(low=float(low), high=float(high), counts=[int(count) for count in counts.split()])
+    return int(images_seen), name, histogram

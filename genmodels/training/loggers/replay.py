@@ -1,0 +1,70 @@
+"""A run's curve as it lies in its directory: what it logged before it was resumed, to be logged again elsewhere.
+
+Numbers come from metrics.csv, histograms from histograms.csv, pictures from samples/<kind>_<images_seen>.png.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from genmodels.errors import UserError
+from genmodels.training.loggers import csv, histogram_table
+from genmodels.training.loggers.base import RunLogger
+
+PICTURE = re.compile(r"(.+)_(\d{9,})\.png")  # kind, images_seen
+
+Entries = Iterator[tuple[int, Callable[[], None]]]  # images_seen, what logs what stands there
+
+
+def is_whole(run_dir: Path, step: int, every: int) -> bool:
+    """Whether metrics.csv holds the curve up to `step`, where a row is due `every` so many steps.
+
+    It does not where the run was logged without it for a while: then its last row is further away than a
+    row is due, and than its rows are from each other.
+    """
+    steps = [0, *(int(row["step"]) for row in _rows(run_dir) if int(row["step"]) <= step)]
+    widest = max(after - before for before, after in zip(steps, [*steps[1:], steps[-1]], strict=True))
+    missed = step - steps[-1]
+    return missed < every or missed <= widest
+
+
+def replay(run_dir: Path, images_seen: int, logger: RunLogger) -> None:
+    """Gives a logger all that was logged up to `images_seen`, in the order in which it came."""
+    entries = [*_numbers(run_dir, logger), *_histograms(run_dir, logger), *_pictures(run_dir, logger)]
+    for seen, log in sorted(entries, key=lambda entry: entry[0]):
+        if seen <= images_seen:
+            log()
+
+
+def _numbers(run_dir: Path, logger: RunLogger) -> Entries:
+    for row in _rows(run_dir):
+        seen = int(row["images_seen"])
+        numbers = {name: float(value) for name, value in row.items() if name not in csv.FIRST}
+        yield seen, partial(logger.log_metrics, {"images_seen": seen, **numbers}, step=int(row["step"]))
+
+
+def _rows(run_dir: Path) -> list[csv.Row]:
+    """The rows of metrics.csv; none where it is missing or not ours."""
+    try:
+        return csv.read(run_dir / "metrics.csv")[1]
+    except UserError:
+        return []
+
+
+def _histograms(run_dir: Path, logger: RunLogger) -> Entries:
+    for seen, name, histogram in histogram_table.read(run_dir / "histograms.csv"):
+        yield seen, partial(logger.log_histograms, {name: histogram}, seen)
+
+
+def _pictures(run_dir: Path, logger: RunLogger) -> Entries:
+    for file in sorted(run_dir.glob("samples/*.png")):
+        if found := PICTURE.fullmatch(file.name):
+            yield int(found[2]), partial(_show, logger, found[1], file, int(found[2]))
+
+
+def _show(logger: RunLogger, kind: str, file: Path, images_seen: int) -> None:
+    with Image.open(file) as picture:
+        logger.log_pictures({kind: picture}, images_seen)

@@ -1,0 +1,33 @@
+"""genmodels list: what is there in the groups, and in the groups of a model's parts."""
+
+import pytest
+
+from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.list import GROUPS, parts, run
+
+
+def listed(capsys, *words: str) -> list[str]:
+    assert run(list(words)) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_option_is_listed(capsys):
+    names = {line.split()[0] for line in listed(capsys)}
+    folders = [*GROUPS, *(part for group in GROUPS for part in parts(CONFIGS, group))]
+    assert names >= {file.stem for folder in folders for file in (CONFIGS / folder).glob("*.yaml")} | {*folders}
+
+
+def test_a_model_comes_with_the_groups_of_its_parts(capsys):
+    lines = listed(capsys, "models")
+    assert lines[0] == "model" and "model/objective" in lines and "sweep" not in lines
+
+
+def test_the_parts_alone(capsys):
+    lines = listed(capsys, "model/objective")
+    assert lines[0] == "model/objective" and [line.split()[0] for line in lines[1:]] == ["elbo", "importance_weighted"]
+
+
+@pytest.mark.parametrize(("word", "hint"), [("modle", "did you mean model?"), ("model/objectiv", "model/objective?")])
+def test_an_unknown_group_is_refused(genmodels, word, hint):
+    status, said = genmodels("list", word)
+    assert status == 2 and f"there is no group {word}" in said and hint in said
