@@ -191,7 +191,7 @@ COMMAND_LINE = [
     Row("group", None, f"{TRAIN} modle=vae", "no key modle (set on the command line); did you mean model?"),
     Row("group of another command", None, "evaluate run={run} model=vae", "there is no key model (set on the command"),
     Row("key", None, f"{TRAIN} optimizer.lrr=1", "no key optimizer.lrr (set on the command line); did you mean optim"),
-    Row("key like none", None, f"{TRAIN} xyzzy=1", "no key xyzzy (set on the command line); choices are callbacks, "),
+    Row("key like none", None, f"{TRAIN} xyzzy=1", "no key xyzzy (set on the command line); choices are baseline, "),
     Row(
         "added key",
         None,
@@ -406,7 +406,7 @@ RUN_DIRECTORIES = [
         "callback of another package",
         run_with(lambda c: c["callbacks"].update(x={"_target_": "os.system", "command": "touch attacked"})),
         "train resume=other",
-        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer; if you trust",
+        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer or optuna.pruners; if you trust",
     ),
     Row(
         "plugin of Hydra",

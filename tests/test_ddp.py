@@ -24,6 +24,7 @@ WGAN_GP = ["model/adversarial=wasserstein", "model.gradient_penalty=10", "model.
 CLIP = ["trainer.gradient_clip_val=0.5"]
 CASES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
+    "iwae": ["model=vae_mlp", "model/objective=importance_weighted", "model.objective.draws=3"],
     "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]", *CLIP],
     "ddpm": ["model=ddpm", "model.network.channels=8", "model.network.dropout=0"],
     "pixelcnn": [

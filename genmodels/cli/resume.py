@@ -14,6 +14,7 @@ from genmodels.errors import UserError
 
 FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
 FIXED_KEYS = ("trainer.accumulate_grad_batches",)  # a position in the data counts batches
+QUIET = [{f"override hydra/{which}_logging": "none"} for which in ("job", "hydra")]
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
 
 
@@ -34,7 +35,7 @@ def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) ->
     if "trainer" in named:
         node["trainer"] = {key: value for key, value in node["trainer"].items() if key not in MACHINE}
     options = [{group: None} for group in (*PARTS, *SETS)]
-    node["defaults"] = [{"trainer": None}, "_self_", *options, {"override hydra/job_logging": "none"}]
+    node["defaults"] = [{"trainer": None}, "_self_", *options, *QUIET]
     node["hydra"] = {"output_subdir": None, "run": {"dir": str(run_dir)}, "job": {"name": "train"}}
     ConfigStore.instance().store(name="resumed", node=node)
     return CONFIGS / "resumed"

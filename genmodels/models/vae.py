@@ -60,7 +60,8 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
 
     def draw(self, x: Batch, y: Labels | None, mean: Code, log_std: Code, k: int) -> tuple[PerDraw, PerDraw]:
         """log p(x|z) and log p(z)/q(z|x) in nats, each (k, b), for k draws of z from q(z|x)."""
-        noise = torch.randn(k, *mean.shape, device=mean.device, dtype=mean.dtype)
+        b, d = mean.shape
+        noise = torch.randn(b, k, d, device=mean.device, dtype=mean.dtype).transpose(0, 1)
         z = mean + log_std.exp() * noise  # (k, b, d)
         log_ratio = (noise.square() - z.square()).sum(2) / 2 + log_std.sum(1)
         params = self.decoder(z.flatten(0, 1), None if y is None else y.repeat(k))

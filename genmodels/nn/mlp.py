@@ -1,5 +1,5 @@
 """Fully connected encoder and decoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114, appendix C), with the
-initial weights of Glorot & Bengio (2010, https://proceedings.mlr.press/v9/glorot10a.html), as Burda et al. (2016) have."""
+initial weights of Glorot & Bengio (2010, https://proceedings.mlr.press/v9/glorot10a.html), as Burda et al. (2016)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -34,9 +34,7 @@ class MLPEncoder(nn.Module):
         self.layers = glorot(mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation))
 
     def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> Float[Tensor, "b two_d"]:
-        return self.layers(
-            join_labels((x.flatten(1) + 1) / 2, y, self.classes)
-        )  # on [0, 1], mostly 0, as in the papers
+        return self.layers(join_labels((x.flatten(1) + 1) / 2, y, self.classes))  # on [0, 1]: mostly 0
 
 
 class MLPDecoder(nn.Module):
