@@ -406,7 +406,7 @@ RUN_DIRECTORIES = [
         "callback of another package",
         run_with(lambda c: c["callbacks"].update(x={"_target_": "os.system", "command": "touch attacked"})),
         "train resume=other",
-        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer or optuna.pruners; if you trust",
+        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer or optuna",
     ),
     Row(
         "plugin of Hydra",

@@ -1,5 +1,8 @@
 """genmodels list: what is there in the groups, and in the groups of a model's parts."""
 
+import subprocess
+import sys
+
 import pytest
 
 from genmodels.cli.config.places import CONFIGS
@@ -31,3 +34,10 @@ def test_the_parts_alone(capsys):
 def test_an_unknown_group_is_refused(genmodels, word, hint):
     status, said = genmodels("list", word)
     assert status == 2 and f"there is no group {word}" in said and hint in said
+
+
+def test_a_reader_that_goes_is_no_fault():
+    command = [sys.executable, "-c", "from genmodels.cli import main; main()", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)

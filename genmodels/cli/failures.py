@@ -6,7 +6,7 @@ import signal
 
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
-DONE, USERS, FAULT, INTERRUPTED, TERMINATED = 0, 2, 1, 130, 143
+DONE, USERS, FAULT, INTERRUPTED, UNREAD, TERMINATED = 0, 2, 1, 130, 141, 143
 LOST = "another process of this run is gone; what that one says is the reason"
 CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # of gloo, and of GPUs
 
@@ -65,6 +65,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def _explain_os_error(error: OSError) -> tuple[str, int]:
+    if error.errno == errno.EPIPE:  # who read the output has gone, such as `head`
+        return "", UNREAD
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write or read {error.filename}; choose another place, e.g. hydra.run.dir=DIR", USERS
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):

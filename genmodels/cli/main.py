@@ -1,4 +1,4 @@
-"""Which command runs, and how it ends: 0 done, 2 the person's mistake, 1 a fault, 130 and 143 by a signal.
+"""Which command runs, and how it ends: 0 done, 2 the person's mistake, 1 a fault, 130, 141 and 143 by a signal.
 
 Nothing heavy is imported here, so that `--help` answers at once.
 """

@@ -20,7 +20,8 @@ def explain_composition(error: BaseException, command: str, overrides: list[str]
     if found := re.search(r"Could not override '([^']+)'", text):
         path = found.group(1)
         known = _sweepers_keys() if path.startswith("hydra.sweeper.") else known_keys(command, overrides)
-        return f"there is no key {path} (set on the command line); {nearest(path, known)}"
+        others = [key for key in known if key != path]  # which an experiment may leave out
+        return f"there is no key {path} (set on the command line); {nearest(path, others)}"
     if "Config group override must be a string" in text:
         word = next(word for word in overrides if word.endswith("=null") and (CONFIGS / word[:-5]).is_dir())
         return unknown_option(*word.split("="))
