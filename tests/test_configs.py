@@ -10,9 +10,8 @@ from omegaconf.errors import InterpolationResolutionError
 
 from genmodels.cli.config.check import HYDRAS_KEYS, check, chosen
 from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.config.places import CONFIGS, description
 from genmodels.cli.config.schema import Evaluate, EvaluateImages, Sample, Train
-from genmodels.cli.list import description
 from genmodels.errors import UserError
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from genmodels.cli.config.complaints import nearest
+from genmodels.cli.config.places import description
 from genmodels.errors import UserError
 
 GROUPS = (
@@ -59,9 +60,3 @@ def parts(configs: Path, group: str) -> list[str]:
 def options(folder: Path) -> list[tuple[str, str]]:
     """Name and first comment line of every config of a group."""
     return [(file.stem, description(file)) for file in sorted(folder.glob("*.yaml"))]
-
-
-def description(file: Path) -> str:
-    """The first comment line that is no Hydra directive."""
-    comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
-    return next((line for line in comments if line and not line.startswith("@package")), "")

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from genmodels.cli.config.places import description
 from genmodels.families import family_of
 
 EVERYWHERE = ("hydra", "trainer", "callbacks", "logger", "evaluator", "experiment", "sweep", "name", "run_dir")
@@ -40,7 +41,6 @@ def _in_sweep() -> bool:
 
 def notes() -> str | None:
     """What the experiment's file says that it is, in its first comment; None without an experiment."""
-    from genmodels.cli.list import description
 
     runtime = HydraConfig.get().runtime if HydraConfig.initialized() else None
     name = runtime.choices.get("experiment") if runtime else None
