@@ -41,7 +41,6 @@ def _in_sweep() -> bool:
 
 def notes() -> str | None:
     """What the experiment's file says that it is, in its first comment; None without an experiment."""
-
     runtime = HydraConfig.get().runtime if HydraConfig.initialized() else None
     name = runtime.choices.get("experiment") if runtime else None
     folders = [source.path for source in runtime.config_sources if source.schema == "file"] if runtime else []
