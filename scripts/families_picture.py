@@ -26,7 +26,7 @@ def main(out: Path, runs: list[Path]) -> None:
         axis.axis("off")
     figure.tight_layout(pad=0.4)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    figure.savefig(out, bbox_inches="tight")
 
 
 if __name__ == "__main__":
