@@ -34,6 +34,7 @@ NO_NEWS = (
     "GPU available but not used",
     "LeafSpec",
     "AMP with fp16",
+    "callbacks used to create the checkpoint",
 )
 OURS_FOR_PLAYERS = {
     "accumulate_grad_batches": 1,
