@@ -15,8 +15,7 @@ def hardware() -> str:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} x {_processor()} ({torch.get_num_threads()} threads)"
+    return f"{os.cpu_count()} x {_processor()} ({torch.get_num_threads()} threads)"
 
 
 def _processor() -> str:
