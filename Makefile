@@ -1,13 +1,13 @@
-# make train: a first model on real images.   make test: the whole suite.   make help: the rest.
+# make train: a first model on real images.   make test: the quick tests.   make help: the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help setup train test lint bench
+.PHONY: help setup train test test-all lint bench
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
 setup: .venv/installed  ## makes .venv and installs genmodels with its development tools, once
 
@@ -20,8 +20,11 @@ setup: .venv/installed  ## makes .venv and installs genmodels with its developme
 train: setup  ## trains a diffusion model on scikit-learn's 8x8 digits, ends with a table and pictures
 	$(BIN)/genmodels train experiment=digits_ddpm
 
-test: setup  ## runs the whole test suite, without network
+test: setup  ## runs the tests, without network, in minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-all: setup  ## runs the slow ones as well: every model with every dataset, kills, browsers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ""
 
 lint: setup  ## style, types and the floors of imports
 	$(BIN)/ruff check .

@@ -1,12 +1,12 @@
 """What a generative model can do, as small abstract classes.
 
 A model names its capabilities in its class line; training and evaluators ask for a
-capability by `isinstance` and never for a family. Three conventions hold everywhere:
+capability by `can(model, ...)` and never for a family. Conventions that hold everywhere:
 
-- a batch is in the data's own units, going in and coming out: uint8 in 0..levels-1 with
-  shape (b, c, h, w) for images, float32 with shape (b, d) for points (`levels` is None);
-- a log-probability is that of those values, in nats per sample, shape (b,);
-- labels `y` are class indices, shape (b,), or None where the model is unconditional.
+- a batch is in the data's own units, going in and coming out (`genmodels.fields`): uint8 in 0..levels-1 with
+  shape (b, c, h, w) for images, float32 (b, d) for points, integers (b, l) for tokens; or a mapping of such tensors;
+- a condition is a mapping of such tensors by name, {"label": (b,)}, {"image": (b, c, h, w)}; {}: none;
+- a log-probability is that of those values, in nats per sample, shape (b,).
 
 Samples take their random numbers from the source `rng` that they are given; all else from
 torch's global generator, which whoever calls seeds for every step (`genmodels.seeds`). So a
@@ -14,76 +14,169 @@ call is a pure function of the seed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from genmodels.errors import UserError
+from genmodels.fields import Field, Fields
 from genmodels.seeds import GLOBAL, Random
 
-Batch = Shaped[Tensor, "b *shape"]
-Labels = Int[Tensor, "b"]
+Batch = Shaped[Tensor, "b *shape"] | Mapping[str, Shaped[Tensor, "b ..."]]
+Condition = Mapping[str, Shaped[Tensor, "..."]]
 PerSample = Float[Tensor, "b"]
 Terms = dict[str, PerSample]  # terms["loss"] is minimised; every other key is only logged
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # D(x, sigma): E[x_0 | x = x_0 + sigma noise]; sigma of shape ()
 Bound = Literal["exact", "elbo", "iwae", "vlb", "pf_ode"]
+Protocol = dict[str, Any]  # plain values: numbers, texts, null, and lists or dicts of these
+
+NO_CONDITION: Condition = {}  # never written to
+
+
+def can(model: object, capability: type) -> bool:
+    """Whether this very model can do it: its class line says so, and its parts allow it."""
+    return why_not(model, capability) is None
+
+
+def why_not(model: object, capability: type) -> str | None:
+    """Why a model cannot do it, in words; None where it can. A model's `lacks` says what its parts do not allow."""
+    if not isinstance(model, capability):
+        return f"{type(model).__name__} {IN_WORDS.get(capability, f'is not {capability.__name__}')}"
+    return getattr(model, "lacks", {}).get(capability)
+
+
+# Training
 
 
 class HasLoss(ABC):
     """Trains by descending one objective."""
 
     @abstractmethod
-    def loss(self, x: Batch, y: Labels | None = None) -> Terms:
+    def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
         """Objective of each sample; the optimizer descends the mean of `terms["loss"]`."""
 
 
-class HasAdversary(ABC):
-    """Trains as a game between two submodules with disjoint parameters."""
+class Player(NamedTuple):
+    """One side of a game: what it moves, what it descends, and how often its turn comes."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    discriminator_steps: int  # discriminator updates, each on fresh data, before one generator update
+    name: str
+    modules: Sequence[nn.Module]  # whose weights are its own; no two players share one
+    loss: Callable[[Batch, Condition], Terms]
+    every: int  # it takes a step on every so many batches: 1 on each
+
+
+class HasPlayers(ABC):
+    """Trains as a game: several losses, each with modules of its own. A step of the run is one of the last player."""
 
     @abstractmethod
-    def generator_loss(self, x: Batch, y: Labels | None = None) -> Terms:
-        """Generator's objective on as many fakes as there are samples in `x`."""
+    def players(self) -> Sequence[Player]:
+        """The players in the order of their turns. With the i-th batch those step for whom i + 1 divides by `every`."""
+
+
+class Clock(NamedTuple):
+    """Where a training is: it alone decides what follows it, so that a resumed run is where the other was."""
+
+    step: int  # steps of the run that were taken
+    images_seen: int
+    total_steps: int  # of the run; -1: no end is set
+
+
+class FollowsClock:
+    """A model, or a part of one, that changes as training goes on."""
+
+    def at(self, clock: Clock) -> None:
+        """Before every batch, and before an evaluation: sets what the clock decides (a warm-up's weight, a
+        temperature). A pure function of the clock."""
+
+    def after_step(self, player: str, clock: Clock) -> None:
+        """After an optimizer step of `player` ("model" where there is one loss) that was taken: clips weights, moves a
+        teacher. What it keeps lies in buffers that are saved; `clock` counts the step."""
+
+
+class Initialises(ABC):
+    """Sets some of its weights from data, once, before the first step."""
 
     @abstractmethod
-    def discriminator_loss(self, x: Batch, y: Labels | None = None) -> Terms:
-        """Discriminator's objective on `x` against as many fakes, penalties included."""
+    def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
+        """From the first global batch, which is the same on every process."""
+
+
+class Prepares(ABC):
+    """Computes something from data before it is evaluated, such as batch statistics anew."""
+
+    @abstractmethod
+    def before_evaluation(self, batches: Iterable[tuple[Batch, Condition]]) -> None:
+        """`batches` are of the training data, as many as are taken from it. What it sets is not saved."""
+
+
+# Sampling
+
+
+class Sampler(ABC):
+    """A way to draw, as settings that can be changed after training (`genmodels.samplers`)."""
+
+    @abstractmethod
+    def protocol(self) -> Protocol:
+        """Its name and every setting, as `sampler` and `sampler_<setting>`."""
+
+    def check(self, model: "Samples") -> None:  # noqa: B027  most have nothing to refuse
+        """UserError where a setting means nothing to this model."""
 
 
 class Samples(ABC):
-    """Draws samples. `classes` is the number of labels a sample can be asked for; None: unconditional."""
+    """Draws samples. `condition` says what a sample can be asked for."""
 
-    classes: int | None
+    condition: Fields = MappingProxyType({})  # {}: unconditional
+    samplers: ClassVar[tuple[type, ...]] = ()  # kinds of samplers that it can use; (): it has one way
+    sampler: Sampler | None = None
 
     @abstractmethod
-    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
-        """`n` samples in data units from p(x), or from p(x|y) with `y` of shape (n,).
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Batch:
+        """`n` samples in data units from p(x), or from p(x|condition).
 
-        A conditional model that is given no labels draws them uniformly. All that is drawn, labels included,
-        comes from `rng`, so that with `seeds.PerSample` a sample does not depend on those it is drawn with; for a
+        A conditional model that is given no condition draws labels uniformly. All that is drawn, conditions included,
+        comes from `rng`, so that with `seeds.ByNumber` a sample does not depend on those it is drawn with; for a
         model that draws elsewhere, samples change with the batch size and the number of processes.
         """
+
+    def use(self, sampler: Sampler) -> None:
+        """Draws by this sampler from now on; UserError where the model cannot."""
+        name = type(self).__name__
+        if not isinstance(sampler, self.samplers):
+            can_use = ", ".join(kind.__name__ for kind in self.samplers)
+            way = f"it takes samplers of the kind {can_use}" if can_use else "it has one way to sample"
+            raise UserError(f"{name} cannot be sampled by {type(sampler).__name__}: {way}; choose another sampler=")
+        sampler.check(self)
+        self.sampler = sampler
+
+    def sampling_protocol(self) -> Protocol:
+        """Every setting that changes what is drawn."""
+        return {} if self.sampler is None else self.sampler.protocol()
 
 
 class HasLikelihood(ABC):
     """Scores data. `bound` says what `log_prob` is: exact, or the kind of lower bound.
 
-    Where `bound` is "elbo", one call returns one draw of the log importance weight
-    log p(x, z)/q(z|x), so that the log-mean-exp of k calls is the k-sample importance
-    bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
+    Where `bound` is "elbo", a draw is one of the log importance weight log p(x, z)/q(z|x), so that the log-mean-exp
+    of k draws is the k-sample importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
     """
 
     bound: Bound
+    condition: Fields = MappingProxyType({})  # what log_prob is given; {}: log p(x)
 
     @abstractmethod
-    def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
-        """log p(x) or log p(x|y) in nats per sample, at least float32, or a draw of its lower bound."""
+    def log_prob(
+        self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
+    ) -> Float[Tensor, "*draws b"]:
+        """log p(x) or log p(x|condition) in nats, at least float32, or a draw of its lower bound, (b,).
 
-    def likelihood_protocol(self) -> dict[str, str | int | float]:
+        With `draws`=k, k independent draws, (k, b), at less than k times the cost where something is shared, such as
+        the encoding. An exact model needs no such argument: it is not asked for several draws.
+        """
+
+    def likelihood_protocol(self) -> Protocol:
         """What a result has to say beside `bound`: `dequantization`, or an ODE solver and its tolerance.
 
         Nothing where `log_prob` is that of the data as they are, by a formula.
@@ -91,37 +184,75 @@ class HasLikelihood(ABC):
         return {}
 
 
+# Codes, denoising, translation
+
+
 class Encodes(ABC):
     """Maps data to codes and back."""
 
     @abstractmethod
-    def encode(self, x: Batch, y: Labels | None = None) -> Float[Tensor, "b *latent"]:
-        """Code of each sample: the posterior mean, or the flow's noise."""
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Shaped[Tensor, "b *latent"]:
+        """Code of each sample: the posterior mean, the flow's noise, the numbers in a codebook."""
 
     @abstractmethod
-    def decode(self, z: Float[Tensor, "b *latent"], y: Labels | None = None) -> Batch:
+    def decode(self, z: Shaped[Tensor, "b *latent"], condition: Condition = NO_CONDITION) -> Batch:
         """Most likely sample of each code, in data units."""
 
 
-class Sampler(ABC):
-    """A way from noise to data through any denoiser D(x, sigma); its class's name is the sampler's name."""
+class Compresses(ABC):
+    """Can be the frozen first stage of another model, which then models its codes (`genmodels.parts.spaces.OfRun`)."""
 
-    steps: int | None  # calls of the denoiser; None: one per noise level of the model
+    code: Field
 
     @abstractmethod
-    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor, rng: Random = GLOBAL) -> Iterator[Tensor]:
-        """Estimates of the clean data on [-1, 1], one a step, each (b, ...) float32; the last is the sample.
+    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Shaped[Tensor, "b *code"], PerSample]:
+        """A code u of each sample, and log p(x|u)/q(u|x) in nats: with log p(u) they add up to a draw of a lower bound
+        of log p(x). q(u|x) is 1 where x determines u."""
 
-        `noise` is where the way starts, of standard deviation sqrt(data variance + sigmas[-1]²), and
-        `sigmas` are the model's noise levels, (T,) float64 on the CPU, increasing. What is drawn comes from `rng`.
-        """
+    @abstractmethod
+    def decompress(self, u: Shaped[Tensor, "b *code"], rng: Random = GLOBAL) -> Batch:
+        """A sample of each code, in data units."""
+
+
+class Level(NamedTuple):
+    """How much signal and how much noise: x_t = alpha x_0 + sigma eps. alpha may be 0."""
+
+    alpha: Shaped[Tensor, "*b"]
+    sigma: Shaped[Tensor, "*b"]
+
+
+Denoiser = Callable[[Tensor, Level], Tensor]  # D(x_t, level) = E[x_0|x_t], not clipped; levels of shape () or (b,)
 
 
 class Denoises(ABC):
     """Turns noise into data step by step, so that the way there can be watched."""
 
-    sampler: Sampler  # what `sample` and `film` go by; another may be put in its place
+    @abstractmethod
+    def denoiser(self, condition: Condition = NO_CONDITION) -> Denoiser:
+        """The model's estimate of clean data, given noisy ones: what samplers, guidance and distillation build on."""
 
     @abstractmethod
-    def film(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Iterator[Shaped[Tensor, "n *shape"]]:
+    def film(
+        self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
+    ) -> Iterator[Shaped[Tensor, "n *shape"]]:
         """The sampler's running estimates of the clean data, first to last, in data units."""
+
+
+class Translates(ABC):
+    """Turns samples of one domain into samples of another; the domain is the condition `label`."""
+
+    domains: int
+
+    @abstractmethod
+    def translate(self, x: Batch, source: int, target: int, rng: Random = GLOBAL) -> Batch:
+        """Each sample of domain `source` as one of domain `target`, in data units."""
+
+
+IN_WORDS: dict[type, str] = {  # of a model that has not the capability
+    Samples: "draws no samples",
+    HasLikelihood: "has no likelihood",
+    Encodes: "has no codes",
+    Compresses: "has no codes that another model could be trained on",
+    Denoises: "is no denoiser",
+    Translates: "translates nothing",
+}

@@ -1,4 +1,4 @@
-"""Data in its own units to pictures for people: grids, reconstructions, film strips.
+"""Data in its own units to pictures for people: grids, images under each other, film strips.
 
 Small images are magnified by a whole factor, so that the pixels of an 8x8 digit stay
 sharp squares. All images of one picture have one shape, of 1 or 3 channels.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
 
@@ -22,42 +22,37 @@ WIDTH = 800  # pixels of a picture, about: images are magnified up to it, never 
 BORDER = 2  # pixels around every image
 GREY = 96  # of the border, apart from both black and white backgrounds
 
+Images = Integer[Tensor, "n c h w"]
 Cell = tuple[int, int]  # (row, column)
 
 
-def grid(x: UInt8[Tensor, "n c h w"], levels: int, columns: int | None = None, scale: int | None = None) -> Image.Image:
+def grid(x: Images, levels: int, columns: int | None = None, scale: int | None = None) -> Image.Image:
     """Images row by row; `columns` None: a square; `scale` None: the whole factor nearest to 800 pixels of width."""
     columns = columns or ceil(sqrt(len(x)))
     return mosaic(x, levels, [divmod(i, columns) for i in range(len(x))], scale)
 
 
-def single(x: UInt8[Tensor, "c h w"], levels: int) -> Image.Image:
+def single(x: Integer[Tensor, "c h w"], levels: int) -> Image.Image:
     """One image, pixel for pixel and without a border, for programs that score images."""
     pixels = to_pixels(x, levels).permute(1, 2, 0).cpu().numpy()  # (h, w, c)
     return Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels)
 
 
-def reconstructions(
-    x: UInt8[Tensor, "n c h w"],
-    x_hat: UInt8[Tensor, "n c h w"],
-    levels: int,
-    columns: int | None = None,
-    scale: int | None = None,
-) -> Image.Image:
-    """Pairs of rows: each original of `x` right above its reconstruction in `x_hat`."""
-    columns = columns or ceil(sqrt(2 * len(x)))
-    above = [(2 * (i // columns), i % columns) for i in range(len(x))]
-    below = [(row + 1, column) for row, column in above]
-    return mosaic(torch.cat([x, x_hat]), levels, above + below, scale)
+def stacked(rows: Sequence[Images], levels: int, columns: int | None = None, scale: int | None = None) -> Image.Image:
+    """Image i of each of `rows` right above that of the next, such as an original above its reconstruction."""
+    k, n = len(rows), len(rows[0])
+    columns = columns or ceil(sqrt(k * n))
+    cells = [(k * (i // columns) + j, i % columns) for j in range(k) for i in range(n)]
+    return mosaic(torch.cat(list(rows)), levels, cells, scale)
 
 
-def film_strip(film: Sequence[UInt8[Tensor, "n c h w"]], levels: int, scale: int | None = None) -> Image.Image:
+def film_strip(film: Sequence[Images], levels: int, scale: int | None = None) -> Image.Image:
     """One row a sample, one column a moment of `film`, first to last."""
     x = torch.stack(list(film), dim=1).flatten(0, 1)  # (n, c, h, w) of each -> (n * len(film), c, h, w)
     return grid(x, levels, columns=len(film), scale=scale)
 
 
-def mosaic(x: UInt8[Tensor, "n c h w"], levels: int, cells: Sequence[Cell], scale: int | None) -> Image.Image:
+def mosaic(x: Images, levels: int, cells: Sequence[Cell], scale: int | None) -> Image.Image:
     """Image i of `x` in cell i; a cell that no image has is left grey.
 
     Raises:

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from genmodels.capabilities import HasLikelihood, PerSample
+from genmodels.capabilities import HasLikelihood, PerSample, can
 from genmodels.pictures import grid
 
 SIDE = 400  # pixels of a panel
@@ -36,9 +36,10 @@ def is_plane(shape: Sequence[int], levels: int | None) -> bool:
 
 
 def exact_density(model: torch.nn.Module) -> LogProb | None:
-    """log p(x) of a model, where it is exact and needs no label; else None."""
-    exact = isinstance(model, HasLikelihood) and model.bound == "exact"
-    return model.log_prob if exact and model.classes is None else None  # type: ignore[union-attr,return-value]
+    """log p(x) of a model, where it is exact and needs no condition; else None."""
+    if not isinstance(model, HasLikelihood) or not can(model, HasLikelihood):
+        return None
+    return model.log_prob if model.bound == "exact" and not model.condition else None  # type: ignore[return-value]
 
 
 def panels(points: Mapping[str, Points], log_prob: LogProb | None, device: torch.device) -> Image.Image:

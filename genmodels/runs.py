@@ -9,6 +9,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from genmodels.errors import UserError
 from genmodels.trust import OURS, TRAINING, read_config, refused, require_plain, require_trusted
 
 RESULTS_VERSION = 1
+WRITTEN_BY = "genmodels"  # key of a saved config: the version that wrote it
+FIRST_TO_SAY = "0.1"  # the version whose configs do not say
 PREFIX = {"ema": "ema.model.", "raw": "model."}  # of a model's weights in the state_dict of its training
 
 
@@ -34,9 +37,28 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def save_config(run_dir: Path, config: dict) -> None:
-    """Writes config.yaml: everything resolved, enough to run it again."""
-    write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+def stamped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that says which version wrote it, as every one that is saved does."""
+    return {WRITTEN_BY: version("genmodels"), **{key: value for key, value in config.items() if key != WRITTEN_BY}}
+
+
+def require_this_version(config: Mapping[str, Any], what: Path) -> None:
+    """UserError where `what` was written by a version whose models this one does not build: 0.1 beside 0.2."""
+    wrote, here = (_minor(str(each)) for each in (config.get(WRITTEN_BY, FIRST_TO_SAY), version("genmodels")))
+    if wrote != here:
+        raise UserError(
+            f"{what} was written by genmodels {wrote} and this is genmodels {here}; use that version "
+            f"(pip install 'genmodels=={wrote}.*'), or train the model anew"
+        )
+
+
+def _minor(of: str) -> str:
+    return ".".join(of.split(".")[:2])
+
+
+def save_config(run_dir: Path, config: Mapping[str, Any]) -> None:
+    """Writes config.yaml: everything resolved, enough to run it again, and which version wrote it."""
+    write_atomically(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(stamped(config))))
 
 
 def require_run(run_dir: Path) -> Path:
@@ -58,8 +80,9 @@ def config_to_resume(run_dir: Path, trusted: Sequence[str]) -> dict[str, Any]:
         raise refused(file, f"has the key {hydras[0]}, which tells Hydra what to do")
     if missing := sorted({"run_dir", "trainer", "model", "data"} - config.keys()):
         raise refused(file, f"has no {missing[0]}")
+    require_this_version(config, run_dir)
     require_trusted(config, (*OURS, *TRAINING, *trusted))
-    return config
+    return {key: value for key, value in config.items() if key != WRITTEN_BY}
 
 
 def checkpoint_path(path: str | Path, which: str = "last") -> Path:
@@ -84,6 +107,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     require_plain(config, file)
     if not isinstance(config.get("model"), dict) or "_target_" not in config["model"]:
         raise refused(file, "has no model in its config")
+    require_this_version(config, file)
     return checkpoint
 
 
@@ -91,6 +115,7 @@ def _read_export(folder: Path) -> dict[str, Any]:
     config, weights = exports.read(folder)
     prefix = PREFIX[config["exported"]["weights"]]
     about = {"global_step": config["exported"]["step"], "images_seen": config["exported"]["images_seen"]}
+    config[WRITTEN_BY] = config["exported"].get("genmodels", FIRST_TO_SAY)
     return {"config": config, "state_dict": {prefix + name: w for name, w in weights.items()}, **about}
 
 
@@ -126,8 +151,7 @@ def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weig
     """The model in a checkpoint that was read, in eval mode, with its EMA weights where there are any, or `weights`."""
     node = checkpoint["config"]["model"]
     require_trusted(node, (*OURS, *trusted))
-    prefix = PREFIX[weights or weights_of(checkpoint)]
-    state = {key.removeprefix(prefix): w for key, w in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    state = state_of(checkpoint, weights or weights_of(checkpoint))
     if not state:
         raise UserError(f"there are no {weights} weights in the checkpoint; leave weights= out to take those there are")
     try:
@@ -141,13 +165,23 @@ def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weig
     return model.eval().requires_grad_(False)
 
 
+def state_of(checkpoint: Mapping[str, Any], weights: str) -> dict[str, torch.Tensor]:
+    """The model's state with these weights, "ema" or "raw"; what is not averaged is in both as it is in the raw model.
+    Empty where there are none."""
+    raw, own = (
+        {k.removeprefix(p): w for k, w in checkpoint["state_dict"].items() if k.startswith(p)}
+        for p in (PREFIX["raw"], PREFIX[weights])
+    )
+    return raw | own if own else {}
+
+
 def weights_of(checkpoint: Mapping[str, Any]) -> str:
     """Which weights `model_of` takes from a checkpoint: "ema" where there is an EMA, else "raw"."""
     return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
 def read_results(file: Path) -> list[dict]:
-    """The records of a results.json; none where the file does not exist.
+    """The records of a results.json; none where the file does not exist. Older ones have no `mode`.
 
     Raises:
         UserError: the file is damaged or of another version; it stays as it is.
@@ -164,13 +198,14 @@ def read_results(file: Path) -> list[dict]:
         raise _no_results(file, f"{about}, expected version {RESULTS_VERSION}")
     records = found.get("results")
     if not isinstance(records, list) or not all(_is_record(record) for record in records):
-        raise _no_results(file, "holds something else than records of metric, split, value, std and protocol")
+        raise _no_results(file, "holds something else than records of metric, split, value, std, protocol and mode")
     return records
 
 
 def _is_record(found: Any) -> bool:
-    """Whether a part of a file is a result as `Record.to_dict` gives it."""
-    if not isinstance(found, dict) or found.keys() != {"metric", "split", "value", "std", "protocol"}:
+    """Whether a part of a file is a result as `Record.to_dict` gives it, or as it did before it gave `mode`."""
+    parts = {"metric", "split", "value", "std", "protocol"}
+    if not isinstance(found, dict) or found.keys() - {"mode"} != parts or found.get("mode") not in ("min", "max", None):
         return False
     texts = isinstance(found["metric"], str) and isinstance(found["split"], str)
     numbers = _is_number(found["value"]) and (found["std"] is None or _is_number(found["std"]))

@@ -1,32 +1,39 @@
 """The only conversions between units: data values, the interval [-1, 1], pictures, nats and bits.
 
-Data with `levels` values per entry are integers 0..levels-1 (uint8). Networks see them on
-[-1, 1], where neighbouring values lie 2/(levels - 1) apart.
+Data with `levels` values per entry are integers 0..levels-1, in the smallest type that holds them. Networks see them
+on [-1, 1], where neighbouring values lie 2/(levels - 1) apart.
 """
 
 from math import log
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
+
+from genmodels.fields import smallest_dtype
 
 Nats = TypeVar("Nats", float, Tensor)
 
 
-def to_unit(x: UInt8[Tensor, "*shape"], levels: int) -> Float[Tensor, "*shape"]:
+def to_unit(x: Integer[Tensor, "*shape"], levels: int) -> Float[Tensor, "*shape"]:
     """Data values 0..levels-1 to float32 in [-1, 1]: 2x/(levels - 1) - 1."""
     return x.float() * (2 / (levels - 1)) - 1
 
 
-def quantize(u: Float[Tensor, "*shape"], levels: int) -> UInt8[Tensor, "*shape"]:
+def quantize(u: Float[Tensor, "*shape"], levels: int) -> Integer[Tensor, "*shape"]:
     """The nearest data value of each number on [-1, 1]; what lies outside goes to the border."""
-    return ((u.float() + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1).to(torch.uint8)
+    return ((u.float() + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1).to(smallest_dtype(levels))
 
 
-def to_pixels(x: UInt8[Tensor, "*shape"], levels: int) -> UInt8[Tensor, "*shape"]:
+def to_pixels(x: Integer[Tensor, "*shape"], levels: int) -> UInt8[Tensor, "*shape"]:
     """Data values 0..levels-1 to picture values 0..255; the identity where levels is 256."""
     return (x.float() * (255 / (levels - 1))).round().to(torch.uint8)
+
+
+def from_pixels(x: UInt8[Tensor, "*shape"], levels: int) -> Integer[Tensor, "*shape"]:
+    """Picture values 0..255 to the nearest data values 0..levels-1; undoes `to_pixels` where levels is at most 256."""
+    return (x.float() * ((levels - 1) / 255)).round().to(smallest_dtype(levels))
 
 
 def bits_per_dim(nats: Nats, dims: int) -> Nats:

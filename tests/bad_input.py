@@ -29,6 +29,9 @@ SMALL = "features=classifier features.steps=2 features.width=4 features.dim=8"
 SCORE = f"evaluate samples=fake reference=real evaluator=[fid] {PIXELS}"
 LEARN = f"evaluate samples=fake reference=real evaluator=[fid] {SMALL}"
 USER, FAULT = 2, 1
+DEGRADED = "data=degraded"
+OF_RUN = "model/space=of_run model.space.run={run}"
+RECIPE = "# A recipe with a slip\ndefaults: [vae, _self_, {override /optimizer@_global_.optimizer: adma}]\n"
 
 Prepare = Callable[[Path, Path], object]  # root, run
 
@@ -124,6 +127,18 @@ def checkpoint(change: Callable[[dict], object]) -> Prepare:
     return prepare
 
 
+def lost_stage(root: Path, run: Path) -> None:
+    """stage/: a run whose model has no codes."""
+    whole = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for each in (config, whole["config"]):
+        each["model"] = {"_target_": "genmodels.nn.unet_layers.Upsample", "channels": 1}
+    whole["state_dict"] = {"model.conv.weight": torch.zeros(1, 1, 3, 3), "model.conv.bias": torch.zeros(1)}
+    (root / "stage" / "checkpoints").mkdir(parents=True)
+    (root / "stage" / "config.yaml").write_text(yaml.safe_dump(config))
+    torch.save(whole, root / "stage" / "checkpoints" / "last.ckpt")
+
+
 def part_of_checkpoint(root: Path, run: Path) -> None:
     whole = (run / "checkpoints" / "last.ckpt").read_bytes()
     (root / "other.ckpt").write_bytes(whole[: len(whole) // 2])
@@ -215,8 +230,8 @@ COMMAND_LINE = [
 VALUES = [
     Row("text for a number", None, f"{TRAIN} optimizer.lr=abc", "optimizer.lr is 'abc', expected a number"),
     Row("part of an integer", None, f"{TRAIN} data.batch_size=1.5", "data.batch_size is 1.5, expected an integer"),
-    Row("number for a boolean", None, f"{TRAIN} model.conditional=3", "model.conditional is 3, expected true or false"),
-    Row("choice", None, f"{TRAIN} model=ddpm model.objective=fast", "expected one of simple, variational"),
+    Row("number for a boolean", None, f"{TRAIN} channels_last=3", "channels_last is 3, expected true or false"),
+    Row("choice", None, f"{TRAIN} sampler=ancestral sampler.variance=fast", "expected one of small, large"),
     Row("number for a part", None, f"{TRAIN} model.encoder=3", "model.encoder is 3, expected a part with _target_"),
     Row("nan_policy", None, f"{TRAIN} nan_policy=ignore", "nan_policy is 'ignore', expected one of stop, skip"),
     Row("compile", None, f"{TRAIN} compile=maybe", "compile is 'maybe', expected true or false"),
@@ -236,7 +251,7 @@ VALUES = [
     Row("accelerator", None, f"{TRAIN} trainer.accelerator=warp", "invalid accelerator name: `accelerator='warp'`"),
     Row("precision", None, f"{TRAIN} trainer.precision=64-true", "trainer.precision is '64-true', expected one of"),
     Row("likelihood of two values", None, f"{TRAIN} model/likelihood=bernoulli", "2"),
-    Row("labels that are not there", None, f"{NPZ} model.conditional=true", "model.conditional=true needs labels"),
+    Row("labels that are not there", None, f"{NPZ} model/conditioner=label", "model/conditioner=label needs labels"),
     Row(
         "batch that does not divide", None, f"{TRAIN} data.batch_size=33 trainer.accumulate_grad_batches=2", "multiple"
     ),
@@ -288,7 +303,7 @@ DATA = [
     Row("a zip bomb", bomb("bad.npz"), NPZ, "would unpack to 5000000000, which may be an attack"),
     Row("keys", npz(z=FAKE), NPZ, "bad.npz has the keys z, expected one of images"),
     Row("floats for pixels", npz(images=FLOATS[..., 0]), NPZ, "bad.npz has an array of float32"),
-    Row("another shape", npz(images=FAKE[:, :4]), NPZ, "expected uint8, n samples of shape [1, 8, 8]"),
+    Row("another shape", npz(images=FAKE[:, :4]), NPZ, "n samples of shape [1, 8, 8]"),
     Row("a corrupt archive", file("data/mnist/train-images-idx3-ubyte.gz", b"no"), f"{TRAIN} data=mnist", "has md5"),
 ]
 
@@ -424,9 +439,51 @@ RUN_DIRECTORIES = [
     ),
 ]
 
+CONTRACTS = [
+    Row(
+        "condition", None, f"{TRAIN} model=ddpm model/conditioner=image", "needs the condition 'image', and the data ha"
+    ),
+    Row(
+        "maps for a vector", None, f"{TRAIN} {DEGRADED} model/conditioner=image", "takes vector of a condition, and mod"
+    ),
+    Row("guidance of nothing", None, f"{TRAIN} model=ddpm sampler.guidance=2", "guidance"),
+    Row("guidance untrained", None, f"{TRAIN} model=ddpm model/conditioner=label sampler.guidance=2", "drop"),
+    Row("probability", None, f"{TRAIN} model=ddpm model/conditioner=label model.conditioner.drop=1", "drop is 1"),
+    Row("interval", None, f"{TRAIN} model=ddpm sampler.guidance_interval=[2,1]", "guidance_interval is [2, 1], expec"),
+    Row("sampler", None, f"{TRAIN} sampler=ddim", "VAE cannot be sampled by DDIM"),
+    Row("sampler of noise", None, f"{TRAIN} model=ddpm sampler=direct", "Diffusion cannot be sampled by Direct"),
+    Row(
+        "truncation", None, f"{TRAIN} model=realnvp sampler.truncation=0.5", "sampler.truncation=0.5 means nothing to F"
+    ),
+    Row("temperature", None, f"{TRAIN} model=dcgan sampler.temperature=0.5", "temperature=0.5 means nothing to GAN"),
+    Row(
+        "no temperature", None, f"{TRAIN} sampler.temperature=0", "sampler.temperature is 0, expected a number above 0"
+    ),
+    Row(
+        "first stage", None, f"{TRAIN} model=pixelcnn model/space=of_run model.space.run=nowhere", "nowhere does not e"
+    ),
+    Row("no codes", lost_stage, f"{TRAIN} model=pixelcnn model/space=of_run model.space.run=stage", "codes"),
+    Row("first stage of other data", None, f"{TRAIN} model=ddpm {OF_RUN} data.shape=[1,16,16]", "[1, 8, 8]"),
+    Row("player", None, f"{TRAIN} model=dcgan +players.critic.lr=1", "players.critic is no player of GAN"),
+    Row("player's setting", None, f"{TRAIN} model=dcgan +players.generator.rate=1", "rate"),
+    Row("group", None, f"{TRAIN} parameter_groups=no_decay parameter_groups.no_decay.weight_dekay=0", "weight_dekay"),
+    Row(
+        "character",
+        file("a.txt", "h\u00e9llo " * 900),
+        f"{TRAIN} data=text data.path=a.txt model=transformer",
+        "\u00e9",
+    ),
+    Row("recipe", file("c/model/own.yaml", RECIPE), f"{TRAIN} model=own --config-dir c", "adma"),
+]
+
 SAMPLING = [
     Row("label", None, "sample run={run} label=3", "unconditional"),
-    Row("sampler", None, "sample run={run} sampler=ddim", "has one way to sample"),
+    Row("sampler", None, "sample run={run} sampler=ddim", "cannot be sampled by DDIM"),
+    Row("meaningless", None, "sample run={run} sampler=direct sampler.truncation=1", "means nothing to VAE"),
+    Row("condition", npz(image=X[:2, None]), "sample run={run} n=2 condition=bad.npz", "condition"),
+    Row("task", None, "sample run={run} task=translate", "translate"),
+    Row("sampler of an evaluation", None, "evaluate run={run} sampler=ddim", "cannot be sampled by DDIM"),
+    Row("precision", None, "evaluate run={run} precision=64", "precision"),
     Row("no samples", None, "sample run={run} n=0", "n is 0, expected at least 1"),
     Row("no batch", None, "sample run={run} batch_size=0", "batch_size is 0, expected at least 1"),
     Row("ending", None, "sample run={run} n=2 out=x.gif", "unknown ending"),
@@ -601,6 +658,7 @@ TABLE = {
         "data": DATA,
         "checkpoint": CHECKPOINTS,
         "run directory": RUN_DIRECTORIES,
+        "contract": CONTRACTS,
         "sampling": SAMPLING,
         "images": IMAGES,
         "environment": ENVIRONMENTS,

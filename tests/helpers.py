@@ -3,17 +3,19 @@
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
+from torch import nn
 
+from genmodels.cli.build import class_of
+from genmodels.cli.config.check import check
 from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS
-
-ConfigStore.instance().store(name="parts", node={})
+from genmodels.cli.config.places import CONFIGS as CONFIGS
+from genmodels.seeds import seeded
 
 
 def compose_model(
@@ -24,13 +26,22 @@ def compose_model(
     classes: int | None = 10,
     sampler: str | None = None,
 ) -> DictConfig:
-    """The resolved config of a model (and a sampler, where given) on data with these facts."""
-    facts = f"+data={{shape:{list(shape)},levels:{levels or 'null'},classes:{classes or 'null'}}}"
-    groups = [f"+model={model}"] + ([f"+sampler={sampler}"] if sampler else [])
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = hydra_compose("parts", [facts, *groups, *overrides])
-    OmegaConf.resolve(cfg)
-    return cfg
+    """The resolved config of a model, with its recipe, on data with these facts; `sampler` in place of its own."""
+    facts = [f"data.shape={list(shape)}", f"data.levels={levels or 'null'}", f"data.classes={classes or 'null'}"]
+    facts = ["data=digits", "name=test", "run_dir=nowhere", *(fact.replace(" ", "") for fact in facts)]
+    cfg = compose_config("train", [*facts, f"model={model}", *([f"sampler={sampler}"] if sampler else []), *overrides])
+    return OmegaConf.create(resolved(cfg))
+
+
+def build_model(model: str, *overrides: str, seed: int = 0, **facts: Any) -> nn.Module:
+    """The model that a command would make, checked, with weights drawn from `seed`. UserError where it is refused."""
+    node = OmegaConf.to_container(compose_model(model, *overrides, **facts).model, resolve=True)
+    check(node, class_of(node))
+    try:
+        with seeded(seed):
+            return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
 
 
 def train_config(run_dir: Path, *overrides: str) -> dict:

@@ -39,9 +39,15 @@ def config(family: str = "vae", seed: int = 0, dataset: str = "digits", **change
     }
 
 
-def record(metric: str, value: float, *, std: float | None = None, split: str = "test", **protocol: Any) -> dict:
+HIGHER = ("density", "coverage", "samples_per_second")  # how the names of metrics begin of which more is better
+
+
+def record(
+    metric: str, value: float, *, std: float | None = None, split: str = "test", mode: Any = ..., **protocol: Any
+) -> dict:
+    mode = ("max" if metric.startswith(HIGHER) else "min") if mode is ... else mode
     protocol = {"weights": "ema", "seed": 0, "dtype": "float32", "world_size": 1, "step": 200, **protocol}
-    return {"metric": metric, "split": split, "value": value, "std": std, "protocol": protocol}
+    return {"metric": metric, "split": split, "value": value, "std": std, "protocol": protocol, "mode": mode}
 
 
 def results(quality: float) -> list[dict[str, Any]]:

@@ -1,54 +1,56 @@
-"""Gated PixelCNN: it is a distribution, it is causal without a blind spot, and its cache is exact."""
+"""Autoregressive models: distributions over codes, causal without a blind spot, with an exact cache. Gated PixelCNN."""
 
-from itertools import product
 from math import log, log2, prod
+from typing import Any
 
-import hydra
 import pytest
 import torch
-from torch import Tensor
 
+from genmodels.context import NO_CONTEXT
 from genmodels.errors import UserError
 from genmodels.models.autoregressive import Autoregressive
 from genmodels.nn.gated_pixelcnn import GatedPixelCNN
-from genmodels.seeds import GLOBAL
-from genmodels.units import bits_per_dim, to_unit
-from tests.helpers import compose_model
+from genmodels.parts.site_likelihoods import Categorical
+from genmodels.parts.spaces import Symbols
+from genmodels.samplers.direct import Direct
+from genmodels.seeds import seeded
+from genmodels.units import bits_per_dim
+from tests.autoregressive_checks import (
+    cache_error,
+    cached_and_naive,
+    chi_square_fits,
+    context_of,
+    dependences,
+    every_code,
+    frequencies,
+    is_causal,
+    learns,
+    made,
+)
+
+SMALL = {"width": 8, "head_width": 24, "layers": 3}
+EMBEDDED = {"inputs": "embedded", "embedding": 5}
+ALL = [  # name, shape, and a small size
+    ("pixelcnn", (1, 4, 4), SMALL),
+    ("pixelcnnpp", (3, 2, 4), {"width": 8, "layers": 1, "stages": 2, "components": 2}),
+    ("transformer", (12,), {"width": 16, "layers": 2}),
+]
 
 
-def make(
-    shape: tuple[int, int, int], levels: int, *overrides: str, width: int = 8, gain: float = 3.0
-) -> Autoregressive:
-    """A small model with random weights, the last layer's `gain` times larger than they begin."""
-    torch.manual_seed(0)
-    small = [f"model.network.width={width}", "model.network.head_width=24", "model.network.layers=3"]
-    cfg = compose_model("pixelcnn", *small, *overrides, shape=shape, levels=levels)
-    model = hydra.utils.instantiate(cfg.model).eval()
+def make(shape: tuple[int, ...], levels: int, gain: float = 3.0, **settings: Any) -> Autoregressive:
+    """A small PixelCNN with random weights, the last layer's `gain` times larger than they begin."""
+    model = made("pixelcnn", shape, levels, **SMALL | settings)
     model.network.out.conv.weight.data.mul_(gain)
     return model
 
 
-def every_image(shape: tuple[int, int, int], levels: int) -> Tensor:
-    return torch.tensor(list(product(range(levels), repeat=prod(shape))), dtype=torch.uint8).unflatten(1, shape)
-
-
-@torch.no_grad()
-def sample_naively(model: Autoregressive, n: int, y: Tensor | None = None) -> Tensor:
-    """One whole pass for every entry, with the same random numbers as `sample`."""
-    c, h, w = model.shape
-    x = torch.zeros(n, c, h, w, dtype=torch.uint8)
-    for i, j, k in product(range(h), range(w), range(c)):
-        logits = model.network(to_unit(x, model.levels), y)
-        x[:, k, i, j] = GLOBAL.categorical(logits[:, :, k, i, j])
-    return x
-
-
-TINY = [((1, 2, 2), 3), ((3, 1, 2), 2), ((2, 2, 2), 2), ((1, 3, 2), 2)]
+TINY = [((1, 2, 2), 3), ((3, 1, 2), 2), ((2, 2, 2), 2), ((3, 2), 2)]
 
 
 @pytest.mark.parametrize("shape, levels", TINY)
-def test_probabilities_of_every_image_sum_to_one(shape, levels):
-    p = make(shape, levels).log_prob(every_image(shape, levels)).exp()
+@pytest.mark.parametrize("inputs", [{}, EMBEDDED], ids=["scaled", "embedded"])
+def test_probabilities_of_every_image_sum_to_one(shape, levels, inputs):
+    p = make(shape, levels, **inputs).log_prob(every_code(shape, levels)).exp()
     assert p.sum().item() == pytest.approx(1, abs=1e-5)
     assert p.max() > 1.5 * p.min()  # not the uniform model
 
@@ -56,71 +58,65 @@ def test_probabilities_of_every_image_sum_to_one(shape, levels):
 @pytest.mark.parametrize("shape, levels", [((1, 2, 2), 3), ((3, 1, 2), 2)])
 def test_samples_have_the_models_frequencies(shape, levels):
     model, n = make(shape, levels, gain=6.0), 20_000
-    images = every_image(shape, levels)
-    expected = n * model.log_prob(images).exp()
-    place = levels ** torch.arange(prod(shape) - 1, -1, -1)
-    seen = (model.sample(n).flatten(1).long() @ place).bincount(minlength=len(images))
-    chi2, free = ((seen - expected) ** 2 / expected).sum().item(), len(images) - 1
-    assert abs(chi2 - free) < 4 * (2 * free) ** 0.5
-    assert ((n / len(images) - expected) ** 2 / expected).sum().item() > 10 * free  # the test can tell it from uniform
+    expected = n * model.log_prob(every_code(shape, levels)).exp()
+    with seeded(0):
+        seen = frequencies(model.sample(n), levels)
+    assert chi_square_fits(seen, expected)
+    assert not chi_square_fits(torch.full_like(expected, n / len(expected)), expected)  # it can tell it from uniform
+
+
+CAUSAL = [
+    ((1, 7, 7), {"layers": 6}),
+    ((3, 4, 4), {"first_kernel": 5}),
+    ((2, 3, 5), {}),
+    ((4, 3), EMBEDDED),
+    ((3, 3, 4), EMBEDDED),
+]
+
+
+@pytest.mark.parametrize("shape, settings", CAUSAL)
+def test_an_entry_depends_on_all_before_it_and_on_nothing_else(shape, settings):
+    model = make(shape, 5, kernel=3, classes=10, **{"width": 24} | settings).double()
+    x = torch.randint(5, (1, *shape), dtype=torch.uint8)
+    assert is_causal(*dependences(model.network, x, 5, context_of(model, 1)), sees_all=True, floor=1e-14)
+
+
+@pytest.mark.parametrize("shape, inputs", [((3, 5, 4), {}), ((2, 3, 4), EMBEDDED), ((4, 3), EMBEDDED)])
+def test_the_cache_gives_the_logits_of_the_whole_pass(shape, inputs):
+    model = make(shape, 7, classes=10, **inputs).double()
+    assert cache_error(model.network, torch.randint(7, (2, *shape), dtype=torch.uint8), context_of(model, 2)) < 1e-12
 
 
 @pytest.mark.parametrize(
-    "shape, overrides",
-    [((1, 7, 7), ("model.network.layers=6",)), ((3, 4, 4), ("model.network.first_kernel=5",)), ((2, 3, 5), ())],
+    "shape, levels, settings",
+    [
+        ((1, 6, 5), 17, {}),
+        ((1, 4, 4), 17, {"classes": 10}),
+        ((3, 4, 4), 256, {"classes": 10}),
+        ((2, 4, 3), 5, {"width": 9, **EMBEDDED}),
+        ((4, 4), 300, EMBEDDED),
+    ],
 )
-def test_an_entry_depends_on_all_before_it_and_on_nothing_else(shape, overrides):
-    network = make(shape, 5, "model.network.kernel=3", *overrides).network.double()
-    x = torch.rand(1, *shape, dtype=torch.float64) * 2 - 1
-    c, h, w = shape
-    order = list(product(range(h), range(w), range(c)))
-    mix = torch.randn(5, dtype=torch.float64)
-
-    def scores(x: Tensor) -> Tensor:
-        logits = torch.einsum("l,lkij->kij", mix, network(x)[0])
-        return torch.stack([logits[k, i, j] for i, j, k in order])
-
-    slope = torch.autograd.functional.jacobian(scores, x, vectorize=True)[:, 0]  # (entries, c, h, w)
-    slope = torch.stack([slope[:, k, i, j] for i, j, k in order], 1)
-    depends = slope != 0
-    assert torch.equal(depends, torch.ones_like(depends).tril(-1))
+def test_cached_sampling_equals_the_naive_loop(shape, levels, settings):
+    cached, naive = cached_and_naive(make(shape, levels, **settings), 3)
+    assert torch.equal(cached, naive)
+    assert cached.dtype == Symbols(shape=shape, levels=levels).code.dtype and cached.unique().numel() > 2
 
 
-def test_the_cache_gives_the_logits_of_the_whole_pass():
-    network = make((3, 5, 4), 7, "model.conditional=true").network.double()
-    x, y = torch.rand(2, 3, 5, 4, dtype=torch.float64) * 2 - 1, torch.tensor([3, 8])
-    with torch.no_grad():
-        stepper, value, whole = network.stepper(2, y), None, network(x, y)
-        for i, j, k in product(range(5), range(4), range(3)):
-            torch.testing.assert_close(stepper.step(value), whole[:, :, k, i, j], rtol=0, atol=1e-12)
-            value = x[:, k, i, j]
-
-
-@pytest.mark.parametrize(
-    "shape, levels, width, conditional",
-    [((1, 8, 8), 17, 8, False), ((1, 8, 8), 17, 8, True), ((3, 6, 6), 256, 8, True), ((2, 4, 3), 5, 9, False)],
-)
-def test_cached_sampling_equals_the_naive_loop(shape, levels, width, conditional):
-    model = make(shape, levels, f"model.conditional={conditional}", width=width)
-    y = torch.tensor([4, 0, 9]) if conditional else None
-    torch.manual_seed(1)
-    cached = model.sample(3, y)
-    torch.manual_seed(1)
-    assert torch.equal(cached, sample_naively(model, 3, y))
-    assert cached.dtype == torch.uint8 and cached.unique().numel() > 2
-
-
-def test_sampling_is_without_dropout_even_in_training_mode():
-    model = make((1, 4, 4), 17, "model.network.dropout=0.5")
+@pytest.mark.parametrize("name, shape, size", ALL)
+def test_sampling_is_without_dropout_even_in_training_mode(name, shape, size):
+    model = made(name, shape, 17, dropout=0.5, **size)
     draws = []
     for training in (False, True):
         model.train(training)
         torch.manual_seed(1)
         draws.append(model.sample(4))
     assert torch.equal(*draws)
+    x = torch.randint(17, (4, *shape), dtype=torch.uint8)
+    assert not torch.equal(model.loss(x)["loss"], model.loss(x)["loss"])
 
 
-@pytest.mark.parametrize("shape, levels", [((1, 8, 8), 17), ((3, 4, 4), 256), ((1, 4, 4), 2)])
+@pytest.mark.parametrize("shape, levels", [((1, 4, 4), 17), ((3, 4, 4), 256), ((1, 4, 4), 2)])
 def test_the_uniform_model_has_log2_levels_bits_per_dim(shape, levels):
     model = make(shape, levels)
     for weights in model.network.out.parameters():
@@ -130,26 +126,28 @@ def test_the_uniform_model_has_log2_levels_bits_per_dim(shape, levels):
     torch.testing.assert_close(bits, torch.full((5,), log2(levels)), rtol=1e-6, atol=0)
 
 
-def test_labels_change_the_likelihood_and_are_ignored_where_unconditional():
-    x = torch.randint(17, (2, 1, 8, 8), dtype=torch.uint8)
-    a, b = torch.tensor([0, 1]), torch.tensor([0, 2])
-    model = make((1, 8, 8), 17, "model.conditional=true")
+@pytest.mark.parametrize("name, shape, size", ALL)
+def test_labels_change_the_likelihood_and_are_ignored_where_unconditional(name, shape, size):
+    x = torch.randint(17, (2, *shape), dtype=torch.uint8)
+    a, b = {"label": torch.tensor([0, 1])}, {"label": torch.tensor([0, 2])}
+    model = made(name, shape, 17, classes=10, noise=0.01, **size)
     changed = model.log_prob(x, a) != model.log_prob(x, b)
     assert changed.tolist() == [False, True]
-    with pytest.raises(UserError, match="got no labels"):
+    with pytest.raises(UserError, match="conditional on label"):
         model.log_prob(x)
-    plain = make((1, 8, 8), 17)
+    plain = made(name, shape, 17, **size)
     assert torch.equal(plain.log_prob(x, a), plain.log_prob(x))
 
 
-def test_loss_is_the_negative_log_likelihood_and_float32_under_bf16():
-    model = make((3, 4, 4), 256)
-    x = torch.randint(256, (3, 3, 4, 4), dtype=torch.uint8)
+@pytest.mark.parametrize("name, shape, size", ALL)
+def test_loss_is_the_negative_log_likelihood_and_float32_under_bf16(name, shape, size):
+    model = made(name, shape, 256, noise=0.01, **size)
+    x = torch.randint(256, (3, *shape), dtype=torch.uint8)
     exact = -model.log_prob(x)
     torch.testing.assert_close(model.loss(x)["loss"], exact)
     with torch.autocast("cpu", torch.bfloat16):
         half = model.loss(x)["loss"]
-        assert model.sample(2).shape == (2, 3, 4, 4)
+        assert model.sample(2).shape == (2, *shape)
     half.mean().backward()
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, rtol=0.02, atol=0)
@@ -157,30 +155,74 @@ def test_loss_is_the_negative_log_likelihood_and_float32_under_bf16():
 
 
 def test_it_learns_a_pattern():
-    torch.manual_seed(0)
     x = torch.randint(2, (32, 1, 1, 1), dtype=torch.uint8).expand(32, 1, 4, 4).clone()
-    model = make((1, 4, 4), 2, "model.network.dropout=0.0")
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-    for _ in range(25):
-        optimizer.zero_grad()
-        model.loss(x)["loss"].mean().backward()
-        optimizer.step()
-    assert -model.log_prob(x).mean() < log(2) + 0.1  # one bit an image, of 16
+    model = make((1, 4, 4), 2, dropout=0.0)
+    assert learns(model, x, steps=35, lr=2e-2) < log(2) + 0.1  # one bit an image, of 16
     assert (model.sample(32).flatten(1).float().std(1) == 0).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("name, shape, size", ALL)
+def test_a_low_temperature_draws_likely_samples_and_stands_in_the_protocol(name, shape, size):
+    model = made(name, shape, 17, noise=0.1, **size)
+    if name == "pixelcnnpp":
+        model.network.head.bias.data[8:14] = -3  # log-scales; else the outer values are the likeliest
+    nats = []
+    for temperature in (0.3, 1.0, 2.0):
+        model.use(Direct(temperature=temperature, truncation=None))
+        cached, naive = cached_and_naive(model, 64, temperature)
+        assert torch.equal(cached, naive)
+        assert model.sampling_protocol()["sampler_temperature"] == temperature
+        nats.append(-model.log_prob(cached).mean())
+    assert nats[0] < nats[1] < nats[2]
+    with pytest.raises(UserError, match="truncation=0.5 means nothing to Autoregressive"):
+        model.use(Direct(temperature=1.0, truncation=0.5))
+
+
+class Pairs(Symbols):
+    """Two neighbouring values as one symbol; which of the two it is has probability 1/2."""
+
+    lossless = False
+
+    def encode(self, x, rng=None):
+        return x // 2, torch.full((len(x),), -x[0].numel() * log(2))
+
+    def decode(self, u, rng):
+        return 2 * u + (rng.uniform(u.shape, u.device) < 0.5).to(u.dtype)
+
+
+def test_codes_of_a_space_are_modelled_and_the_spaces_correction_counts():
+    symbols = make((1, 2, 2), 2)
+    space = Pairs(shape=(1, 2, 2), levels=2)
+    model = Autoregressive(
+        space=space,
+        network=symbols.network,
+        site_likelihood=symbols.site_likelihood,
+        conditioner=symbols.conditioner,
+        sampler=symbols.sampler,
+    )
+    assert (symbols.bound, model.bound) == ("exact", "elbo")
+    x = every_code((1, 2, 2), 4)
+    assert model.log_prob(x).exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert model.log_prob(x[:5], draws=3).shape == (3, 5)
+    assert set(model.sample(50).unique().tolist()) == {0, 1, 2, 3}
+
+
 def test_settings_that_cannot_be_are_refused():
-    settings = {"shape": (3, 4, 4), "levels": 2, "classes": None, "layers": 2, "head_width": 8, "dropout": 0.0}
+    settings = {"levels": 2, "context": {}, "likelihood": Categorical(levels=2), "inputs": "scaled", "embedding": 1}
+    settings |= {"layers": 2, "head_width": 8, "dropout": 0.0}
     with pytest.raises(UserError, match="odd"):
-        GatedPixelCNN(width=8, first_kernel=7, kernel=4, **settings)
+        GatedPixelCNN(shape=(3, 4, 4), width=8, first_kernel=7, kernel=4, **settings)
     with pytest.raises(UserError, match="3 channels"):
-        GatedPixelCNN(width=2, first_kernel=7, kernel=3, **settings)
+        GatedPixelCNN(shape=(3, 4, 4), width=2, first_kernel=7, kernel=3, **settings)
+    with pytest.raises(UserError, match=r"shape \[16\]"):
+        GatedPixelCNN(shape=(16,), width=8, first_kernel=7, kernel=3, **settings)
+    with pytest.raises(UserError, match="takes vector of a condition"):
+        GatedPixelCNN(shape=(3, 4, 4), width=8, first_kernel=7, kernel=3, **settings | {"context": {"maps": 2}})
 
 
 def test_the_papers_mnist_size_is_reachable_by_overrides():
-    cfg = compose_model("pixelcnn", "model.network.width=128", "model.network.layers=10", shape=(1, 28, 28), levels=2)
     with torch.device("meta"):
-        network = hydra.utils.instantiate(cfg.model).network
-        logits = network(torch.empty(1, 1, 28, 28))
-    assert logits.shape == (1, 2, 1, 28, 28)
+        network = made("pixelcnn", (1, 28, 28), 2, width=128, layers=10).network
+        params = network(torch.empty(1, 1, 28, 28, dtype=torch.uint8), NO_CONTEXT)
+    assert params.shape == (1, 2, 28 * 28)
     assert sum(p.numel() for p in network.parameters()) > 5e6

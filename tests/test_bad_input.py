@@ -18,9 +18,12 @@ from tests.bad_input import assert_refused, of_kinds
 QUICK = QUICKLY.split()
 
 
-@pytest.mark.parametrize("name", written := of_kinds("command line", "value", "data", "environment", "fault"))
+WRITTEN = of_kinds("command line", "value", "contract", "data", "environment", "fault")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
 def test_bad_input_is_one_sentence(name, genmodels, run_dir, tmp_path, monkeypatch):
-    assert_refused(written[name], genmodels, run_dir, tmp_path, monkeypatch)
+    assert_refused(WRITTEN[name], genmodels, run_dir, tmp_path, monkeypatch)
 
 
 def test_mistakes_in_an_experiment_file(genmodels, tmp_path):

@@ -30,7 +30,7 @@ def test_static_mnist_has_three_official_splits(tmp_path: Path, static: dict[str
     data = make("mnist_static", root=str(tmp_path), verify=False)
     for name, file in (("train", "train"), ("val", "valid"), ("test", "test")):
         split = data.split(name)
-        assert split.y is None and split.x.dtype == torch.uint8 and split.x.shape[1:] == (1, 28, 28)
+        assert split.condition == {} and split.x.dtype == torch.uint8 and split.x.shape[1:] == (1, 28, 28)
         assert (split.x.flatten(1).numpy() == static[file]).all()
     x = data.training_split().x
     assert x is data.split("train").x and data.transform(x, torch.Generator()) is x
@@ -106,9 +106,13 @@ def test_omniglot_is_upright_and_keeps_its_alphabets(tmp_path: Path, compress: b
     assert ink.x.shape == (50, 1, 28, 28) and ink.x.dtype == torch.float32
     assert ink.x[0, 0, 4:24, 5].eq(1).all() and ink.x[0, 0, 23, 6:15].gt(0).all() and ink.x[0, 0, :20, 6:].eq(0).all()
     expected = {round(float(x[23, 9]), 5): i % 50 for i, x in enumerate(letter(60))}
-    assert [expected[round(float(x), 5)] for x in ink.x[:, 0, 23, 9]] == ink.y.tolist()
+    assert [expected[round(float(x), 5)] for x in ink.x[:, 0, 23, 9]] == ink.condition["label"].tolist()
     test = data.split("test")
-    assert test.x.dtype == torch.uint8 and test.x.max() == 1 and test.y.tolist() == [i % 50 for i in range(55)]
+    assert (
+        test.x.dtype == torch.uint8
+        and test.x.max() == 1
+        and test.condition["label"].tolist() == [i % 50 for i in range(55)]
+    )
     assert [len(data.split(name).x) for name in ("train", "val")] == [50, 10]
 
 

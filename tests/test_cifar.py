@@ -73,14 +73,14 @@ def test_all_versions_of_cifar_hold_the_same(
     column = list(LABELS[kind].values()).index(classes)
     test = data.split("test")
     assert test.x.numpy().tobytes() == rows[-1][:, len(LABELS[kind]) :].tobytes()
-    assert test.x.shape == (N, 3, 32, 32) and test.y.tolist() == rows[-1][:, column].tolist()
+    assert test.x.shape == (N, 3, 32, 32) and test.condition["label"].tolist() == rows[-1][:, column].tolist()
     every = torch.cat([data.split("train").x, data.split("val").x]).flatten(1).numpy()
     planes = rows[:-1, :, len(LABELS[kind]) :].reshape(-1, 3072)
     assert sorted(map(bytes, every)) == sorted(map(bytes, planes))
     first = data.split("train")
     assert {planes[i].tobytes(): y for i, y in enumerate(rows[:-1, :, column].flatten())}[
         first.x[3].numpy().tobytes()
-    ] == first.y[3]
+    ] == first.condition["label"][3]
 
 
 def test_the_order_of_versions(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_order_of_versions(tmp_path: Path) -> None:
 def test_the_split_is_the_same_for_fine_and_coarse_labels(tmp_path: Path) -> None:
     write_cifar(tmp_path, CIFAR100, "binary")
     fine, coarse = (make_cifar(tmp_path, CIFAR100, classes=n).split("val") for n in (100, 20))
-    assert fine.x.equal(coarse.x) and not fine.y.equal(coarse.y)
+    assert fine.x.equal(coarse.x) and not fine.condition["label"].equal(coarse.condition["label"])
 
 
 def test_classes_that_cifar_does_not_have(tmp_path: Path) -> None:

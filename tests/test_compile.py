@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from genmodels.capabilities import HasLoss
@@ -22,7 +21,7 @@ from genmodels.cli.train import train
 from genmodels.errors import UserError
 from genmodels.seeds import seeded
 from genmodels.training.compilation import compile_networks
-from tests.helpers import compose_model
+from tests.helpers import build_model
 from tests.test_nan_policy import config_of
 from tests.test_resume import curve, last, resumed
 
@@ -37,6 +36,7 @@ MODELS = {
         "model.network.channels=8",
         "model.network.channel_multipliers=[1]",
         "model.network.blocks=1",
+        "sampler=ddim",
         "sampler.steps=2",
     ],
     "dcgan": GAN,
@@ -48,7 +48,7 @@ SMALL = ("model=vae_mlp", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]"
 def everything(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
     """Losses, the gradient's entries and samples of a model, with the same noise every time."""
     x = torch.arange(4 * 64, dtype=torch.uint8).view(4, 1, 8, 8) % 17
-    for call in [model.loss] if isinstance(model, HasLoss) else [model.discriminator_loss, model.generator_loss]:
+    for call in [model.loss] if isinstance(model, HasLoss) else [player.loss for player in model.players()]:
         model.zero_grad()
         with seeded(1):
             loss = call(x)["loss"]
@@ -69,8 +69,7 @@ def compiled(folder: Path) -> None:
     """Where nothing checks shapes: writes all about each model, as it is written and compiled, and trains a little."""
     found = {}
     for name, overrides in MODELS.items():
-        with seeded(0):
-            model = instantiate(compose_model(name.split()[0], *overrides, sampler="ddim").model, _convert_="all")
+        model = build_model(name.split()[0], *overrides)
         plain, names = dict(everything(model)), list(model.state_dict())
         compile_networks(model.train(), backend="aot_eager")
         traced, found[name] = graphs(), [plain, dict(everything(model))]

@@ -15,11 +15,11 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
+from genmodels.cli.config.places import CONFIGS
 from genmodels.data import files
-from genmodels.data.base import Data, Split, hold_out
+from genmodels.data.base import Data, hold_out, labelled
 from genmodels.data.transforms import bernoulli, random_flip
 from genmodels.errors import UserError
-from tests.helpers import CONFIGS
 
 NAMES = ["digits", "mnist", "mnist_dynamic", "fashion_mnist", "cifar10", "npz"]
 
@@ -69,7 +69,7 @@ def test_digits_split_never_changes() -> None:
     """The numbers of every digits run rest on these; a change here makes them incomparable."""
     data = make("digits")
     assert [data.fingerprint(name)[:8] for name in ("train", "val", "test")] == ["a21c4f7c", "6dc676bc", "d0751a1c"]
-    assert data.split("test").y[:10].tolist() == [4, 5, 6, 9, 4, 7, 8, 9, 6, 9]
+    assert data.split("test").condition["label"][:10].tolist() == [4, 5, 6, 9, 4, 7, 8, 9, 6, 9]
 
 
 def test_fingerprint_is_of_dtype_shape_and_bytes(tmp_path: Path) -> None:
@@ -91,10 +91,12 @@ def test_mnist_files_are_read(mnist: Path) -> None:
     images = np.random.RandomState(0).randint(256, size=(60, 28, 28), dtype=np.uint8)
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
     assert (len(train.x), len(val.x), len(test.x)) == (50, 10, 20)
-    assert test.y.tolist() == [i % 10 for i in range(20)]
+    assert test.condition["label"].tolist() == [i % 10 for i in range(20)]
     every = {tuple(row) for row in images.reshape(60, -1)}
     assert {tuple(row) for row in torch.cat([train.x, val.x]).flatten(1).numpy()} == every
-    assert (train.x[train.y == 3][0, 0].numpy() == images[3::10]).all((1, 2)).any()  # labels stay with their images
+    assert (
+        (train.x[train.condition["label"] == 3][0, 0].numpy() == images[3::10]).all((1, 2)).any()
+    )  # labels stay with their images
 
 
 def test_dynamic_binarization(mnist: Path) -> None:
@@ -142,8 +144,8 @@ def test_npz_layouts(tmp_path: Path, layout: str) -> None:
     stored = {"nhwc": x.transpose(0, 2, 3, 1), "nchw": x, "nhw": x[:, 0]}[layout]
     np.savez(tmp_path / "a.npz", arr_0=stored)
     data = make("npz", path=str(tmp_path / "a.npz"), shape=[c, 4, 5], n_test=5, n_validation=5)
-    _, test = hold_out(Split(torch.from_numpy(x), None), 5, 0)
-    assert data.split("test").x.equal(test.x) and data.split("test").y is None
+    _, test = hold_out(labelled(torch.from_numpy(x), None), 5, 0)
+    assert data.split("test").x.equal(test.x) and data.split("test").condition == {}
     assert len(data.split("train").x) == 20
 
 
@@ -153,7 +155,15 @@ def test_npz_with_a_test_file_and_points(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=points[:7], y=np.arange(7) % 3)
     paths = {"path": str(tmp_path / "a.npz"), "test_path": str(tmp_path / "b.npz")}
     data = make("npz", **paths, shape=[2], levels=None, classes=3, n_validation=5)
-    assert data.split("test").x.dtype == torch.float32 and data.split("test").y.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert data.split("test").x.dtype == torch.float32 and data.split("test").condition["label"].tolist() == [
+        0,
+        1,
+        2,
+        0,
+        1,
+        2,
+        0,
+    ]
     assert len(data.split("train").x) == 25
 
 
@@ -178,9 +188,9 @@ def test_wrong_facts_are_refused(name: str, changes: dict[str, object], says: st
     ("arrays", "changes", "says"),
     [
         ({"pictures": 0}, {}, "keys pictures, expected one of images"),
-        ({"images": np.zeros((9, 4, 4))}, {}, "float64.*expected uint8"),
+        ({"images": np.zeros((9, 4, 4))}, {}, "float64.*expected integers 0..255"),
         ({"images": np.zeros((9, 5, 5), np.uint8)}, {}, r"shape \(9, 5, 5\).*\[1, 4, 4\]"),
-        ({"images": np.full((9, 4, 4), 7, np.uint8)}, {"levels": 7}, "values up to 7, expected 0..6"),
+        ({"images": np.full((9, 4, 4), 7, np.uint8)}, {"levels": 7}, "values 7..7, expected 0..6"),
         ({"images": np.zeros((9, 4, 4), np.uint8)}, {"classes": 2}, "expected one of labels"),
         (
             {"images": np.zeros((9, 4, 4), np.uint8), "y": np.arange(9)},

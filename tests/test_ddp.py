@@ -4,6 +4,7 @@ In float64, where they agree to 1e-9 of the gradient's norm; in float32 rounding
 """
 
 import os
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -15,13 +16,14 @@ from torch.overrides import TorchFunctionMode
 from genmodels.cli import build
 from genmodels.nn.batch_norm import BatchNorm2d
 from genmodels.seeds import fold
-from genmodels.training import module
+from genmodels.training import hooks, module
 from genmodels.training.sharding import whole
 from tests.helpers import train_config
 
 DCGAN = ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8"]
 WGAN_GP = ["model/adversarial=wasserstein", "model.gradient_penalty=10", "model.discriminator.normalization=none"]
 CLIP = ["trainer.gradient_clip_val=0.5"]
+GLOW = ["model.bijections.glow.width=8"]
 CASES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
     "iwae": ["model=vae_mlp", "model/objective=importance_weighted", "model.objective.draws=3"],
@@ -34,7 +36,7 @@ CASES = {
         "trainer.accumulate_grad_batches=2",
     ],
     "ddpm, sharded": ["model=ddpm", "model.network.channels=8", "model.network.dropout=0", *CLIP],
-    "dcgan": [*DCGAN, "model.conditional=true"],
+    "dcgan": [*DCGAN, "model/conditioner=label"],
     "dcgan, accumulated and clipped": [
         *DCGAN,
         "trainer.accumulate_grad_batches=2",
@@ -42,6 +44,16 @@ CASES = {
         "model.discriminator_steps=2",
     ],
     "wgan_gp": [*DCGAN, *WGAN_GP, "model.discriminator_steps=2"],
+    "wgan": ["model=wgan", *DCGAN[1:], "model.discriminator_steps=2"],
+    "cyclegan": [
+        "model=cyclegan",
+        "data=domains",
+        "model.to_first.width=4",
+        "model.of_first.width=4",
+        "model.to_first.blocks=1",
+        "model.pool=40",
+    ],
+    "glow, initialised from the first batch": ["model=glow", "model.bijections.glow.steps=1", *GLOW],
 }
 STEPS = 2
 IMAGES = 5 + torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -69,6 +81,14 @@ class SharedNoise(TorchFunctionMode):
         return function(*before, (n * self.world_size, *others), **kwargs)[self.rank :: self.world_size]
 
 
+def initialise(noise, *args):
+    """As it is, where every process has the whole batch and draws for all of it."""
+    rank, world_size = noise.rank, noise.world_size
+    noise.rank, noise.world_size = 0, 1
+    hooks.initialise(*args)
+    noise.rank, noise.world_size = rank, world_size
+
+
 def without_rank(seed, *position):
     """`fold`, with the same noise of a step for every process."""
     return fold(seed, *position[:-1], 0) if position[0] == module.STEP_NOISE else fold(seed, *position)
@@ -89,9 +109,10 @@ def gradients(folder, world_size, rank):
         length = [f"trainer.max_steps={STEPS}", "callbacks=none", "logger=none"]
         config = train_config(folder / str(number), *where, *length, *overrides)
         trainer = build.trainer(config, {})
-        training = build.training(config, build.part(config["data"]), trainer)
+        training = build.training(config, build.model(config, fresh=True), build.part(config["data"]), trainer)
         hook = register_optimizer_step_post_hook(take)
-        with mock.patch.object(module, "fold", without_rank), SharedNoise(rank, world_size):
+        noise = SharedNoise(rank, world_size)
+        with mock.patch.multiple(module, fold=without_rank, initialise=partial(initialise, noise)), noise:
             trainer.fit(training.double())
         hook.remove()
         trainer.save_checkpoint(file := folder / f"{world_size}.ckpt")

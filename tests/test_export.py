@@ -23,7 +23,7 @@ SMALL = {
     "vae": ["model.encoder.width=4", "model.decoder.width=4"],
     "realnvp": [],
     "pixelcnn": [],
-    "ddpm": ["model.network.channels=8", "model.schedule.steps=20", "sampler.steps=5"],
+    "ddpm": ["model.network.channels=8", "model.process.schedule.steps=20", "sampler.steps=5"],
     "dcgan": [],
 }
 

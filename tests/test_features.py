@@ -36,7 +36,7 @@ class Stripes:
 
     def split(self, name):
         part = slice(0, 150) if name == "train" else slice(150, 200)
-        return self.x[part], self.y[part] if self.classes else None
+        return self.x[part], {"label": self.y[part]} if self.classes else {}
 
     def fingerprint(self, split):
         return hashlib.sha256(self.x.numpy().tobytes()).hexdigest()
@@ -137,6 +137,7 @@ def test_data_without_labels_are_told_by_orientation():
     assert features.classes == 4 and features.protocol()["features_task"] == "orientation"
     assert prepared().protocol()["features_task"] == "labels"
     assert features.sha256 != prepared().sha256
+    assert prepared().tells_labels and not features.tells_labels
 
 
 def test_orientations_are_those_of_the_image():

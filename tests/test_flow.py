@@ -2,25 +2,32 @@
 
 from math import log, prod
 
-import hydra
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
+from genmodels.capabilities import Encodes, HasLikelihood, HasLoss, Samples, can, why_not
+from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
 from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
 from genmodels.nn.coupling_net import CouplingNet
 from genmodels.nn.densities import Density, StandardNormal
-from genmodels.nn.dequantization import Logit, UniformDequantization
+from genmodels.nn.logit import Logit
 from genmodels.nn.multiscale import Split, Squeezed, squeeze, unsqueeze
 from genmodels.nn.realnvp import RealNVP
-from genmodels.seeds import GLOBAL, Random
+from genmodels.parts.dequantization import Dequantized, Uniform
+from genmodels.parts.spaces import Standardized
+from genmodels.samplers.direct import Direct
+from genmodels.seeds import GLOBAL, ByNumber, Random
 from genmodels.units import bits_per_dim
-from tests.helpers import compose_model
+from tests.bijection_checks import as_they_are, check_inverse, check_ladj, check_samples_apart, flow_of, randomised
+from tests.helpers import build_model
 
 IMAGE = (2, 4, 4)
+UNTOLD: Sizes = {}
 
 
 class PointNet(nn.Module):
@@ -30,7 +37,7 @@ class PointNet(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * d))
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         return self.body(x)
 
 
@@ -40,27 +47,31 @@ class UniformCube(Density):
     def log_prob(self, z: Tensor) -> Tensor:
         return torch.where(((z >= 0) & (z <= 1)).flatten(1).all(1), 0.0, -torch.inf)
 
-    def sample(self, n: int, rng: Random = GLOBAL) -> Tensor:
+    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Tensor:
         return rng.uniform((n, *IMAGE), torch.device("cpu"))
 
 
-def randomised(module: nn.Module, std: float = 0.2) -> nn.Module:
-    """Every parameter moved away from where it started, so that nothing is the identity by accident."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.add_(std * torch.randn_like(p))
-    return module
+class Planar(Bijection):
+    """z = x + u tanh(w x), whose inverse has no formula (Rezende & Mohamed 2015, equation 10)."""
+
+    invertible = False
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.u = self.w = nn.Parameter(torch.full((d,), 0.5))
+
+    def forward(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
+        slope = 1 - (x @ self.w).tanh() ** 2
+        return x + self.u * (x @ self.w).tanh()[:, None], (1 + slope * (self.u @ self.w)).log()
 
 
-def coupling(mask: Tensor, classes: int | None = None) -> AffineCoupling:
-    return AffineCoupling(
-        mask=mask, net=CouplingNet(channels=len(mask), width=8, blocks=1, dropout=0.0, classes=classes)
-    )
+def coupling(mask: Tensor, context: Sizes = UNTOLD) -> AffineCoupling:
+    net = CouplingNet(channels=len(mask), width=8, blocks=1, dropout=0.0, context=context)
+    return AffineCoupling(mask=mask, net=net)
 
 
-def realnvp(shape: tuple[int, ...] = IMAGE, widths: tuple[int, ...] = (8, 4), classes: int | None = None) -> RealNVP:
-    return RealNVP(shape=shape, widths=widths, couplings=2, blocks=1, dropout=0.0, classes=classes)
+def realnvp(shape: tuple[int, ...] = IMAGE, widths: tuple[int, ...] = (8, 4), context: Sizes = UNTOLD) -> RealNVP:
+    return RealNVP(shape=shape, widths=widths, couplings=2, blocks=1, dropout=0.0, context=context)
 
 
 def point_flow(d: int) -> Flow:
@@ -68,21 +79,25 @@ def point_flow(d: int) -> Flow:
     for i in range(4):
         steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard((d,), i % 2), net=PointNet(d, 16))
         steps[f"affine{i}"] = ChannelAffine(shape=(d,))
-    return randomised(Flow(conditional=False, classes=None, bijections=steps, base=StandardNormal(shape=(d,))), 0.4)
+    return randomised(flow_of(as_they_are(d), StandardNormal(shape=(d,)), **steps), 0.4)
 
 
-def image_flow(shape: tuple[int, ...], levels: int, alpha: float = 0.05, classes: int | None = None, **kwargs) -> Flow:
-    steps = {
-        "dequantize": UniformDequantization(levels=levels),
-        "logit": Logit(alpha=alpha),
-        "realnvp": realnvp(shape, classes=classes, **kwargs),
-    }
-    conditional = classes is not None
-    return Flow(conditional=conditional, classes=classes, bijections=steps, base=StandardNormal(shape=shape)).eval()
+def integers(shape: tuple[int, ...], levels: int | None) -> Dequantized:
+    return Dequantized(shape=shape, levels=levels, noise=Uniform())
+
+
+def image_flow(shape: tuple[int, ...], levels: int, alpha: float = 0.05, **kwargs) -> Flow:
+    steps = {"logit": Logit(alpha=alpha), "realnvp": realnvp(shape, **kwargs)}
+    return flow_of(integers(shape, levels), StandardNormal(shape=shape), **steps)
+
+
+def vectors(labels: Tensor, dtype: torch.dtype = torch.float64) -> Context:
+    """Labels 0..2 as a context."""
+    return Context(vector=one_hot(labels, 3).to(dtype))
 
 
 def from_yaml(*overrides: str, **facts) -> Flow:
-    return hydra.utils.instantiate(compose_model("realnvp", *overrides, **facts).model)
+    return build_model("realnvp", *overrides, **facts).eval()
 
 
 BIJECTIONS = {
@@ -94,40 +109,28 @@ BIJECTIONS = {
     "squeezed": lambda: Squeezed(inner=coupling(checkerboard((8, 2, 2), 1))),
     "split": lambda: Split(inner=coupling(checkerboard((1, 4, 4), 0))),
     "realnvp": realnvp,
-    "realnvp, conditional": lambda: realnvp(classes=3),
+    "realnvp, conditional": lambda: realnvp(context={"vector": 3}),
 }
 bijections = pytest.mark.parametrize("build", BIJECTIONS.values(), ids=BIJECTIONS)
 
 
 @bijections
 def test_ladj_is_the_numerical_jacobian(build):
-    f, y = randomised(build()).double(), torch.tensor([2])
     x = torch.rand(1, *IMAGE, dtype=torch.float64)  # in (0, 1), where the logit lives too
-    d = prod(IMAGE)
-    jacobian = torch.autograd.functional.jacobian(lambda x: f(x, y)[0], x).view(d, d)
-    ladj = f(x, y)[1]
-    assert ladj.shape == (1,)
-    torch.testing.assert_close(ladj.double(), torch.linalg.slogdet(jacobian).logabsdet[None], rtol=1e-9, atol=1e-9)
+    check_ladj(randomised(build()).double(), x, vectors(torch.tensor([2])))
 
 
 @bijections
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
 def test_inverse_is_exact(build, dtype, error):
-    f, y = randomised(build()).to(dtype), torch.arange(16) % 3
     x = torch.rand(16, *IMAGE, dtype=dtype)
-    z, ladj = f(x, y)
-    assert z.dtype == dtype and z.shape == x.shape
-    assert (f.inverse(z, y) - x).abs().max() < error
-    torch.testing.assert_close(f.encode(x, y), z)
+    check_inverse(randomised(build()).to(dtype), x, vectors(torch.arange(16) % 3, dtype), error)
 
 
 @bijections
 def test_samples_do_not_touch_each_other(build):
-    f, y = randomised(build()).double(), torch.arange(6) % 3
     x = torch.rand(6, *IMAGE, dtype=torch.float64)
-    together, alone = f(x, y), [f(x[i : i + 1], y[i : i + 1]) for i in range(6)]
-    for i in range(2):
-        torch.testing.assert_close(together[i], torch.cat([a[i] for a in alone]))
+    check_samples_apart(randomised(build()).double(), x, vectors(torch.arange(6) % 3))
 
 
 def test_masks_are_halves_and_complements():
@@ -181,23 +184,10 @@ def test_probabilities_of_all_images_sum_to_one():
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_uniform_density_has_log2_levels_bits_per_dim(levels):
     x = torch.randint(levels, (8, *IMAGE), dtype=torch.uint8)
-    flow = Flow(
-        conditional=False,
-        classes=None,
-        bijections={"dequantize": UniformDequantization(levels=levels)},
-        base=UniformCube(),
-    )
+    flow = flow_of(integers(IMAGE, levels), UniformCube())
     bits = bits_per_dim(-flow.log_prob(x), prod(IMAGE))
     torch.testing.assert_close(bits, torch.full((8,), log(levels, 2)), rtol=1e-6, atol=0)
     assert torch.equal(flow.decode(flow.encode(x)), x)
-
-
-def test_dequantization_covers_its_bin():
-    f, x = UniformDequantization(levels=4), torch.arange(4, dtype=torch.uint8).repeat(1000, 1)
-    v, _ = f(x)
-    assert torch.equal(f.inverse(v), x)
-    torch.testing.assert_close(v.mean(0), (torch.arange(4) + 0.5) / 4, rtol=0, atol=0.02)
-    assert f.inverse(torch.tensor([[-3.0, 3.0]])).tolist() == [[0, 3]]
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 17), ((3, 8, 8), 256), ((1, 28, 28), 256)])
@@ -211,17 +201,17 @@ def test_codes_give_back_the_integers(shape, levels):
 
 
 def test_labels_change_the_density():
-    flow = randomised(from_yaml("model.conditional=true", shape=(1, 8, 8)))
+    flow = randomised(from_yaml("model/conditioner=label", shape=(1, 8, 8)))
     x = torch.randint(17, (4, 1, 8, 8), dtype=torch.uint8)
     scores, samples = [], []
     for label in (0, 1):
         torch.manual_seed(0)
-        y = torch.full((4,), label)
-        scores.append(flow.log_prob(x, y))
-        samples.append(flow.sample(4, y))
-        assert torch.equal(flow.decode(flow.encode(x, y), y), x)
+        condition = {"label": torch.full((4,), label)}
+        scores.append(flow.log_prob(x, condition))
+        samples.append(flow.sample(4, condition))
+        assert torch.equal(flow.decode(flow.encode(x, condition), condition), x)
     assert (scores[0] - scores[1]).abs().min() > 1e-3 and not torch.equal(*samples)
-    with pytest.raises(UserError, match="labels"):
+    with pytest.raises(UserError, match="label"):
         flow.log_prob(x)
 
 
@@ -234,8 +224,8 @@ def test_terms_add_up():
 def test_large_weights_sample_without_nan():
     flow = randomised(from_yaml("model.bijections.realnvp.widths=[8,8,8]", shape=(3, 8, 8), levels=256), 1.0)
     z = flow.base.sample(64)
-    x = flow.f.steps[1].inverse(flow.f.steps[2].inverse(z))
-    assert x.isfinite().all() and flow.decode(z).unique().numel() > 1
+    u = flow.f.inverse(z)
+    assert u.isfinite().all() and flow.decode(z).unique().numel() > 1
 
 
 def test_bijections_stay_in_float32_under_autocast():
@@ -258,10 +248,60 @@ def test_bijections_stay_in_float32_under_autocast():
     [
         (lambda: realnvp((1, 6, 6), widths=(4, 4, 4)), "6x6"),
         (lambda: realnvp((1, 4, 4), widths=(4, 4, 4)), "one pixel"),
-        (lambda: UniformDequantization(levels=None), "continuous"),
+        (lambda: integers(IMAGE, None), "continuous"),
+        (lambda: Standardized(shape=IMAGE, levels=17, mean=0.0, std=1.0), "expected real numbers"),
+        (lambda: Standardized(shape=IMAGE, levels=None, mean=0.0, std=0.0), "std is 0.0"),
+        (lambda: realnvp(context={"maps": 2}), "RealNVP takes vector of a condition"),
         (lambda: Logit(alpha=0.5), "alpha"),
     ],
 )
 def test_bad_settings_are_refused(build, message):
     with pytest.raises(UserError, match=message):
         build()
+
+
+# What a flow can do
+
+
+def test_several_draws_are_independent_draws_of_the_bound():
+    flow = randomised(from_yaml("model/conditioner=label", "model.bijections.realnvp.widths=[8,8]"), 0.1)
+    x, label = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8), torch.arange(5)
+    torch.manual_seed(0)
+    draws = flow.log_prob(x, {"label": label}, draws=3)
+    torch.manual_seed(0)
+    one_by_one = flow.log_prob(x.repeat(3, 1, 1, 1), {"label": label.repeat(3)})
+    torch.testing.assert_close(draws, one_by_one.view(3, 5))
+    assert (draws[0] - draws[1]).abs().min() > 1e-3 and (draws[1] - draws[2]).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_temperature_scales_the_noise(temperature):
+    flow = point_flow(3)
+    plain = flow.sample(4000, rng=ByNumber(0, 0, 4000))
+    flow.use(Direct(temperature=temperature, truncation=None))
+    cooled = flow.sample(4000, rng=ByNumber(0, 0, 4000))
+    torch.testing.assert_close(flow.encode(cooled), temperature * flow.encode(plain), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(flow.encode(cooled).std(0), torch.full((3,), temperature), rtol=0.05, atol=0)
+    assert flow.sampling_protocol() == {
+        "sampler": "direct",
+        "sampler_temperature": temperature,
+        "sampler_truncation": None,
+    }
+
+
+def test_truncation_means_nothing_to_a_flow():
+    with pytest.raises(UserError, match="sampler.truncation=1.0 means nothing to Flow"):
+        point_flow(2).use(Direct(temperature=1.0, truncation=1.0))
+
+
+def test_a_flow_without_inverse_scores_and_does_not_sample():
+    flow = flow_of(as_they_are(2), StandardNormal(shape=(2,)), first=ChannelAffine(shape=(2,)), rest=Chain([Planar(2)]))
+    for capability in (Samples, Encodes):
+        assert why_not(flow, capability) == "its bijection Planar has no closed inverse"
+    assert can(flow, HasLikelihood) and can(flow, HasLoss) and can(point_flow(2), Samples)
+    with pytest.raises(UserError, match="Planar has no closed inverse"):
+        flow.sample(2)
+    n, edge = 400, 8.0
+    side = torch.linspace(-edge, edge, n)
+    mass = flow.log_prob(torch.cartesian_prod(side, side)).exp().sum() * (2 * edge / (n - 1)) ** 2
+    assert abs(mass - 1) < 1e-3

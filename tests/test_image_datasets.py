@@ -16,12 +16,13 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from genmodels.data import image_folder, imagenet, mapped
-from genmodels.data.base import Data, Split, check_values, fingerprint_of
+from genmodels.data.base import Data, check_values, fingerprint_of, labelled
 from genmodels.data.image_rules import central_box, fitted
 from genmodels.data.loader import Loader
 from genmodels.data.npz import read_npz
 from genmodels.disk import archives
 from genmodels.errors import UserError
+from genmodels.fields import Field
 from tests.test_data import make
 
 RNG = np.random.default_rng(0)
@@ -61,10 +62,10 @@ def test_splits_of_a_folder_with_classes(photos: Path) -> None:
     splits = [data.split(name) for name in ("train", "val", "test")]
     assert [tuple(split.x.shape) for split in splits] == [(25, 3, 16, 16), (5, 3, 16, 16), (6, 3, 16, 16)]
     for split in splits:
-        assert split.x.float().mean((2, 3)).argmax(1).equal(split.y)  # labels stay with their images
+        assert split.x.float().mean((2, 3)).argmax(1).equal(split.condition["label"])  # labels stay with their images
     assert len({tuple(x.flatten().tolist()) for split in splits for x in split.x}) == 36
-    assert len(splits[0].y.unique_consecutive()) > 6  # the first so many are of all classes
-    assert folder(photos).split("train").y is None
+    assert len(splits[0].condition["label"].unique_consecutive()) > 6  # the first so many are of all classes
+    assert folder(photos).split("train").condition == {}
 
 
 def test_what_is_kept_is_the_part_that_was_cut_out_and_resized(photos: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_test_folder_of_its_own_has_the_classes_of_the_first(photos: Path, tmp
     (tmp_path / "more" / "cat").mkdir(parents=True)
     Image.new("RGB", (20, 20), (0, 0, 255)).save(tmp_path / "more" / "cat" / "a.png")
     data = folder(photos, test_path=str(tmp_path / "more"), classes=3)
-    assert data.split("test").y.tolist() == [2] and len(data.split("train").x) == 31
+    assert data.split("test").condition["label"].tolist() == [2] and len(data.split("train").x) == 31
     (tmp_path / "more" / "cat").rename(tmp_path / "more" / "cow")
     with pytest.raises(UserError, match="in no folder of a class, expected one of ant, bee, cat"):
         folder(photos, test_path=str(tmp_path / "more"), classes=3).split("test")
@@ -127,7 +128,9 @@ def test_images_are_decoded_once(photos: Path, cache: Path, monkeypatch: pytest.
     monkeypatch.setattr(image_folder, "load", None)  # decodes
     again = folder(photos, classes=3)
     assert {name: again.fingerprint(name) for name in prints} == prints
-    assert again.split("train").x.equal(first.split("train").x) and again.split("train").y.equal(first.split("train").y)
+    assert again.split("train").x.equal(first.split("train").x) and again.split("train").condition["label"].equal(
+        first.split("train").condition["label"]
+    )
     monkeypatch.undo()
     monkeypatch.setenv("GENMODELS_CACHE", str(cache.parent))
     for changes in ({"resize": "box"}, {"split_seed": 1}, {"n_test": 7}, {"shape": [3, 8, 8]}, {"classes": None}):
@@ -140,9 +143,9 @@ def test_images_are_decoded_once(photos: Path, cache: Path, monkeypatch: pytest.
 def test_batches_out_of_a_file_are_those_out_of_memory(photos: Path) -> None:
     data = folder(photos, flip=True)
     split = data.training_split()
-    ours = {"transform": data.transform, "batch_size": 8, "batches_per_step": 1, "seed": 0, "rank": 0, "world_size": 1}
+    ours = {"visit": data.visit, "batch_size": 8, "batches_per_step": 1, "seed": 0, "rank": 0, "world_size": 1}
     loader = Loader(split=split, device=torch.device("cpu"), **ours)
-    in_memory = Loader(split=Split(split.x.clone(), None), device=torch.device("cpu"), **ours)
+    in_memory = Loader(split=labelled(split.x.clone(), None), device=torch.device("cpu"), **ours)
     for (x, _), (wanted, _) in zip(loader, in_memory, strict=True):
         assert x.equal(wanted)
         x.zero_()  # a batch is a copy
@@ -157,10 +160,10 @@ def test_a_dataset_larger_than_memory(tmp_path: Path) -> None:
         mapped.write_header(file, (n, *shape))
         file.truncate(file.tell() + n * int(np.prod(shape)))
     split = mapped.load(tmp_path, "train")
-    check_values(split.x, shape, 256, "large")
+    check_values(split.x, Field("image", shape, 256), "large")
     loader = Loader(
         split=split,
-        transform=lambda x, generator: x,
+        visit=lambda x, condition, generator: (x, condition),
         batch_size=8,
         batches_per_step=1,
         seed=0,
@@ -288,7 +291,7 @@ def faces(root: Path, **changes: object) -> Data:
 def test_celeba_is_read_unpacked_or_from_the_archive(celeba: Path) -> None:
     data = faces(celeba)
     assert [len(data.split(name).x) for name in ("train", "val", "test")] == [ROOM] * 3
-    assert data.split("test").x.shape == (ROOM, 3, 64, 64) and data.split("test").y is None
+    assert data.split("test").x.shape == (ROOM, 3, 64, 64) and data.split("test").condition == {}
     assert data.prepared == "crop center140, resize bilinear to 64x64"
     wanted = [data.fingerprint(name) for name in ("train", "val", "test")]
     archive = pack(celeba)
@@ -397,10 +400,14 @@ def test_imagenet_is_read_unpacked_or_from_the_archives(small_imagenet: tuple[Pa
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
     assert [len(split.x) for split in (train, val, test)] == [51, 9, 12]
     for split in (train, val, test):
-        assert split.x[:, 0, 0, 0].long().equal(split.y)
-    assert train.y.equal(train.y.sort().values) and sorted([*train.y.tolist(), *val.y.tolist()]) == list(range(60))
-    assert (val.x.numpy() == x[val.y.numpy()]).all() and test.y.tolist() == list(range(200, 212))
-    assert photographs(root, classes=None).split("val").y is None
+        assert split.x[:, 0, 0, 0].long().equal(split.condition["label"])
+    assert train.condition["label"].equal(train.condition["label"].sort().values) and sorted(
+        [*train.condition["label"].tolist(), *val.condition["label"].tolist()]
+    ) == list(range(60))
+    assert (val.x.numpy() == x[val.condition["label"].numpy()]).all() and test.condition["label"].tolist() == list(
+        range(200, 212)
+    )
+    assert photographs(root, classes=None).split("val").condition == {}
     prints = [data.fingerprint(name) for name in ("train", "val", "test")]
     sha256 = []
     for unpacked in sorted((root / "imagenet32").iterdir()):

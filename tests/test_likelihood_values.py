@@ -11,9 +11,13 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from genmodels.capabilities import HasLikelihood
+from genmodels.capabilities import NO_CONDITION, HasLikelihood
 from genmodels.errors import UserError
+from genmodels.evaluators.evaluate import silent
 from genmodels.evaluators.likelihood import Likelihood
+from genmodels.evaluators.shown import NOTHING
+from genmodels.evaluators.subject import How, Subject
+from genmodels.fields import Field, label
 from genmodels.seeds import seeded
 from tests.helpers import compose_model
 
@@ -21,38 +25,40 @@ CPU = torch.device("cpu")
 
 
 class Bound(nn.Module, HasLikelihood):
-    """log p(x) = -(sum of x) - y, or a noisy bound on it; remembers how much it was given at once."""
+    """log p(x) = -(sum of x), or a noisy bound on it; remembers how much it was given at once."""
 
     def __init__(self, bound="exact", noise=0.0):
         super().__init__()
         self.bound, self.noise, self.seen = bound, noise, []
 
-    def log_prob(self, x, y=None):
-        self.seen.append(len(x))
-        return -x.double().flatten(1).sum(1) - y + self.noise * torch.randn(len(x))
+    def log_prob(self, x, condition=NO_CONDITION, *, draws=None):
+        self.seen.append((draws or 1) * len(x))
+        shape = (len(x),) if draws is None else (draws, len(x))
+        return -x.double().flatten(1).sum(1) + self.noise * torch.randn(shape)
 
 
 def data(n=203, levels=17):
     g = torch.Generator().manual_seed(0)
     x, y = torch.randint(17, (n, 1, 4, 4), generator=g, dtype=torch.uint8), torch.randint(3, (n,), generator=g)
     facts = {"name": "fake", "shape": (1, 4, 4), "levels": levels, "classes": 3, "prepared": None}
-    return SimpleNamespace(**facts, split=lambda _: (x, y), fingerprint=lambda _: "f")
+    facts |= {"x": Field("image", (1, 4, 4), levels), "condition": label(3)}
+    return SimpleNamespace(**facts, split=lambda _: (x, {"label": y}), fingerprint=lambda _: "f")
 
 
 def measure(model, of=None, **settings):
     evaluator = Likelihood(**({"draws": 1, "max_samples": None, "batch": 50, "save": None} | settings))
-    of = of or data()
-    return evaluator.measure(model, of, "test", seed=0, device=CPU, progress=lambda *_: None)
+    how = How(seed=0, device=CPU, precision="32-true", batch=50, progress=silent, show=NOTHING)
+    return evaluator.measure(Subject(model=model, data=of or data()), how)
 
 
 def test_values_of_every_sample_are_saved_in_the_splits_order(tmp_path):
     file, of = tmp_path / "new" / "values.npz", data()
     bits, nats = measure(Bound(), of, save=str(file))
     with np.load(file) as saved:
-        x, y = of.split("test")
-        np.testing.assert_allclose(saved["nll_nats"], x.flatten(1).sum(1) + y, rtol=1e-14)
+        x, condition = of.split("test")
+        np.testing.assert_allclose(saved["nll_nats"], x.flatten(1).sum(1), rtol=1e-14)
         np.testing.assert_allclose(saved["bits_per_dim"], saved["nll_nats"] / (16 * math.log(2)))
-        assert saved["index"].tolist() == list(range(203)) and saved["y"].tolist() == y.tolist()
+        assert saved["index"].tolist() == list(range(203)) and saved["y"].tolist() == condition["label"].tolist()
         assert (saved["nll_nats"].mean(), saved["bits_per_dim"].mean()) == pytest.approx((nats.value, bits.value))
         error = saved["nll_nats"].std(ddof=1) / 203**0.5
         assert nats.protocol["standard_error"] == pytest.approx(error)

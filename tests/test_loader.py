@@ -7,27 +7,32 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from genmodels.data.base import Split
+from genmodels.capabilities import Condition
+from genmodels.data.base import labelled
 from genmodels.data.loader import Loader
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 
 N = 22  # samples; 5 batches of 4, and 2 left over
-SPLIT = Split(torch.arange(N, dtype=torch.uint8).view(N, 1, 1, 1), torch.arange(N))
+SPLIT = labelled(torch.arange(N, dtype=torch.uint8).view(N, 1, 1, 1), torch.arange(N))
 
 
-def same(x: Tensor, generator: torch.Generator) -> Tensor:
-    return x
+def same(x: Tensor, condition: Condition, generator: torch.Generator) -> tuple[Tensor, Condition]:
+    return x, condition
 
 
-def noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randint(256, x.shape, generator=generator, dtype=torch.uint8, device=x.device)
+def noise(x: Tensor, condition: Condition, generator: torch.Generator) -> tuple[Tensor, Condition]:
+    return torch.randint(256, x.shape, generator=generator, dtype=torch.uint8, device=x.device), condition
+
+
+def flipped(x: Tensor, condition: Condition, generator: torch.Generator) -> tuple[Tensor, Condition]:
+    return random_flip(x, generator), condition
 
 
 def make(**changes: object) -> Loader:
     plain = {
         "split": SPLIT,
-        "transform": same,
+        "visit": same,
         "batch_size": 4,
         "batches_per_step": 1,
         "seed": 0,
@@ -39,7 +44,7 @@ def make(**changes: object) -> Loader:
 
 def epochs(loader: Loader, n: int) -> list[list[int]]:
     """The next batches of a loader, `n` epochs of them, as lists of sample numbers."""
-    return [y.tolist() for _ in range(n) for _, y in loader]
+    return [condition["label"].tolist() for _ in range(n) for _, condition in loader]
 
 
 def test_an_epoch_is_a_permutation_without_the_incomplete_batch() -> None:
@@ -47,7 +52,8 @@ def test_an_epoch_is_a_permutation_without_the_incomplete_batch() -> None:
     batches = epochs(loader, 1)
     assert len(loader) == 5 == len(batches)
     assert len({i for batch in batches for i in batch}) == 20
-    x, y = loader.batch(0)
+    x, condition = loader.batch(0)
+    y = condition["label"]
     assert x.flatten().tolist() == y.tolist() and x.dtype == torch.uint8 and y.dtype == torch.int64
 
 
@@ -56,16 +62,16 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
     first = epochs(make(), 3)
     torch.manual_seed(2)
     assert epochs(make(), 3) == first
-    assert [make().batch(pos)[1].tolist() for pos in (14, 3, 7)] == [first[14], first[3], first[7]]
+    assert [make().batch(pos)[1]["label"].tolist() for pos in (14, 3, 7)] == [first[14], first[3], first[7]]
     assert first[:5] != first[5:10] != first[10:]
     assert epochs(make(seed=1), 1) != first[:5]
 
 
 def test_random_numbers_of_a_batch_are_a_function_of_its_position_and_rank() -> None:
-    loader = make(transform=noise, batch_size=2, world_size=2)
+    loader = make(visit=noise, batch_size=2, world_size=2)
     drawn = [x for _ in range(2) for x, _ in loader]
-    assert all(x.equal(make(transform=noise, batch_size=2, world_size=2).batch(pos)[0]) for pos, x in enumerate(drawn))
-    others = [make(transform=noise, batch_size=2, world_size=2, rank=1).batch(pos)[0] for pos in range(10)]
+    assert all(x.equal(make(visit=noise, batch_size=2, world_size=2).batch(pos)[0]) for pos, x in enumerate(drawn))
+    others = [make(visit=noise, batch_size=2, world_size=2, rank=1).batch(pos)[0] for pos in range(10)]
     assert len({tuple(x.flatten().tolist()) for x in drawn + others}) == 20
 
 
@@ -76,13 +82,13 @@ def test_two_processes_share_what_one_would_have_seen() -> None:
 
 
 def test_without_labels() -> None:
-    assert all(y is None for _, y in make(split=SPLIT._replace(y=None)))
+    assert all(condition == {} for _, condition in make(split=labelled(SPLIT.x, None)))
 
 
 def test_the_split_is_not_changed() -> None:
     x = torch.randint(256, (8, 3, 4, 4), dtype=torch.uint8)
     before = x.clone()
-    list(make(split=Split(x, None), transform=random_flip))
+    list(make(split=labelled(x, None), visit=flipped))
     assert x.equal(before)
 
 
@@ -106,8 +112,8 @@ class Recorder(pl.LightningModule):
         self.weight = nn.Parameter(torch.zeros(()))
         self.seen: list[list[int]] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        self.seen.append(batch[1].tolist())
+    def training_step(self, batch: tuple[Tensor, Condition], index: int) -> Tensor:
+        self.seen.append(batch[1]["label"].tolist())
         return self.weight**2
 
     def validation_step(self, batch: Tensor, index: int) -> None:

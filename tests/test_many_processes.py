@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import Callback
 
 from genmodels.cli.failures import LOST
-from genmodels.cli.many import launch
+from genmodels.cli.many import workers
 from genmodels.cli.many.together import together
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
@@ -138,7 +138,7 @@ ENDS = {
     "a person's mistake": ([{"rank": 1, "sentence": "no file", "status": 2}], {0: 2, 1: 2}, [], UserError, "no file"),
     "pruned": ([{"rank": 1, "sentence": "hopeless", "status": 0}], {}, [], Pruned, "hopeless"),
     "asked to end": ([{"rank": 0, "sentence": "saved", "status": 143}], {0: 143}, [signal.SIGTERM], Stopped, "saved"),
-    "asked to end at once": ([], {0: -15, 1: -15}, [signal.SIGTERM], Stopped, "before the training began"),
+    "asked to end at once": ([], {0: -15, 1: -15}, [signal.SIGTERM], Stopped, "before anything was kept"),
 }
 
 
@@ -146,8 +146,8 @@ ENDS = {
 def test_what_is_said_of_the_end(case):
     reports, lost, asked, kind, sentence = ENDS[case]
     with pytest.raises(kind, match=sentence):
-        launch.raise_first(reports, lost, asked)
-    launch.raise_first([], {}, asked)
+        workers.raise_first(reports, lost, asked)
+    workers.raise_first([], {}, asked)
 
 
 TORCHRUN = {

@@ -17,6 +17,8 @@ from genmodels.evaluators.nearest import NearestNeighbours, beside
 from genmodels.evaluators.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.shown import Show
+from genmodels.evaluators.subject import Drawn, Subject
+from tests.test_evaluators import FakeData, Model
 
 CPU = torch.device("cpu")
 FIXTURE = np.load(Path(__file__).parent / "fixtures" / "metrics_reference.npz")
@@ -48,8 +50,15 @@ def stream(metric, features, logits=None, batch=64, order=None):
     logits = features[:, :3] if logits is None else logits
     metric.allocate(features.shape[1], logits.shape[1])
     for i in (order if order is not None else torch.arange(len(features))).split(batch):
-        metric.update(features[i], logits[i], i)
+        pixels = torch.zeros(len(i), 1, 1, 1, dtype=torch.uint8)
+        metric.update(Drawn(features[i], logits[i], pixels, {}, i))
     return metric
+
+
+def look(metric, pixels):
+    """Shows the metric the samples themselves, as it is streamed them."""
+    n = len(pixels)
+    metric.update(Drawn(torch.zeros(n, 1), torch.zeros(n, 1), pixels, {}, torch.arange(n)))
 
 
 def fid(n, extrapolate=None):
@@ -74,7 +83,7 @@ def nearest_neighbours(n, k=2, rows=3):
 
 def values(metric, real, fake, **how):
     """Every score of the metric by its kind."""
-    return {score.kind: score.value for score in stream(metric, fake, **how).compute(reference(real))}
+    return {score.kind: score.value for score in stream(metric, fake, **how).compute(reference(real), fake)}
 
 
 # Fréchet distance
@@ -196,13 +205,13 @@ def test_splits_are_consecutive_and_uneven_where_n_does_not_divide():
 
 
 def test_kid_equals_the_reference_implementation():
-    (score,) = stream(kid(len(FAKE)), FAKE).compute(reference(REAL))
+    (score,) = stream(kid(len(FAKE)), FAKE).compute(reference(REAL), FAKE)
     assert score.value == pytest.approx(float(FIXTURE["kid_full"]), abs=1e-9)
     assert score.std is None and score.protocol["subset_size"] is None
 
 
 def test_kid_by_subsets_is_within_the_reference_implementations_spread():
-    (score,) = stream(kid(len(FAKE), 100, 1000), FAKE).compute(reference(REAL))
+    (score,) = stream(kid(len(FAKE), 100, 1000), FAKE).compute(reference(REAL), FAKE)
     mean, std = (float(FIXTURE[f"kid_{what}_100x1000"]) for what in ("mean", "std"))
     assert abs(score.value - mean) < 4 * std / 100**0.5
     assert score.std == pytest.approx(std, rel=0.3)
@@ -231,7 +240,7 @@ def test_kid_depends_on_its_own_seed_alone():
 
 
 def test_subsets_of_all_samples_are_all_samples():
-    by_subsets = stream(kid(80, 3, 80), FAKE[:80]).compute(reference(REAL[:80]))[0]
+    by_subsets = stream(kid(80, 3, 80), FAKE[:80]).compute(reference(REAL[:80]), FAKE[:80])[0]
     assert by_subsets.value == pytest.approx(values(kid(80), REAL[:80], FAKE[:80])["kid"], abs=1e-12)
     assert by_subsets.std == pytest.approx(0, abs=1e-12)
 
@@ -304,7 +313,7 @@ def test_copies_of_training_images_are_found():
     real = draws(50, 8)
     fake = real[torch.tensor([7, 30, 11, 2])]
     metric = stream(nearest_neighbours(4), fake)
-    (score,) = metric.compute(reference(real))
+    (score,) = metric.compute(reference(real), fake)
     assert metric.neighbours.shape == (3, 2) and metric.neighbours[:, 0].tolist() == [7, 30, 11]
     gaps = torch.cdist(real, real) + 1000 * torch.eye(50)
     assert score.kind == "nearest_distance" and score.value == 0
@@ -317,8 +326,8 @@ def test_picture_shows_each_sample_before_its_neighbours():
     real = draws(50, 8)
     chosen = torch.tensor([7, 30, 11, 2])
     metric = stream(nearest_neighbours(4), real[chosen])
-    metric.look(levels[chosen], torch.arange(4))
-    metric.compute(reference(real))
+    look(metric, levels[chosen])
+    metric.compute(reference(real), real[chosen])
     shown = []
     metric.show(lambda i: levels[i], "toy/train", Show(picture=lambda *it: shown.append(it)))
     ((kind, picture),) = shown
@@ -332,9 +341,10 @@ def test_picture_shows_each_sample_before_its_neighbours():
 def test_the_nearest_image_of_each_sample_with_its_number_and_distance():
     levels = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(50, 1, 8, 8)
     real = draws(50, 8)
-    metric = stream(nearest_neighbours(4), real[torch.tensor([7, 30, 11, 2])] + 0.1)
-    metric.look(levels[:4], torch.arange(4))
-    metric.compute(reference(real))
+    fake = real[torch.tensor([7, 30, 11, 2])] + 0.1
+    metric = stream(nearest_neighbours(4), fake)
+    look(metric, levels[:4])
+    metric.compute(reference(real), fake)
     shown = []
     metric.show(lambda i: levels[i], "toy/train", Show(neighbours=lambda *it: shown.append(it)))
     ((kind, found),) = shown
@@ -356,8 +366,8 @@ def test_picture_of_images_of_other_sizes_and_channels():
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        (fid(1), "got 1 generated samples for the fid, expected at least 2"),
-        (kid(1), "got 1 generated samples for the kid"),
+        (fid(1), "got 1 generated samples for fid, expected at least 2"),
+        (kid(1), "got 1 generated samples for kid"),
         (density_coverage(1), "got 1 generated samples for density_coverage"),
         (nearest_neighbours(1), "got 1 generated samples for nearest_neighbours"),
         (kid(50, 10, 60), "subset_size=60 for the kid of 50 generated samples, expected 2 to 50"),
@@ -393,17 +403,20 @@ def test_too_small_a_reference_is_refused(metric, n, message):
 
 
 def test_a_sample_that_was_never_shown_is_noticed():
+    rows = bank.Bank(41, (64,))
+    rows.put(torch.arange(40), FAKE[:40])
     with pytest.raises(AssertionError, match="or never"):
-        stream(kid(41), FAKE[:40]).compute(reference(REAL))
+        rows.gathered(CPU)
 
 
 def test_names_and_directions():
     evaluators = [fid(50_000), kid(2000), precision_recall(10_000), density_coverage(500), nearest_neighbours(1000)]
+    subject = Subject(model=Model(), data=FakeData())
     names = ["fid_50k", "kid_2k", "precision_10k", "density_500", "nearest_distance_1k"]
-    assert [e.primary("", 256) for e in evaluators] == names
+    assert [e.primary(subject, "") for e in evaluators] == names
     assert [e.mode for e in evaluators] == ["min", "min", "max", "max", "min"]
-    assert [e.needs for e in evaluators] == ["moments", *["features"] * 4]
-    assert kid(2000).primary("classifier", 256) == "kid_classifier_2k"
+    assert [e.uses for e in evaluators] == ["moments", *["features"] * 4]
+    assert kid(2000).primary(subject, "classifier") == "kid_classifier_2k"
 
 
 # Two processes
@@ -416,11 +429,13 @@ def every_metric(rank, world, batch=50):
     scores = []
     for metric in [*makers, InceptionScore(n=n, splits=10)]:
         metric.allocate(64, 20)
+        rows = bank.Bank(n, (64,))
         for start in range(rank * batch, n, world * batch):
             i = torch.arange(start, min(start + batch, n))
-            metric.update(FAKE[i], LOGITS[i], i)
-            metric.look(i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8), i)
-        scores += [(s.kind, s.value, s.std) for s in metric.compute(reference(real))]
+            pixels = i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8)
+            metric.update(Drawn(FAKE[i], LOGITS[i], pixels, {}, i))
+            rows.put(i, FAKE[i])
+        scores += [(s.kind, s.value, s.std) for s in metric.compute(reference(real), rows.gathered(CPU))]
     pictures = []
     show = Show(picture=lambda kind, picture: pictures.append(np.asarray(picture).tolist()))
     makers[-1].show(lambda i: i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8), "toy/train", show)

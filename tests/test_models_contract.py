@@ -1,164 +1,72 @@
-"""Every model of configs/model/ keeps the contract of the capabilities that its class names, on the data it takes."""
+"""Every model of configs/model/ keeps the contract of the capabilities that it has, on the data that it takes.
+
+One class of tests a capability; a model that lacks it is left out, whatever it is. A model says by itself (`can`) what
+it can do, and by a UserError what it does not take.
+"""
 
 from copy import deepcopy
 from functools import cache
 
 import pytest
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra.errors import ConfigCompositionException
 from torch import Tensor, nn
 
-from genmodels.capabilities import Denoises, Encodes, HasAdversary, HasLikelihood, HasLoss, Samples
-from genmodels.cli.build import class_of
-from genmodels.cli.config.check import check
+from genmodels.capabilities import (
+    Compresses,
+    Denoises,
+    Encodes,
+    FollowsClock,
+    HasLikelihood,
+    HasLoss,
+    HasPlayers,
+    Initialises,
+    Samples,
+    Translates,
+    can,
+)
 from genmodels.errors import UserError
+from genmodels.fields import Field
 from genmodels.seeds import ByNumber, seeded
-from tests.helpers import CONFIGS, compose_model
+from tests.helpers import CONFIGS, build_model
 
 MODELS = sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml"))
-DATA = {"digits": ((1, 8, 8), 17), "colour": ((3, 8, 8), 256), "points": ((5,), None)}
-SMALL = {"ddpm": ["model.schedule.steps=20", "sampler.steps=5"], "pixelcnn": ["model.network.width=8"]}
-
-
-def build(name: str, data: str, conditional: bool = False) -> nn.Module:
-    """The model, checked and made as a command would. UserError where it does not take such data."""
-    shape, levels = DATA[data]
-    overrides = [*SMALL.get(name, []), f"model.conditional={str(conditional).lower()}"]
-    cfg = compose_model(name, *overrides, shape=shape, levels=levels, sampler="ddim")
-    node = OmegaConf.to_container(cfg.model, resolve=True)
-    check(node, class_of(node))
-    try:
-        with seeded(0):
-            return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        raise error.__cause__ or error from None
+DATA = {
+    "digits": Field("image", (1, 8, 8), 17),
+    "colour": Field("image", (3, 8, 8), 256),
+    "points": Field("points", (5,), None),
+    "tokens": Field("tokens", (16,), 11),
+}
+SMALL = {
+    "ddpm": ["model.process.schedule.steps=20", "sampler.steps=5"],
+    "edm": ["sampler.steps=5"],
+    "flow_matching": ["sampler.steps=5"],
+    "pixelcnn": ["model.network.width=8"],
+    "pixelcnnpp": ["model.network.width=8", "model.network.layers=1"],
+    "transformer": ["model.network.width=32", "model.network.layers=2"],
+    "glow": ["model.bijections.glow.steps=2", "model.bijections.glow.width=16"],
+    "vampprior": ["model.prior.components=20"],
+}
+LABEL = "model/conditioner=label"
+CANCEL = {"wgan": ("head.bias",)}  # a constant of the critic cancels in D(G(z)) - D(x)
 
 
 @cache
-def taken(name: str) -> tuple[str, ...]:
-    """The data that a model takes, by what it says itself: images, or points."""
-    names = []
-    for data in DATA:
-        try:
-            build(name, data)
-        except UserError:
-            continue
-        names.append(data)
-    return tuple(names)
+def build(name: str, data: str, *overrides: str) -> nn.Module:
+    """The model as a command would make it, to be copied and not to be changed."""
+    field = DATA[data]
+    facts = {"shape": field.shape, "levels": field.levels, "classes": 2 if name == "cyclegan" else 10}
+    return build_model(name, *SMALL.get(name, []), *overrides, **facts)
 
 
-def batch(data: str, n: int = 6) -> tuple[Tensor, Tensor]:
-    shape, levels = DATA[data]
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, *shape, generator=generator)
-    if levels is not None:
-        x = torch.randint(levels, (n, *shape), generator=generator, dtype=torch.uint8)
-    return x, torch.arange(n) % 10
-
-
-def same(a: Tensor, b: Tensor) -> bool:
-    """Equal, or, of points, to the last bits, which follow the batch size."""
-    return torch.allclose(a, b, rtol=1e-9, atol=1e-9) if a.is_floating_point() else torch.equal(a, b)
-
-
-@pytest.fixture(params=MODELS)
-def name(request) -> str:
-    return request.param
-
-
-@pytest.fixture(params=[(name, data) for name in MODELS for data in taken(name)], ids="-".join)
-def pair(request) -> tuple[str, str]:
-    return request.param
-
-
-@pytest.fixture
-def data(name) -> str:
-    """The first of the data that a model takes."""
-    return taken(name)[0]
-
-
-def test_a_model_takes_images_or_points(name):
-    assert taken(name) in (("digits", "colour"), ("points",))
-
-
-def test_samples_are_data(pair):
-    name, data = pair
-    model = build(name, data).eval()
+def fresh(name: str, data: str, *overrides: str) -> nn.Module:
+    """A model of one's own, with what it takes from data taken, and weights away from zero initializations."""
+    model = deepcopy(build(name, data, *overrides))
+    if isinstance(model, Initialises):
+        with seeded(11):
+            model.initialise(*batch(data))
     jiggle(model)
-    assert isinstance(model, Samples)
-    shape, levels = DATA[data]
-    with seeded(1):
-        x = model.sample(3)
-    assert x.dtype == (torch.float32 if levels is None else torch.uint8) and x.shape == (3, *shape)
-    assert x.isfinite().all() and (levels is None or int(x.max()) < levels)
-    assert not x.requires_grad
-    with seeded(1):
-        assert torch.equal(model.sample(3), x)
-    with seeded(2):
-        assert not torch.equal(model.sample(3), x)
-
-
-def in_batches(model: nn.Module, size: int, n: int = 6, seed: int = 1) -> Tensor:
-    """Samples number 0..n-1, drawn `size` at a time."""
-    ranges = [(first, min(size, n - first)) for first in range(0, n, size)]
-    return torch.cat([model.sample(count, rng=ByNumber(seed, first, count)) for first, count in ranges])
-
-
-@pytest.mark.parametrize("conditional", [False, True])
-def test_a_sample_does_not_depend_on_those_it_is_drawn_with(pair, conditional):
-    name, data = pair
-    model = build(name, data, conditional).eval()
-    jiggle(model)
-    model.double()  # a convolution's last bits follow the batch size; in float64 no pixel notices
-    state = torch.get_rng_state()
-    together = in_batches(model, 6)
-    for size in (2, 4):
-        assert same(in_batches(model, size), together)
-    assert torch.equal(torch.get_rng_state(), state), "all that is drawn comes from rng"
-    assert len(together.unique(dim=0)) == 6
-    assert not torch.equal(in_batches(model, 6, seed=2), together)
-
-
-def test_likelihood_is_that_of_the_data(pair):
-    name, data = pair
-    model = build(name, data).eval()
-    if not isinstance(model, HasLikelihood):
-        return
-    x, _ = batch(data)
-    with seeded(1):
-        log_prob = model.log_prob(x)
-    assert log_prob.shape == (6,) and log_prob.dtype in (torch.float32, torch.float64)
-    assert not log_prob.requires_grad and log_prob.isfinite().all()
-    assert data == "points" or (log_prob < 0).all(), "a probability of integers is below 1"
-    assert model.bound in ("exact", "elbo", "vlb")
-
-
-def gradients(model: nn.Module, terms: dict[str, Tensor], x: Tensor) -> None:
-    assert all(term.shape == (len(x),) and term.isfinite().all() for term in terms.values())
-    terms["loss"].mean().backward()
-
-
-@pytest.mark.parametrize("conditional", [False, True])
-def test_losses_reach_every_parameter(name, data, conditional):
-    model = build(name, data, conditional)
-    jiggle(model)
-    x, y = batch(data)
-    if isinstance(model, HasLoss):
-        gradients(model, model.loss(x, y), x)
-        reached = {model: "model"}
-    else:
-        assert isinstance(model, HasAdversary)
-        gradients(model, model.discriminator_loss(x, y), x)
-        assert all(p.grad is None for p in model.generator.parameters())
-        gradients(model, model.generator_loss(x, y), x)
-        mine = {id(p) for p in model.generator.parameters()} & {id(p) for p in model.discriminator.parameters()}
-        assert not mine, "the players share parameters"
-        reached = {model.generator: "generator", model.discriminator: "discriminator"}
-    for part in reached:
-        missed = [key for key, p in part.named_parameters() if p.grad is None or not p.grad.any()]
-        assert not missed, f"no gradient reaches {missed}"
+    return model
 
 
 def jiggle(model: nn.Module) -> None:
@@ -168,78 +76,275 @@ def jiggle(model: nn.Module) -> None:
             p.add_(0.1 * torch.randn_like(p))
 
 
-def test_state_travels(name, data):
-    model = build(name, data)
-    jiggle(model)
-    copy = deepcopy(model).eval()
-    fresh = build(name, data).eval()
-    fresh.load_state_dict(model.state_dict())
-    samples = []
-    for each in (copy, fresh):
-        with seeded(5):
-            samples.append(each.sample(2))
-    assert torch.equal(*samples)
+@cache
+def taken(name: str, *overrides: str) -> tuple[str, ...]:
+    """The data that a model takes, by what it says itself."""
+    names = []
+    for data in DATA:
+        try:
+            build(name, data, *overrides)
+        except (UserError, ConfigCompositionException):  # the latter: its YAML has no conditioner to choose
+            continue
+        names.append(data)
+    return tuple(names)
 
 
-def test_labels_matter_where_the_model_is_conditional(name, data):
-    model = build(name, data, conditional=True).eval()
-    jiggle(model)
-    assert model.classes == 10
-    zeros, ones = torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.int64)
-    outputs = []
-    for y in (zeros, ones):
-        with seeded(6):
-            outputs.append(model.sample(4, y))
-    assert not torch.equal(*outputs)
-    with seeded(6):
-        assert model.sample(4).shape == (4, *DATA[data][0])
-    if isinstance(model, HasLikelihood):
-        with pytest.raises(UserError, match="labels"):
-            model.log_prob(batch(data)[0])
+def batch(data: str, n: int = 6) -> tuple[Tensor, dict[str, Tensor]]:
+    field, generator = DATA[data], torch.Generator().manual_seed(0)
+    x = torch.randn(n, *field.shape, generator=generator)
+    if field.levels is not None:
+        x = torch.randint(field.levels, (n, *field.shape), generator=generator).to(field.dtype)
+    return x, {"label": torch.arange(n) % 2}
 
 
-def test_labels_are_ignored_where_it_is_not(name, data):
-    model = build(name, data).eval()
-    assert model.classes is None
-    if isinstance(model, HasLikelihood):
-        x, y = batch(data)
-        with seeded(7):
-            without = model.log_prob(x)
-        with seeded(7):
-            assert torch.equal(model.log_prob(x, y), without)
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal, or, of points, to the last bits, which follow the batch size."""
+    return torch.allclose(a, b, rtol=1e-9, atol=1e-9) if a.is_floating_point() else torch.equal(a, b)
 
 
-def test_trains_in_bfloat16(name, data):
-    model = build(name, data)
-    jiggle(model)
-    x, y = batch(data)
-    with torch.autocast("cpu", torch.bfloat16):
-        losses = [model.loss(x, y)] if isinstance(model, HasLoss) else []
-        if isinstance(model, HasAdversary):
-            losses = [model.discriminator_loss(x, y), model.generator_loss(x, y)]
-    for terms in losses:
-        assert all(term.isfinite().all() and term.dtype == torch.float32 for term in terms.values())
-        terms["loss"].mean().backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+CASES = [(name, data, ()) for name in MODELS for data in taken(name)]
+CASES += [(name, taken(name, LABEL)[0], (LABEL,)) for name in MODELS if taken(name, LABEL)]
 
 
-def test_codes_decode(name, data):
-    model = build(name, data).eval()
-    if isinstance(model, Encodes):
-        x, _ = batch(data)
+def those_that(capability: type) -> pytest.MarkDecorator:
+    """One case for every model with the capability, on each kind of data and given a label."""
+    cases = [case for case in CASES if can(build(case[0], case[1], *case[2]), capability)]
+    ids = ["-".join([name, data, *(["label"] if overrides else [])]) for name, data, overrides in cases]
+    return pytest.mark.parametrize(("name", "data", "overrides"), cases, ids=ids)
+
+
+def test_every_model_takes_some_data_and_can_do_something():
+    for name in MODELS:
+        assert taken(name), f"{name} takes nothing"
+        model = build(name, taken(name)[0])
+        assert isinstance(model, HasLoss | HasPlayers), f"{name} cannot be trained"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_model_does_not_take_it_refuses_in_a_sentence(name):
+    """Everything else than a UserError would be a fault, which `build` lets through."""
+    for data in set(DATA) - set(taken(name)):
+        with pytest.raises(UserError) as refused:
+            build(name, data)
+        assert len(str(refused.value)) > 20
+
+
+def losses_of(model: nn.Module, x: Tensor, condition: dict[str, Tensor]) -> list[tuple[list[nn.Module], dict]]:
+    """What is moved by each loss, and the loss's terms."""
+    if isinstance(model, HasLoss):
+        return [([model], model.loss(x, condition))]
+    return [(list(player.modules), player.loss(x, condition)) for player in model.players()]
+
+
+class TestTraining:
+    every = pytest.mark.parametrize(
+        ("name", "data", "overrides"), CASES, ids=lambda value: "-".join(value) if isinstance(value, tuple) else value
+    )
+
+    @every
+    def test_losses_reach_every_weight(self, name, data, overrides):
+        model = fresh(name, data, *overrides)
+        x, condition = batch(data)
+        players = model.players() if isinstance(model, HasPlayers) else []
+        for modules, loss in [(p.modules, p.loss) for p in players] or [([model], model.loss)]:
+            model.zero_grad()
+            terms = loss(x, condition)
+            assert all(term.shape == (len(x),) and term.isfinite().all() for term in terms.values())
+            terms["loss"].mean().backward()
+            weights = [(key, p) for module in modules for key, p in module.named_parameters() if p.requires_grad]
+            missed = {key for key, p in weights if p.grad is None or not p.grad.any()}
+            assert missed <= set(CANCEL.get(name, ())), f"no gradient reaches {missed}"
+
+    @every
+    def test_players_share_no_weight(self, name, data, overrides):
+        model = build(name, data, *overrides)
+        if isinstance(model, HasPlayers):
+            owned = [id(p) for player in model.players() for m in player.modules for p in m.parameters()]
+            assert len(owned) == len(set(owned)), "two players move the same weight"
+            assert set(owned) == {id(p) for p in model.parameters() if p.requires_grad}, "nobody moves a weight"
+
+    @every
+    def test_trains_in_bfloat16(self, name, data, overrides):
+        model = fresh(name, data, *overrides)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = losses_of(model, *batch(data))
+        for _, terms in losses:
+            assert all(term.isfinite().all() and term.dtype == torch.float32 for term in terms.values())
+            terms["loss"].mean().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+    @those_that(FollowsClock)
+    def test_the_clock_alone_decides(self, name, data, overrides):
+        from genmodels.capabilities import Clock
+
+        one, other = (fresh(name, data, *overrides) for _ in range(2))
+        one.at(Clock(1, 10, 100))
+        for model in (one, other):
+            model.at(Clock(7, 70, 100))
+        x, condition = batch(data)
+        terms = []
+        for model in (one, other):
+            with seeded(1):
+                terms.append([t["loss"] for _, t in losses_of(model, x, condition)])
+        assert all(torch.equal(a, b) for a, b in zip(*terms, strict=True))
+
+
+class TestState:
+    @pytest.mark.parametrize("name", MODELS)
+    def test_state_travels(self, name):
+        data = taken(name)[0]
+        model = fresh(name, data)
+        loaded = deepcopy(build(name, data))
+        loaded.load_state_dict(model.state_dict())
+        x, condition = batch(data)
+        terms = []
+        for each in (model, loaded):
+            with seeded(5):
+                terms.append([t["loss"] for _, t in losses_of(each.eval(), x, condition)])
+        assert all(torch.equal(a, b) for a, b in zip(*terms, strict=True))
+
+
+def in_batches(model: nn.Module, size: int, n: int = 6, seed: int = 1) -> Tensor:
+    """Samples number 0..n-1, drawn `size` at a time."""
+    ranges = [(first, min(size, n - first)) for first in range(0, n, size)]
+    return torch.cat([model.sample(count, rng=ByNumber(seed, first, count)) for first, count in ranges])
+
+
+class TestSamples:
+    @those_that(Samples)
+    def test_samples_are_data(self, name, data, overrides):
+        model, field = fresh(name, data, *overrides).eval(), DATA[data]
+        with seeded(1):
+            x = model.sample(3)
+        assert x.dtype == field.dtype and x.shape == (3, *field.shape)
+        assert x.isfinite().all() and (field.levels is None or int(x.max()) < field.levels)
+        assert not x.requires_grad
+        with seeded(1):
+            assert torch.equal(model.sample(3), x)
+        with seeded(2):
+            assert not torch.equal(model.sample(3), x)
+
+    @those_that(Samples)
+    def test_a_sample_does_not_depend_on_those_it_is_drawn_with(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        model.double()  # a convolution's last bits follow the batch size; in float64 no pixel notices
+        state = torch.get_rng_state()
+        together = in_batches(model, 6)
+        for size in (2, 4):
+            assert same(in_batches(model, size), together)
+        assert torch.equal(torch.get_rng_state(), state), "all that is drawn comes from rng"
+        assert len(together.unique(dim=0)) == 6
+        assert not torch.equal(in_batches(model, 6, seed=2), together)
+
+    @those_that(Samples)
+    def test_its_protocol_names_every_setting_of_its_sampler(self, name, data, overrides):
+        model = build(name, data, *overrides)
+        protocol = model.sampling_protocol()
+        assert model.sampler is not None, "a model of ours has a sampler"
+        assert protocol["sampler"] == type(model.sampler).__name__.lower()
+        assert {f"sampler_{key}" for key in vars(model.sampler)} <= protocol.keys()
+
+    @those_that(Samples)
+    def test_it_refuses_samplers_of_another_kind(self, name, data, overrides):
+        from genmodels.cli.build import part
+        from genmodels.samplers.direct import Direct
+        from tests.helpers import compose_model
+
+        model = fresh(name, data, *overrides)
+        other = "ddim" if isinstance(model.sampler, Direct) else "direct"
+        sampler = part(compose_model("vae", sampler=other).sampler)
+        with pytest.raises(UserError, match="cannot be sampled by"):
+            model.use(sampler)
+
+    @those_that(Samples)
+    def test_conditions_matter_where_it_has_some(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        assert set(model.condition) == ({"label"} if overrides else set())
+        outputs = []
+        for label in (0, 1):
+            with seeded(6):
+                outputs.append(model.sample(4, {"label": torch.full((4,), label)}))
+        assert torch.equal(*outputs) != bool(overrides)
+
+
+class TestLikelihood:
+    @those_that(HasLikelihood)
+    def test_it_is_that_of_the_data(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, condition = batch(data)
+        with seeded(1):
+            log_prob = model.log_prob(x, condition)
+        assert log_prob.shape == (6,) and log_prob.dtype in (torch.float32, torch.float64)
+        assert not log_prob.requires_grad and log_prob.isfinite().all()
+        assert DATA[data].levels is None or (log_prob < 0).all(), "a probability of integers is below 1"
+        assert model.bound in ("exact", "elbo", "vlb")
+        assert set(model.condition) == ({"label"} if overrides else set())
+
+    @those_that(HasLikelihood)
+    def test_draws_are_independent_estimates_of_one_number(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, condition = batch(data)
+        with seeded(1):
+            draws = model.log_prob(x, condition, draws=3)
+        assert draws.shape == (3, 6) and draws.isfinite().all()
+        assert torch.equal(draws[0], draws[1]) == (model.bound == "exact")
+
+    @those_that(HasLikelihood)
+    def test_a_condition_that_is_missing_or_of_another_shape_is_refused(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, condition = batch(data)
+        if not overrides:
+            with seeded(7):
+                without = model.log_prob(x)
+            with seeded(7):
+                assert torch.equal(model.log_prob(x, condition), without), "an unconditional model heeds no label"
+            return
+        with pytest.raises(UserError, match="conditional on label"):
+            model.log_prob(x)
+        with pytest.raises(UserError, match="shape"):
+            model.log_prob(x, {"label": condition["label"][:3]})
+
+
+class TestEncodes:
+    @those_that(Encodes)
+    def test_codes_decode(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, condition = batch(data)
         with seeded(8):
-            z = model.encode(x)
-            decoded = model.decode(z)
+            decoded = model.decode(model.encode(x, condition), condition)
         assert decoded.dtype == x.dtype and decoded.shape == x.shape
 
+    @those_that(Compresses)
+    def test_a_first_stage_says_what_its_codes_are(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, _ = batch(data)
+        with seeded(8), torch.no_grad():
+            code, correction = model.compress(x)
+            back = model.decompress(code)
+        assert tuple(code.shape) == (6, *model.code.shape) and correction.shape == (6,)
+        assert model.code.levels is None or (code.dtype == model.code.dtype and int(code.max()) < model.code.levels)
+        assert back.dtype == x.dtype and back.shape == x.shape
 
-def test_films_end_with_a_sample(name, data):
-    model = build(name, data).eval()
-    if isinstance(model, Denoises):
+
+class TestDenoises:
+    @those_that(Denoises)
+    def test_films_end_with_a_sample(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
         with seeded(9):
             frames = list(model.film(2))
         with seeded(9):
             sample = model.sample(2)
-        assert len(frames) == 5 and torch.equal(frames[-1], sample)
+        assert len(frames) >= 5 and torch.equal(frames[-1], sample)
         *_, last = model.film(2, rng=ByNumber(0, 0, 2))
         assert torch.equal(last, model.sample(2, rng=ByNumber(0, 0, 2)))
+
+
+class TestTranslates:
+    @those_that(Translates)
+    def test_translations_are_data(self, name, data, overrides):
+        model = fresh(name, data, *overrides).eval()
+        x, _ = batch(data)
+        with torch.no_grad():
+            y = model.translate(x, 0, 1)
+        assert y.dtype == x.dtype and y.shape == x.shape and not torch.equal(y, x)
+        assert not torch.equal(model.translate(x, 1, 0), y)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from pytorch_lightning import Callback
 from torch import nn
 
-from genmodels.capabilities import HasLoss
+from genmodels.capabilities import NO_CONDITION, HasLoss
 from genmodels.cli.train import train
 from genmodels.errors import Fault
 from genmodels.models.gan import GAN
@@ -39,7 +39,7 @@ class Trapped(nn.Module, HasLoss):
         self.net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 1))
         self.trap = None
 
-    def loss(self, x, y=None):
+    def loss(self, x, condition=NO_CONDITION):
         out = self.net(x.float() + (torch.nan if self.trap == "statistics" else 0)).square()[:, 0]
         return sprung(self.trap, {"size": out.detach(), "loss": out}, self.net[2].bias.square())
 
@@ -49,12 +49,12 @@ class TrappedGAN(GAN):
 
     trap = None
 
-    def discriminator_loss(self, x, y=None):
-        terms = super().discriminator_loss(x, y)
+    def discriminator_loss(self, x, condition=NO_CONDITION):
+        terms = super().discriminator_loss(x, condition)
         return sprung("gradient", terms, self.discriminator.head.bias.square()) if self.trap == "D" else terms
 
-    def generator_loss(self, x, y=None):
-        terms = super().generator_loss(x, y)
+    def generator_loss(self, x, condition=NO_CONDITION):
+        terms = super().generator_loss(x, condition)
         return sprung("gradient", terms, self.generator.stem.bias[0].square()) if self.trap == "G" else terms
 
 
@@ -112,7 +112,7 @@ STOPS = {
     "gradient": ((), ACCUMULATED, 4, r"gradient in net.2.bias is not finite at step 3 \(loss = [\d.]+, size"),
     "D": (
         DCGAN,
-        {"discriminator_optimizer.lr": 0.5},
+        {"players.discriminator.lr": 0.5},
         2,
         r"gradient in discriminator.head.bias .* step 3 .* rate 0.5\)",
     ),

@@ -76,7 +76,7 @@ PLACES = {
     "plain": lambda node: node,
     "in lists": lambda node: [[1, node]],
     "partial": lambda node: {**node, "_partial_": True, "_args_": ["touch attacked"]},
-    "under a class of ours": lambda node: {"_target_": "genmodels.nn.schedules.Linear", "x": {"y": node}},
+    "under a class of ours": lambda node: {"_target_": "genmodels.parts.schedules.Linear", "x": {"y": node}},
 }
 
 

@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genmodels.capabilities import Denoises, Encodes, Samples
+from genmodels.capabilities import NO_CONDITION, Condition, Denoises, Encodes, Samples, Translates
+from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
-from genmodels.pictures import BORDER, GREY, film_strip, grid, reconstructions, save
+from genmodels.fields import Field, Fields, label
+from genmodels.kinds.of_model import evenly
+from genmodels.pictures import BORDER, GREY, film_strip, grid, save, stacked
 from genmodels.seeds import GLOBAL
-from genmodels.training.callbacks.pictures import Pictures, evenly
+from genmodels.training.callbacks.pictures import Pictures
 
 
 def constant(*values: int, c: int = 1) -> torch.Tensor:
@@ -59,7 +62,7 @@ def test_large_images_are_not_shrunk():
 
 
 def test_reconstruction_stands_below_its_original():
-    picture = reconstructions(constant(1, 2, 3), constant(4, 5, 6), levels=256, columns=2, scale=1)
+    picture = stacked([constant(1, 2, 3), constant(4, 5, 6)], levels=256, columns=2, scale=1)
     found = [[tile(picture, row, column, 1)[0, 0] for column in range(2)] for row in range(4)]
     assert found == [[1, 2], [4, 5], [3, GREY], [6, GREY]]
 
@@ -98,41 +101,59 @@ def test_evenly_of_a_long_film_is_nearly_even():
 # The callback
 
 
-class Everything(nn.Module, Samples, Encodes, Denoises):
-    """Samples noise (of its own labels), encodes to the data, films five moments."""
+class Everything(nn.Module, Samples, Encodes, Denoises, Translates):
+    """Samples noise (of its own condition), encodes to whole numbers, films five moments, translates by adding."""
 
-    def __init__(self, classes: int | None):
+    domains = 2
+
+    def __init__(self, condition: Fields):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(0.5)
-        self.classes = classes
-        self.asked: list[torch.Tensor | None] = []
+        self.condition = condition
+        self.lacks = {Translates: "not asked for"}
+        self.asked: list[Condition] = []
 
-    def sample(self, n, y=None, rng=GLOBAL):
+    def sample(self, n, condition=NO_CONDITION, rng=GLOBAL):
         assert not self.training and not torch.is_grad_enabled()
-        self.asked.append(y)
+        self.asked.append(condition)
         return (17 * rng.uniform((n, 1, 8, 8), torch.device("cpu"))).to(torch.uint8)
 
-    def encode(self, x, y=None):
-        return x.float() + 1
+    def encode(self, x, condition=NO_CONDITION):
+        return x.long() + 1
 
-    def decode(self, z, y=None):
+    def decode(self, z, condition=NO_CONDITION):
         return (z - 1).to(torch.uint8)
 
-    def film(self, n, y=None, rng=GLOBAL):
+    def denoiser(self, condition=NO_CONDITION):
+        return lambda x, level: x
+
+    def film(self, n, condition=NO_CONDITION, rng=GLOBAL):
         for i in range(5):
             yield torch.full((n, 1, 8, 8), i, dtype=torch.uint8)
 
+    def translate(self, x, source, target, rng=GLOBAL):
+        return x + 1 + target
 
-class Data:
-    name, classes = "toy", 10
+
+IMAGE = Field("image", (1, 4, 4), 5)  # of a condition: its own size and levels
+
+
+class Toys(Data):
+    """Six images of one grey value, with the numbers of two classes and a small image of their own."""
 
     def __init__(self, shape: tuple[int, ...], levels: int | None):
-        self.shape, self.levels = shape, levels
+        super().__init__(name="toy", shape=shape, levels=levels, classes=2, batch_size=4)
+        self.condition = {**self.condition, "image": IMAGE}
 
-    def split(self, name: str):
-        assert name == "val"
-        return torch.full((6, *self.shape), 3, dtype=torch.uint8), torch.arange(6)
+    def read(self) -> Splits:
+        x = torch.full((6, *self.shape), 3, dtype=self.x.dtype)
+        image = torch.arange(6, dtype=torch.uint8).clamp(max=4)[:, None, None, None].expand(-1, *IMAGE.shape)
+        split = Split(x, {"label": torch.arange(6) // 4, "image": image})
+        return Splits(split, split, split, training=split)
+
+    def transform(self, x, generator):
+        return x
 
 
 class Toy(pl.LightningModule):
@@ -143,10 +164,10 @@ class Toy(pl.LightningModule):
     last_loss = None
     cut_short = False
 
-    def __init__(self, classes: int | None = None, shape: tuple[int, ...] = (1, 8, 8), levels: int | None = 17):
+    def __init__(self, condition: Fields | None = None, shape: tuple[int, ...] = (1, 8, 8), levels: int | None = 17):
         super().__init__()
-        self.model = Everything(classes)
-        self.data = Data(shape, levels)
+        self.model = Everything(condition or {})
+        self.data = Toys(shape, levels)
         self.batches = 0
         self.drawn: list[float] = []
         self.global_steps: list[int] = []
@@ -209,22 +230,48 @@ def test_pictures_are_comparable_over_time(tmp_path):
 
 
 def test_labels_come_in_order(tmp_path):
-    toy = train(Toy(classes=4), 2, pictures(tmp_path))
-    assert toy.model.asked[0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
-    assert train(Toy(), 2, pictures(tmp_path)).model.asked == [None]
+    toy = train(Toy(label(4)), 2, pictures(tmp_path))
+    assert toy.model.asked[0]["label"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert train(Toy(), 2, pictures(tmp_path)).model.asked == [{}]
+
+
+def test_other_conditions_are_rows_of_the_data_and_stand_above_samples_and_originals(tmp_path):
+    toy = Toy({"image": IMAGE, **label(2)})
+    picture = np.asarray(drawn(tmp_path, toy)["samples"])
+    asked = toy.model.asked[0]
+    assert asked["label"].tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0]  # six rows, and again from the first
+    assert asked["image"].flatten(1)[:, 0].tolist() == [0, 1, 2, 3, 4, 4, 0, 1, 2]
+    side = (picture.shape[1] - BORDER) // 6  # 9 samples in columns of 3: ceil(sqrt(27)) = 6 columns
+    cells = [[picture[BORDER + row * side + 1, BORDER + column * side + 1] for column in range(6)] for row in (0, 2)]
+    assert cells[0] == [0, 64, 128, 191, 255, 255] and set(cells[1]) == {round(3 * 255 / 16)}
+
+
+def test_translations_stand_below_the_originals_of_their_domain(tmp_path):
+    toy = Toy()
+    toy.model.lacks = {}
+    found = drawn(tmp_path, toy)
+    assert {name for name in found if name.startswith("trans")} == {"translations_0_to_1", "translations_1_to_0"}
+    values = {name: set(np.unique(np.asarray(picture))) - {GREY} for name, picture in found.items()}
+    assert values["translations_0_to_1"] == {round(3 * 255 / 16), round(5 * 255 / 16)}
+    assert values["translations_1_to_0"] == {round(3 * 255 / 16), round(4 * 255 / 16)}
+    assert np.asarray(found["translations_1_to_0"]).sum() > 0
 
 
 def test_points_in_space_have_no_pictures(tmp_path, capsys):
     train(Toy(shape=(3,), levels=None), 2, pictures(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
-    assert capsys.readouterr().err.count("no pictures: samples of toy are neither images nor points in the plane") == 1
+    assert (
+        capsys.readouterr().err.count("no pictures: there are none of toy, whose samples are points [3] of real") == 1
+    )
 
 
 def test_reconstructions_show_validation_images(tmp_path):
     toy = Toy()
-    picture = np.asarray(pictures(tmp_path).draw(SimpleNamespace(**public(toy)))["reconstructions"])
+    picture = np.asarray(drawn(tmp_path, toy)["reconstructions"])
     assert set(np.unique(picture)) == {round(3 * 255 / 16), GREY}
 
 
-def public(toy: Toy) -> dict:
-    return {name: getattr(toy, name) for name in ("data", "evaluating", "seed", "device", "model")}
+def drawn(folder: Path, toy: Toy) -> dict[str, Image.Image]:
+    """The pictures of a model that was not trained."""
+    public = {name: getattr(toy, name) for name in ("data", "evaluating", "seed", "device", "model")}
+    return pictures(folder).draw(SimpleNamespace(**public))

@@ -5,6 +5,7 @@ and their means within 1 %. The scaler runs on the CPU here, as it does on a GPU
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from genmodels.capabilities import HasLikelihood, HasLoss
+from genmodels.capabilities import HasLikelihood, HasLoss, can
 from genmodels.cli import build
 from genmodels.cli.train import train
 from genmodels.errors import Fault, UserError
@@ -25,6 +26,7 @@ from tests import test_models_contract as contract
 from tests.test_nan_policy import DCGAN, config_of, run
 from tests.test_resume import assert_same_run, curve, last, resumed
 
+JUMPS = ("vqvae",)  # a vector between two codes goes to the other one
 OF_A_SAMPLE, OF_THE_MEAN = 0.03, 0.01  # relative
 MLP = ("model=vae_mlp", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")
 CONVOLUTIONS = ("model=vae", "model.encoder.width=8", "model.decoder.width=8")
@@ -37,14 +39,14 @@ def trained(folder: Path, steps: int, overrides: tuple[str, ...], **changes: Any
 
 def values(model: nn.Module, data: str, autocast: bool) -> dict[str, Tensor]:
     """What the model gives for each of a few samples, in float32 or in mixed bfloat16."""
-    x, _ = contract.batch(data, n=8)
+    x, condition = contract.batch(data, n=8)
     calls: dict[str, Callable] = {}
-    if isinstance(model, HasLikelihood):
+    if can(model, HasLikelihood):
         calls["log_prob"] = lambda: {"log_prob": model.log_prob(x)}
     if isinstance(model, HasLoss):
         calls["loss"] = lambda: model.loss(x)
     else:
-        calls |= {"D": lambda: model.discriminator_loss(x), "G": lambda: model.generator_loss(x)}
+        calls |= {player.name: partial(player.loss, x, condition) for player in model.players()}
     out = {}
     for name, call in calls.items():
         with seeded(1), torch.autocast("cpu", torch.bfloat16, enabled=autocast, cache_enabled=False):
@@ -52,7 +54,7 @@ def values(model: nn.Module, data: str, autocast: bool) -> dict[str, Tensor]:
     return out
 
 
-@pytest.mark.parametrize("name", contract.MODELS)
+@pytest.mark.parametrize("name", [name for name in contract.MODELS if name not in JUMPS])
 def test_losses_and_likelihoods_are_those_of_float32(name):
     data = contract.taken(name)[0]
     model = contract.build(name, data)
@@ -63,7 +65,7 @@ def test_losses_and_likelihoods_are_those_of_float32(name):
     for term, value in values(model, data, autocast=True).items():
         assert value.dtype == torch.float32, term
         if term.endswith(("loss", "log_prob")):
-            scale = right[term].abs()
+            scale = right[term].abs().clamp(min=1)  # a critic's loss is a difference
             assert ((value - right[term]).abs() / scale).max() < OF_A_SAMPLE, term
             assert (value.mean() - right[term].mean()).abs() / scale.mean() < OF_THE_MEAN, term
 
@@ -85,14 +87,14 @@ def test_precisions_that_cannot_be_are_refused(precision, tmp_path):
 
 def test_derivatives_of_a_penalty_are_in_float32(tmp_path, monkeypatch):
     """Half precision ends with the forward pass: autocast would reach into the float32 penalty's second derivative."""
-    dtypes, backward = [], build.Adversarial.manual_backward
+    dtypes, backward = [], build.Game.manual_backward
 
     def spy(self, loss, *args):
         if (head := self.model.discriminator.head.weight).requires_grad:
             head.register_hook(lambda g: dtypes.append(dtype_of(self.model, g.device)))
         backward(self, loss, *args)
 
-    monkeypatch.setattr(build.Adversarial, "manual_backward", spy)
+    monkeypatch.setattr(build.Game, "manual_backward", spy)
     penalty = {"model.gradient_penalty": 10, "model.discriminator.normalization": "none"}
     trained(tmp_path, 1, DCGAN, **penalty, **{"trainer.precision": "bf16-mixed"})
     assert set(dtypes) == {"float32"}
@@ -133,12 +135,12 @@ def half(monkeypatch):
 def test_scaled_training_is_that_of_float32(model, half, tmp_path):
     """Plain descent shows the gradient; of both it is clipped to a length of 0.01, in its own units."""
     descent = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 1.0}
-    changes = {"optimizer": descent, "discriminator_optimizer.lr": 1.0, "trainer.gradient_clip_val": 0.01}
+    changes = {"optimizer": descent, "players": {}, "trainer.gradient_clip_val": 0.01}
     full = last(trained(tmp_path / "full", 1, model, **changes))["state_dict"]
     half()
     scaled = last(trained(tmp_path / "half", 1, model, **changes))["state_dict"]
     config = config_of(tmp_path, model, changes)
-    fresh = dict(build.training(config, build.part(config["data"]), build.trainer(config, {})).named_parameters())
+    fresh = {f"model.{name}": p for name, p in build.model(config, fresh=True).named_parameters()}
     for player in ["model.generator", "model.discriminator"] if model is DCGAN else ["model"]:
         names = [name for name in fresh if name.startswith(player)]
         a, b = (torch.cat([(state[name] - fresh[name]).flatten() for name in names]) for state in (full, scaled))

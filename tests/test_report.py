@@ -154,7 +154,7 @@ def test_figures_are_there_where_there_are_data_for_them(tmp_path):
     content = made(tmp_path)
     assert content.figures == {"trilemma": True, "likelihood": True, "calls": False}
     steps = [record("fid_classifier_1k", 9.0 - n, sampler="ddim", sampler_steps=n, **OVER_SAMPLES) for n in (2, 5)]
-    model = {"_target_": "genmodels.models.diffusion.Diffusion", "schedule": {"steps": 100}}
+    model = {"_target_": "genmodels.models.diffusion.Diffusion", "process": {"schedule": {"steps": 100}}}
     all_steps = record("fid_classifier_1k", 1.0, sampler="ancestral", sampler_steps=None, **OVER_SAMPLES)
     write_run(tmp_path / "ddpm", config("diffusion", model=model), [*steps, all_steps])
     content = made(tmp_path)

@@ -6,21 +6,21 @@ import math
 from pathlib import Path
 
 import pytest
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import DataMetric
+from genmodels.evaluators.results import Record
 from genmodels.report.differences import differences, labels
 from genmodels.report.gather import Run, curve, gather
-from genmodels.report.metrics import chosen, direction
-from genmodels.report.tables import best_first, common_metric, over_seeds, show
+from genmodels.report.metrics import chosen, compared, drawn
+from genmodels.report.older import as_record
+from genmodels.report.seeds import over_seeds
+from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries, heading, show
+from genmodels.report.ways import ways
 from genmodels.report.words import mean_and_spread, number
 from genmodels.runs import add_results, read_results
 from tests.synthetic_runs import config, curves, end, record, results, start, write_results, write_run
-
-EVALUATORS = sorted((Path(__file__).parents[1] / "configs" / "evaluator").glob("*.yaml"))
 
 
 def only(folder: Path) -> Run:
@@ -191,25 +191,23 @@ def test_numbers_that_are_not_finite_are_left_out_of_curves_and_come_last(tmp_pa
     write_run(tmp_path / "b", config(), [record("fid_1k", 9.0)])
     runs = gather([tmp_path]).runs
     assert curve(runs[0]) == {"l": [(2.0, 3.0)]}
-    assert [run.path.name for run in best_first(runs)] == ["b", "a"]
+    assert names(first_to_last(runs)) == ["b", "a"]
 
 
 # Tables
 
 
-@pytest.mark.parametrize("file", EVALUATORS, ids=lambda file: file.stem)
-def test_directions_are_those_of_the_evaluators(file):
-    evaluator = instantiate(OmegaConf.load(file))
-    for features in () if isinstance(evaluator, DataMetric) else ("", "classifier"):
-        assert direction(f"test/{evaluator.primary(features, 17)}") == evaluator.mode
-    assert direction(f"val/{evaluator.primary('', 17)}") == evaluator.mode
+def first_to_last(runs: list[Run], metric: str | None = None) -> list[Entry]:
+    rows, columns = entries(runs), columns_of(runs)
+    return best_first(rows, columns, common_column(rows, columns, metric))
 
 
-def test_directions_of_what_evaluators_measure_beside():
-    higher = ["recall_1k", "coverage_classifier_1k", "elbo_nats", "samples_per_second"]
-    assert {direction(f"test/{name}") for name in higher} == {"max"}
-    lower = ["fid_infinity_1k", "nearest_distance_1k", "loss", "precisely"]
-    assert {direction(name) for name in lower} == {"min"}
+def names(rows: list[Entry]) -> list[str]:
+    return [" ".join([row.run.path.name, *row.way.words]) for row in rows]
+
+
+def headings(runs: list[Run]) -> list[str]:
+    return [heading(column) for column in columns_of(runs).all]
 
 
 def gathered(tmp_path: Path, *qualities: float, **changes) -> list[Run]:
@@ -223,12 +221,145 @@ def test_best_first_by_the_metric_that_all_finished_runs_share(tmp_path):
     write_run(tmp_path / "gan", config("gan"), results(0.5)[2:])
     write_run(tmp_path / "killed", config("gan"), history=[start()])
     runs = gather([tmp_path]).runs
-    assert common_metric(runs) == "test/fid_classifier_1k"
-    assert [run.path.name for run in best_first(runs)] == ["gan", "run1", "run0", "run2", "killed"]
-    by_density = best_first(runs, "test/density_classifier_1k")
-    assert [run.path.name for run in by_density] == ["gan", "run1", "run0", "run2", "killed"]
-    assert [run.path.name for run in best_first(runs, "test/nll_nats")][:3] == ["run1", "run0", "run2"]
-    assert best_first([], None) == [] and common_metric([]) is None
+    assert common_column(entries(runs), columns_of(runs)).metric == "test/fid_classifier_1k"
+    assert names(first_to_last(runs)) == ["gan", "run1", "run0", "run2", "killed"]
+    assert names(first_to_last(runs, "test/density_classifier_1k")) == ["gan", "run1", "run0", "run2", "killed"]
+    assert names(first_to_last(runs, "test/nll_nats"))[:3] == ["run1", "run0", "run2"]
+    assert first_to_last([]) == []
+
+
+@pytest.mark.parametrize("mode, order", [("max", ["b", "c", "a"]), ("min", ["a", "c", "b"]), (None, ["a", "b", "c"])])
+def test_which_way_is_better_is_what_the_record_says_whatever_its_name(tmp_path, mode, order):
+    for name, value in (("a", 0.134), ("b", 0.948), ("c", 0.5)):
+        write_run(tmp_path / name, config(), [record("sharpness", value, mode=mode)])
+    assert names(first_to_last(gather([tmp_path]).runs, "test/sharpness")) == order
+
+
+def older(metric: str, config: dict, **protocol) -> Record:
+    plain = record(metric, 1.0, **protocol)
+    del plain["mode"]
+    return as_record(plain, config)
+
+
+def test_records_of_older_files_get_their_mode_by_their_name():
+    higher = ["recall_1k", "coverage_classifier_1k", "density_1k", "elbo_nats", "samples_per_second"]
+    assert {older(name, config()).mode for name in higher} == {"max"}
+    lower = ["fid_infinity_1k", "kid_1k", "bits_per_dim", "nll_nats"]
+    assert {older(name, config()).mode for name in lower} == {"min"}
+    assert {older(name, config()).mode for name in ("sharpness", "precisely")} == {None}
+
+
+def test_an_older_conditional_likelihood_gets_the_name_that_it_has_now():
+    settings = config(model={"_target_": "x.Y", "conditional": True})
+    found = older("nll_nats", settings, bound="exact")
+    assert found.metric == "conditional_nll_nats" and found.protocol["conditional_on"] == ["label"]
+    assert older("fid_1k", settings).metric == "fid_1k" and older("nll_nats", config()).metric == "nll_nats"
+
+
+ELBO = {"reference": "digits/test", "n_reference": 300, "bound": "elbo", "draws": 1}
+FID = {"n_generated": 1000, "reference": "digits/train", "n_reference": 1297, "features": "classifier"}
+
+
+@pytest.mark.parametrize(
+    "changed, word",
+    [
+        ({"bound": "exact"}, "bound exact"),
+        ({"draws": 50}, "draws 50"),
+        ({"reference": "digits/val"}, "reference digits/val"),
+        ({"n_reference": 100}, "n_reference 100"),
+        ({"reference_fingerprint": "0a" * 32}, "reference_fingerprint 0a0a0a0a0a0a"),
+        ({"dequantization": "uniform"}, "dequantization uniform"),
+        ({"resize": "tf1"}, "resize tf1"),
+        ({"features_sha256": "0a" * 32}, "features_sha256 0a0a0a0a0a0a"),
+        ({"something_of_mine": 3}, "something_of_mine 3"),
+    ],
+)
+def test_what_may_not_be_compared_stands_in_columns_of_its_own(tmp_path, changed, word):
+    write_run(tmp_path / "a", config(), [record("nll_nats", 9.0, **ELBO)])
+    write_run(tmp_path / "b", config("flow"), [record("nll_nats", 8.0, **{**ELBO, **changed})])
+    runs = gather([tmp_path]).runs
+    assert len(headings(runs)) == 2 and headings(runs)[1] == f"test/nll_nats ({word})"
+    columns = columns_of(runs)
+    assert [[row.values(columns).get(column) for column in columns.all] for row in entries(runs)] == [
+        [9, None],
+        [None, 8],
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"seed": 1}, {"step": 100}, {"world_size": 2}, {"standard_error": 1.0}, {"note": "!"}, {"dtype": "x"}]
+)
+def test_what_is_chance_or_belongs_to_the_run_splits_no_column(tmp_path, changed):
+    write_run(tmp_path / "a", config(), [record("nll_nats", 9.0, **ELBO)])
+    write_run(tmp_path / "b", config("flow"), [record("nll_nats", 8.0, **ELBO) | {"std": 1.0}])
+    other = record("nll_nats", 7.0, **ELBO)
+    other["protocol"] |= changed
+    write_run(tmp_path / "c", config("gan"), [other])
+    assert headings(gather([tmp_path]).runs) == ["test/nll_nats"]
+
+
+def test_where_time_was_taken_the_number_of_processes_counts():
+    timed = {"hardware": "2 x Some CPU", "batch": 100, "world_size": 2}
+    assert "world_size" in compared(timed) and "world_size" not in compared(ELBO | {"world_size": 2})
+
+
+def test_datasets_share_columns_and_the_fewest_words_tell_columns_apart(tmp_path):
+    """A reference on each dataset makes no column of its own; draws say nothing once the bound is said."""
+    for dataset, n in (("digits", 300), ("mnist", 10_000)):
+        elbo = ELBO | {"reference": f"{dataset}/test", "n_reference": n}
+        write_run(tmp_path / dataset, config(dataset=dataset), [record("nll_nats", 9.0, **elbo)])
+    assert headings(gather([tmp_path]).runs) == ["test/nll_nats"]
+    tight = record("nll_nats", 8.0, **{**ELBO, "bound": "iwae", "draws": 50})
+    write_run(tmp_path / "iwae", config(), [tight])
+    assert headings(gather([tmp_path]).runs) == ["test/nll_nats (bound elbo)", "test/nll_nats (bound iwae)"]
+
+
+def test_conditional_likelihoods_stand_in_no_column_with_unconditional_ones(tmp_path):
+    write_run(tmp_path / "a", config(), [record("nll_nats", 9.0, **ELBO)])
+    write_run(tmp_path / "b", config(), [record("conditional_nll_nats", 8.0, **ELBO, conditional_on=["label"])])
+    model = {"_target_": "genmodels.models.vae.VAE", "conditional": True}
+    before = record("nll_nats", 7.0, **ELBO)
+    del before["mode"]
+    write_run(tmp_path / "c", config(model=model), [before])  # as it was filed then
+    assert headings(gather([tmp_path]).runs) == ["test/nll_nats", "test/conditional_nll_nats"]
+
+
+def test_ways_of_sampling_are_rows_and_none_hides_another(tmp_path):
+    """The case of an evaluation with sampler.eta=1 after one with eta 0: two numbers, two rows that say which."""
+    eta = [record("fid_1k", value, **FID, sampler="ddim", sampler_steps=20, sampler_eta=e) for e, value in EACH.items()]
+    own = [record("bits_per_dim", 2.4, **ELBO), *eta]
+    own += [record("samples_per_second", 99.0, n_generated=64, hardware="x", **eta_of(0.0))]
+    write_run(tmp_path / "ddpm", config("diffusion"), own)
+    write_run(tmp_path / "gan", config("gan"), [record("fid_1k", 6.5, **FID)])
+    runs = gather([tmp_path]).runs
+    assert names(first_to_last(runs, "test/fid_1k")) == ["ddpm sampler_eta=1.0", "gan", "ddpm sampler_eta=0.0"]
+    columns = columns_of(runs)
+    told = [[row.values(columns).get(column) for column in columns.all] for row in entries(runs)]
+    assert told == [[2.4, 7.6003, 99.0], [2.4, 5.8228, None], [None, 6.5, None]]  # a likelihood is the model's
+
+
+EACH = {0.0: 7.6003, 1.0: 5.8228}
+
+
+def eta_of(eta: float) -> dict:
+    return {"sampler": "ddim", "sampler_steps": 20, "sampler_eta": eta}
+
+
+def test_ways_are_told_by_the_settings_in_which_they_differ():
+    def found(*protocols: dict) -> list[list[str]]:
+        plain = [record("fid_1k", 1.0, **FID, **protocol) for protocol in protocols]
+        return [way.words for way in ways([Record.from_dict(one) for one in plain])]
+
+    assert found({}) == [[]] and [way.words for way in ways([])] == [[]]
+    assert found({"sampler": "direct"}, {"sampler": "direct"}) == [[]]
+    guided = {"sampler": "heun", "sampler_guidance_interval": [0.1, 1], "sampler_guidance": 2}
+    assert found({"sampler": "heun", "sampler_guidance": 1}, guided) == [
+        ["sampler_guidance=1"],
+        ["sampler_guidance=2", "sampler_guidance_interval=[0.1, 1]"],
+    ]
+    assert found({"weights": "ema"}, {"weights": "raw"}) == [["weights=ema"], ["weights=raw"]]
+    assert found({"conditions": "uniform"}, {"conditions": "reference"})[1] == ["conditions=reference"]
+    assert "sampler_eta" not in compared(eta_of(0.0)) and drawn(eta_of(0.0)) == eta_of(0.0)
 
 
 def test_the_newest_step_and_the_trainings_own_evaluation_stand_for_a_metric(tmp_path):
@@ -257,11 +388,16 @@ def test_mean_and_spread_over_seeds_of_runs_that_differ_in_nothing_else(tmp_path
 
 
 def test_ways_of_measuring_are_not_mixed_and_sample_seeds_of_a_run_count_once(tmp_path):
-    first = [record("fid_1k", 10.0), record("fid_1k", 20.0, seed=1), record("fid_1k", 90.0, sampler_steps=5)]
+    of_run = [{}, {"seed": 1}, {"sampler_steps": 5}]
+    first = [
+        record("fid_1k", v, n_generated=1000, **about) for v, about in zip((10.0, 20.0, 90.0), of_run, strict=True)
+    ]
     write_run(tmp_path / "a", config(seed=0), first)
-    write_run(tmp_path / "b", config(seed=1), [record("fid_1k", 17.0), record("fid_1k", 1.0, step=100)])
+    later = [record("fid_1k", 17.0, n_generated=1000), record("fid_1k", 1.0, n_generated=1000, step=100)]
+    write_run(tmp_path / "b", config(seed=1), later)
     (group,) = over_seeds(gather([tmp_path]).runs)
     assert [(s.n, s.mean, s.protocol.get("sampler_steps")) for s in group.spreads] == [(2, 16.0, None), (1, 90.0, 5)]
+    assert [way.words for way in ways(group.spreads)] == [[], ["sampler_steps=5"]]
 
 
 def test_what_differs(tmp_path):
@@ -289,6 +425,18 @@ def test_the_terminals_tables(tmp_path):
     assert "digits: 2 runs, best test/bits_per_dim first" in text and "mnist: 1 run, no results yet" in text
     assert text.index("2.1") < text.index("2.2") and "2.150 ± 0.071" in text
     assert f"{tmp_path / 'x'}: failed: [bold]no[/bold] files" in text
+
+
+def test_the_terminals_tables_say_what_may_be_compared_and_how_was_sampled(tmp_path):
+    for seed in (0, 1):
+        eta = [record("fid_1k", 7.0 - e + seed, **FID, **eta_of(e)) for e in (0.0, 1.0)]
+        write_run(tmp_path / f"ddpm{seed}", config("diffusion", seed), [record("nll_nats", 90.0, **ELBO), *eta])
+    write_run(tmp_path / "flow", config("flow"), [record("nll_nats", 80.0, **{**ELBO, "bound": "exact"})])
+    console = Console(record=True, width=160, file=io.StringIO())
+    show(gather([tmp_path]).runs, "test/nll_nats", console)
+    text = " ".join(console.export_text().split())
+    assert "best test/nll_nats (bound elbo) first" in text and "bound exact" in text
+    assert text.count("sampler_eta=1.0") == 3 and "7.50 ± 0.71" in text and "6.50 ± 0.71" in text
 
 
 def test_numbers_as_they_are_written(tmp_path):

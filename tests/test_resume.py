@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from genmodels.cli.resume import moved
 from genmodels.cli.train import train
 from genmodels.errors import Stopped
-from genmodels.evaluators.evaluate import evaluate
+from genmodels.evaluators.evaluate import by_evaluator
 from genmodels.training.callbacks import evaluation
 from tests.helpers import train_config
 
@@ -29,11 +29,27 @@ FAMILIES = {
     "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]", "trainer.gradient_clip_val=100.0"],
     "ddpm": ["model=ddpm", "model.network.channels=8", "trainer.precision=bf16-mixed"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=8", "trainer.accumulate_grad_batches=2"],
+    "wgan": ["model=wgan", "model.generator.width=4", "model.discriminator.width=4", "model.discriminator_steps=3"],
+    "cyclegan": [
+        "model=cyclegan",
+        "data=domains",
+        "model.to_first.width=4",
+        "model.of_first.width=4",
+        "model.to_first.blocks=1",
+        "model.pool=5",
+        "data.batch_size=400",
+    ],
+    "glow": ["model=glow", "model.bijections.glow.steps=1", "model.bijections.glow.width=8"],
+    "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
+    "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
+    "edm": ["model=edm", "model.network.channels=8", "model.network.blocks=1"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]
 
 
-BATCHES = {family: 2 if family in ("dcgan", "pixelcnn") else 1 for family in FAMILIES}  # of the loader, a step
+SLOW = ("wgan", "glow", "vqvae", "transformer", "edm")
+CASES = [pytest.param(family, marks=pytest.mark.slow if family in SLOW else ()) for family in FAMILIES]
+BATCHES = dict.fromkeys(FAMILIES, 1) | {"dcgan": 2, "pixelcnn": 2, "wgan": 3}  # of the loader, a step
 
 
 def config_of(family: str, run_dir: Path, *more: str) -> dict:
@@ -97,7 +113,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert curve(one) == curve(other)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CASES)
 def test_resume_is_exact(family, tmp_path, monkeypatch):
     """Through one run after another, each cut in another way."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -144,8 +160,10 @@ def test_evaluations_and_the_best_score_survive(tmp_path, monkeypatch):
     assert curve(cut)[-1]["step"] == "4" and not curve(cut)[-1]["val/bits_per_dim"]
     for evaluations, saved in ((0, 4), (1, 6)):
         with monkeypatch.context() as patch:
-            evaluated = iter([evaluate] * evaluations + [lambda *_, **__: signal.raise_signal(signal.SIGTERM)])
-            patch.setattr(evaluation, "evaluate", lambda *args, made=evaluated, **kwargs: next(made)(*args, **kwargs))
+            evaluated = iter([by_evaluator] * evaluations + [lambda *_, **__: signal.raise_signal(signal.SIGTERM)])
+            patch.setattr(
+                evaluation, "by_evaluator", lambda *args, made=evaluated, **kwargs: next(made)(*args, **kwargs)
+            )
             assert run_until(crash("vae", STEPS), resumed(cut), Stopped) == saved
     train(resumed(cut))
     assert_same_run(cut, whole)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,16 +11,16 @@ import torch
 
 from genmodels.cli.train import train_here
 from genmodels.errors import Stopped
-from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
+from tests.test_resume import BATCHES, FAMILIES, SLOW, assert_same_run, config_of, curve, last, resumed
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4"]
 
 
-def in_process(rank: int, folder: str) -> None:
-    """All families, one after the other: whole, until rank 1 is asked to end in the second step, and the rest."""
+def in_process(rank: int, folder: str, families: list[str]) -> None:
+    """Families, one after the other: whole, until rank 1 is asked to end in the second step, and the rest."""
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
-    for family in FAMILIES:
+    for family in families:
         whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
         train_here(config_of(family, whole, *TWO))
         sent = f"number:{int(signal.SIGTERM)},after_batches:{BATCHES[family]},rank:1"
@@ -31,13 +32,15 @@ def in_process(rank: int, folder: str) -> None:
         train_here(resumed(cut))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("two")
+QUICK = [family for family in FAMILIES if family not in SLOW]
+
+
+def trained(folder: Path, families: Sequence[str]) -> Path:
+    """The folder, where two processes have trained these families."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASTER_ADDR", "127.0.0.1")
         patch.setenv("MASTER_PORT", str(free_port()))
-        torch.multiprocessing.start_processes(in_process, (str(folder),), nprocs=2, start_method="spawn")
+        torch.multiprocessing.start_processes(in_process, (str(folder), families), nprocs=2, start_method="spawn")
     return folder
 
 
@@ -48,7 +51,27 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_resume_is_exact(folder, family):
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> Path:
+    return trained(tmp_path_factory.mktemp("two"), QUICK)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory) -> Path:
+    return trained(tmp_path_factory.mktemp("two"), list(SLOW))
+
+
+@pytest.mark.parametrize("family", QUICK)
+def test_resume_is_exact(quick, family):
+    assert_exact(quick, family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SLOW)
+def test_resume_of_the_others_is_exact(slow, family):
+    assert_exact(slow, family)
+
+
+def assert_exact(folder: Path, family: str) -> None:
     assert_same_run(folder / family / "cut", folder / family / "whole")
     assert [int(row["step"]) for row in curve(folder / family / "cut")] == [1, 2, 3, 4]

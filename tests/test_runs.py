@@ -31,6 +31,19 @@ def test_a_result_replaces_the_same_measurement_and_no_other(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_a_record_says_which_way_it_is_better_and_an_older_one_does_not(tmp_path):
+    file = tmp_path / "results.json"
+    add_results(
+        file, [record(1.0, seed=0), record(2.0, seed=1) | {"mode": "max"}, record(3.0, seed=2) | {"mode": None}]
+    )
+    assert [r.get("mode", ...) for r in read_results(file)] == [..., "max", None]
+    add_results(file, [record(4.0, seed=0) | {"mode": "min"}])  # the same measurement, made anew
+    assert [(r["value"], r["mode"]) for r in read_results(file)] == [(4.0, "min"), (2.0, "max"), (3.0, None)]
+    file.write_text(json.dumps({"version": 1, "results": [record(1.0) | {"mode": "up"}]}))
+    with pytest.raises(UserError, match="something else than records of metric, split, value, std, protocol and mode"):
+        read_results(file)
+
+
 @pytest.mark.parametrize("decay, weights", [(0.999, "ema"), (0.0, "raw")])
 def test_loading_takes_the_averaged_weights_where_there_are_any(tmp_path, decay, weights):
     train(train_config(tmp_path / "run", *SMALL, f"ema.decay={decay}"))

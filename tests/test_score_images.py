@@ -197,8 +197,8 @@ def test_labels_and_levels_in_an_npz(tmp_path):
     np.savez(tmp_path / "a.npz", images=DIGITS.images.astype(np.uint8), levels=17, labels=DIGITS.target)
     pictures = pictures_on_disk(tmp_path / "a.npz")
     assert pictures.classes == 10 and torch.equal(pictures.read(range(9))[:, 0], torch.from_numpy(X[:9]))
-    x, y = pictures.split("test")
-    assert len(x) == 179 and y.tolist() == DIGITS.target[9::10].tolist()
+    x, condition = pictures.split("test")
+    assert len(x) == 179 and condition["label"].tolist() == DIGITS.target[9::10].tolist()
     np.savez(tmp_path / "b.npz", images=X[:5], levels=17)
     with pytest.raises(UserError, match="expected 0..16"):
         pictures_on_disk(tmp_path / "b.npz")

@@ -8,7 +8,7 @@ from genmodels.evaluators import speed
 from genmodels.evaluators.evaluate import applicable
 from genmodels.evaluators.speed import Speed
 from genmodels.machine import hardware
-from tests.test_evaluators import Denoiser, FakeData, Latent, Sampler, run
+from tests.test_evaluators import Conditional, Drawing, FakeData, Latent, run
 
 
 class Clock:
@@ -30,13 +30,13 @@ def clock(monkeypatch):
 
 
 def test_the_first_batch_is_not_timed_and_all_others_are(clock):
-    records = run(Sampler(clock.draw), {"speed": Speed(n=70, batch=32)}, features=None)
+    records = run(Drawing(clock.draw), {"speed": Speed(n=70, batch=32)}, features=None)
     assert clock.drawn == [32, 32, 32, 6]
     assert list(records) == ["samples_per_second"] and records["samples_per_second"].value == 1.0
 
 
 def test_the_protocol_says_on_what_and_how(clock):
-    record = run(Denoiser(clock.draw), {"speed": Speed(n=8, batch=32)}, features=None)["samples_per_second"]
+    record = run(Conditional(clock.draw), {"speed": Speed(n=8, batch=32)}, features=None)["samples_per_second"]
     assert record.key == "test/samples_per_second" and record.std is None
     assert record.protocol == {
         "n_generated": 8,
@@ -44,9 +44,9 @@ def test_the_protocol_says_on_what_and_how(clock):
         "device": "cpu",
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
-        "sampler": "simplenamespace",
+        "sampler": "steps",
         "sampler_steps": 20,
-        "labels": "uniform",
+        "conditions": "label of fake/test, permuted by seed 0",
         "weights": "raw",
         "seed": 0,
         "dtype": "float32",
@@ -57,20 +57,20 @@ def test_the_protocol_says_on_what_and_how(clock):
 def test_several_processes_share_the_samples_and_the_slowest_counts(clock, monkeypatch):
     monkeypatch.setattr(speed, "shards", lambda n, size: [range(0, 32), range(64, 70)])  # those of one of two processes
     monkeypatch.setattr(speed, "from_all", lambda x: [x, x] if x is None else [x, 2 * x])
-    record = run(Sampler(clock.draw), {"speed": Speed(n=70, batch=32)}, features=None)["samples_per_second"]
+    record = run(Drawing(clock.draw), {"speed": Speed(n=70, batch=32)}, features=None)["samples_per_second"]
     assert clock.drawn == [32, 32, 6] and record.value == pytest.approx(70 / (2 * 38))
 
 
 def test_it_is_of_models_that_sample_whatever_the_data(clock):
     evaluator = {"speed": Speed(n=4, batch=4)}
-    assert list(applicable(Latent, evaluator, FakeData())) == []
-    assert list(applicable(Sampler, evaluator, FakeData(levels=None))) == ["speed"]
+    assert list(applicable(Latent(), evaluator, FakeData())) == []
+    assert list(applicable(Drawing(None), evaluator, FakeData(levels=None))) == ["speed"]
 
 
 def test_what_is_measured_elsewhere_does_not_change(clock):
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    run(Sampler(lambda n: torch.rand(n) * clock.draw(n).sum()), {"speed": Speed(n=4, batch=2)}, features=None)
+    run(Drawing(lambda n: torch.rand(n) * clock.draw(n).sum()), {"speed": Speed(n=4, batch=2)}, features=None)
     assert torch.equal(state, torch.get_rng_state())
 
 

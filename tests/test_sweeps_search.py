@@ -15,11 +15,14 @@ from genmodels.cli.config.schema import Train
 from genmodels.cli.sweeps import settings, space
 from genmodels.cli.sweeps.composing import Composer, identity
 from genmodels.cli.sweeps.jobs import Job, Register, directory_name, read_jobs
+from genmodels.cli.sweeps.metric import followed
 from genmodels.cli.sweeps.place import begin
 from genmodels.cli.sweeps.plans import Search
 from genmodels.cli.sweeps.said import Said
 from genmodels.cli.sweeps.study import Study
 from genmodels.errors import UserError
+from genmodels.evaluators.base import Evaluator
+from genmodels.evaluators.results import Record
 from genmodels.training.callbacks.pruning import Pruning, Reports
 from tests.helpers import train_config
 
@@ -191,7 +194,7 @@ def test_settings_and_file_agree():
 
 
 def test_the_time_left(tmp_path, capsys):
-    said = Said(tmp_path, None, "the command")
+    said = Said(tmp_path, None, None, "the command")
     job = Job(4, "", ("model.beta=2", "seed=1"), tmp_path)
     said.launches([job], 2, 12)
     said.seconds = [60.0, 120.0]
@@ -200,6 +203,58 @@ def test_the_time_left(tmp_path, capsys):
         "job 3 of 12: model.beta=2 seed=1",
         "job 5 of 12: model.beta=2 seed=1; about 12 min left",
     ]
+
+
+WHILE_TRAINING = {"evaluation": {"_target_": "genmodels.training.callbacks.evaluation.Evaluation", "split": "val"}}
+
+
+class Sharpness(Evaluator):
+    """Somebody's own evaluator, whose name is in no list of ours: more is better."""
+
+    mode = "max"
+
+    def needs(self, subject):
+        return None
+
+    def primary(self, subject, features):
+        return "sharpness"
+
+    def measure(self, subject, how):
+        value = sum(float(p.detach().abs().sum()) for p in subject.model.parameters())
+        return [Record(metric="sharpness", split=subject.split, value=value, std=None, protocol={})]
+
+
+class Bluntness(Sharpness):
+    """The same name the other way round."""
+
+    mode = "min"
+
+
+def evaluated_by(folder: Path, *classes: str, metric: str | None = None, mode: str | None = None) -> tuple:
+    mine = [{"mine": {"_target_": f"tests.test_sweeps_search.{name}"}} for name in classes]
+    configs = [{**train_config(folder), "callbacks": WHILE_TRAINING, "evaluator": evaluator} for evaluator in mine]
+    given = {"search": "tpe", "n_trials": 3, "metric": metric, "mode": mode, "pruner": None, "n_jobs": 1, "seed": 0}
+    return followed(settings.read({**given, "params": {}}), configs)
+
+
+def test_the_evaluator_says_which_way_its_metric_is_better(tmp_path):
+    assert evaluated_by(tmp_path, "Sharpness") == ("val/sharpness", "max")
+    assert evaluated_by(tmp_path, "Bluntness", metric="val/sharpness") == ("val/sharpness", "min")
+    assert evaluated_by(tmp_path, "Sharpness", metric="val/sharpness", mode="min") == ("val/sharpness", "min")
+    with pytest.raises(UserError, match="val/sharpness is better low in some jobs and high in others; say which"):
+        evaluated_by(tmp_path, "Sharpness", "Bluntness")
+
+
+def test_what_evaluators_give_beside_their_first_result_has_its_own_mode(tmp_path):
+    config = train_config(tmp_path, "evaluator=[likelihood]") | {"callbacks": WHILE_TRAINING}
+    chosen = settings.read({**asdict_of_defaults(), "metric": "val/elbo_nats"})
+    assert followed(chosen, [config]) == ("val/elbo_nats", "max")
+    assert followed(settings.read(asdict_of_defaults()), [config]) == ("val/bits_per_dim", "min")
+
+
+def asdict_of_defaults() -> dict:
+    node = yaml.safe_load((CONFIGS / "hydra" / "sweeper" / "genmodels.yaml").read_text())
+    return {key: value for key, value in node.items() if not key.startswith("_")}
 
 
 def agents_command(sweep: dict, values: dict[str, object]) -> list[str]:

@@ -17,12 +17,12 @@ from hydra.errors import InstantiationException
 
 from genmodels.cli.config.check import check
 from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.config.schema import Train
 from genmodels.data import maf_tables
 from genmodels.data.base import Data
 from genmodels.data.tabular import Tabular
 from genmodels.errors import UserError
-from tests.helpers import CONFIGS
 
 OFFICIAL = {
     "power": (6, 1_659_917, 184_435, 204_928),
@@ -47,7 +47,7 @@ def make(table: str, root: Path, *overrides: str, verify: bool = False) -> Data:
 def parts(data: Data) -> list[np.ndarray]:
     """Train, val and test, each (n, d)."""
     splits = [data.split(name) for name in ("train", "val", "test")]
-    assert all(split.y is None and split.x.dtype == torch.float32 for split in splits)
+    assert all(split.condition == {} and split.x.dtype == torch.float32 for split in splits)
     return [split.x.numpy() for split in splits]
 
 

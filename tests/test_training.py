@@ -1,4 +1,4 @@
-"""EMA, schedules, accumulation, the clock, the two players' steps, checkpoints that are whole."""
+"""Schedules, accumulation, the clock, the two players' steps, checkpoints that are whole."""
 
 import csv
 import os
@@ -13,52 +13,20 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
 from genmodels.cli import build
 from genmodels.cli.train import train
+from genmodels.data.base import Data
 from genmodels.errors import UserError
+from genmodels.models.vae import VAE
+from genmodels.runs import read_results
 from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint
-from genmodels.training.ema import EMA
-from genmodels.training.schedules import Constant, Cosine, Linear, Stages
+from genmodels.training.module import Training
+from genmodels.training.schedules import Constant, Cosine, Linear, LinearHalf, Stages
 from tests.helpers import train_config
 
 LINEAR = ["scheduler=linear", "trainer.log_every_n_steps=1"]
 GAN = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4"]
-
-
-def test_ema_is_the_formula():
-    model = nn.Linear(1, 1, bias=False)
-    ema = EMA(model, decay=0.5)
-    expected = model.weight.item()
-    for k, weight in enumerate([3.0, -1.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]):
-        nn.init.constant_(model.weight, weight)
-        ema.update(model)
-        d = min(0.5, (1 + k) / (10 + k))  # 1/10, 2/11, ... 8/17, then 0.5
-        expected = d * expected + (1 - d) * weight
-    assert ema.model.weight.item() == pytest.approx(expected, rel=1e-6)
-    assert int(ema.updates) == 9 and not ema.model.weight.requires_grad
-
-
-def test_ema_goes_on_where_it_was():
-    model = nn.Linear(2, 2)
-    whole = EMA(model, decay=0.9)
-    whole.update(model)
-    resumed = EMA(nn.Linear(2, 2), decay=0.9)
-    resumed.load_state_dict(whole.state_dict())
-    nn.init.zeros_(model.weight)
-    whole.update(model)
-    resumed.update(model)
-    assert torch.equal(whole.model.weight, resumed.model.weight)
-
-
-def test_ema_copies_buffers_and_stays_in_eval_mode():
-    model = nn.BatchNorm1d(2)
-    ema = EMA(model, decay=0.9)
-    model(torch.randn(8, 2))
-    ema.update(model)
-    assert torch.equal(ema.model.running_mean, model.running_mean) and ema.model.num_batches_tracked == 1
-    assert not ema.train().model.training
 
 
 def test_stages_are_those_of_burda_et_al():
@@ -74,6 +42,13 @@ def test_schedules_are_the_formulae():
     cosine = Cosine(warmup_steps=0, total_steps=10, final=0.1)
     assert [cosine(step) for step in (0, 5, 10, 20)] == pytest.approx([1, 0.1 + 0.45 * (1 + cos(pi / 2)), 0.1, 0.1])
     assert Linear(warmup_steps=2, total_steps=4, final=0.0)(1) == pytest.approx(0.75)
+    half = LinearHalf(warmup_steps=0, total_steps=8)
+    assert [half(step) for step in (0, 4, 6, 8, 9)] == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def untrained(config: dict, data: Data) -> Training:
+    """The training of a config before its first step."""
+    return build.training(config, build.model(config, fresh=True), data, build.trainer(config, {}))
 
 
 def weights(run_dir: Path) -> dict:
@@ -99,7 +74,12 @@ def test_accumulated_batches_make_the_gradient_of_one(tmp_path):
 
 def test_a_step_is_a_generators_step(tmp_path):
     config = train_config(
-        tmp_path / "run", *GAN, "model.discriminator_steps=3", "trainer.max_steps=4", "scheduler=linear"
+        tmp_path / "run",
+        *GAN,
+        "model.discriminator_steps=3",
+        "trainer.max_steps=4",
+        "scheduler=linear",
+        "optimizer.lr=0.001",
     )
     config["trainer"]["log_every_n_steps"] = 1
     train(config)
@@ -114,12 +94,10 @@ def test_a_step_is_a_generators_step(tmp_path):
 
 
 def test_the_players_have_their_own_learning_rates(tmp_path):
-    frozen = train_config(
-        tmp_path / "run", *GAN, "trainer.max_steps=2", "discriminator_optimizer.lr=0.0", "ema.decay=0"
-    )
+    frozen = train_config(tmp_path / "run", *GAN, "trainer.max_steps=2", "players.discriminator.lr=0.0", "ema.decay=0")
     train(frozen)
     data = build.part(frozen["data"])
-    fresh = build.training(frozen, data, build.trainer(frozen, {})).state_dict()
+    fresh = untrained(frozen, data).state_dict()
     after = weights(tmp_path / "run")
     moved = {key for key in after if "running" not in key and "tracked" not in key and not after[key].equal(fresh[key])}
     assert moved and not any("discriminator" in key for key in moved)
@@ -136,7 +114,7 @@ def test_both_players_gradients_are_clipped(tmp_path):
     ]
     config = train_config(tmp_path / "run", *GAN, *clip, "trainer.max_steps=1")
     train(config)
-    fresh = build.training(config, build.part(config["data"]), build.trainer(config, {}))
+    fresh = untrained(config, build.part(config["data"]))
     before, after = fresh.state_dict(), weights(tmp_path / "run")
     for player in ("generator", "discriminator"):
         names = [name for name, _ in fresh.named_parameters() if name.startswith(f"model.{player}")]
@@ -198,3 +176,24 @@ def test_a_signal_ends_a_run_that_can_go_on(tmp_path, signal_number, status):
     assert process.returncode == status, err
     assert f"go on with: genmodels train resume={tmp_path}/run" in err and "Traceback" not in err
     assert torch.load(checkpoint, weights_only=True)["global_step"] >= 5
+
+
+def test_at_the_last_step_samples_are_drawn_once_for_both_splits(tmp_path, monkeypatch):
+    drawn = []
+    sample = VAE.sample
+    monkeypatch.setattr(VAE, "sample", lambda self, n, *args, **how: drawn.append(n) or sample(self, n, *args, **how))
+    small = ["trainer=smoke", "model.encoder.width=8", "model.decoder.width=8", "features.steps=2", "features.width=4"]
+    measured = [
+        "evaluator=[likelihood,fid,nearest_neighbours]",
+        "evaluator.fid.n=40",
+        "evaluator.nearest_neighbours.n=20",
+    ]
+    train(train_config(tmp_path / "run", *small, *measured, "features.dim=8", "callbacks=[evaluation]"))
+    assert sum(drawn) == 40
+    results = {f"{r['split']}/{r['metric']}": r["value"] for r in read_results(tmp_path / "run" / "results.json")}
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    at_val = {key: row[key] for row in rows for key in row if key.startswith("val/") and row[key]}
+    assert float(at_val["val/fid_classifier_40"]) == results["test/fid_classifier_40"]
+    assert float(at_val["val/bits_per_dim"]) != results["test/bits_per_dim"]
+    assert (tmp_path / "run" / "samples" / "nearest_distance.png").is_file()

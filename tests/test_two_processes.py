@@ -1,7 +1,9 @@
 """Every evaluator gives the same numbers on two processes as on one, odd sizes included, from the same samples."""
 
 import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.many.group import process_group
+from genmodels.cli.many.spawn import run_on
+from genmodels.errors import Fault, UserError
 from genmodels.evaluators.bank import Bank
 from genmodels.evaluators.base import SampleMetric
+from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.evaluate import evaluate
 from genmodels.evaluators.features.base import Extracted, Features
-from genmodels.seeds import seeded
+from genmodels.fields import Field, label
 
 N = 203  # samples, and images
 SETTINGS = {
@@ -32,24 +38,25 @@ class Images:
     """Random images with labels."""
 
     name, shape, levels, classes, prepared = "fake", SHAPE, LEVELS, 10, None
+    x, condition = Field("image", SHAPE, LEVELS), label(10)
 
     def __init__(self):
         g = torch.Generator().manual_seed(0)
-        self.x = torch.randint(LEVELS, (N, *SHAPE), generator=g, dtype=torch.uint8)
-        self.y = torch.randint(10, (N,), generator=g)
+        self.samples = torch.randint(LEVELS, (N, *SHAPE), generator=g, dtype=torch.uint8)
+        self.labels = torch.randint(10, (N,), generator=g)
 
     def split(self, name):
-        return self.x, self.y
+        return self.samples, {"label": self.labels}
 
     def fingerprint(self, split):
-        return hashlib.sha256(self.x.numpy().tobytes()).hexdigest()
+        return hashlib.sha256(self.samples.numpy().tobytes()).hexdigest()
 
 
 class Projection(Features):
     """A random linear map of the pixels."""
 
     name, resize, sha256 = "projection", "none", "0"
-    dim, classes, facts = 12, 5, {}
+    dim, classes, facts, tells_labels = 12, 10, {}, True
 
     def __init__(self):
         super().__init__()
@@ -65,21 +72,20 @@ class Projection(Features):
 
 
 class Drawn(SampleMetric):
-    """Keeps the samples themselves."""
+    """Keeps the samples themselves, and what they were conditioned on."""
 
-    kind, mode, needs, n, reference = "drawn", "max", "nothing", N, None
+    kind, mode, uses, n, reference = "drawn", "max", "nothing", N, None
 
     def allocate(self, d, k):
-        self.bank = Bank(N, SHAPE)
+        self.bank, self.asked = Bank(N, SHAPE), Bank(N, ())
+        super().allocate(d, k)
 
-    def update(self, features, logits, index):
-        pass
+    def update(self, drawn):
+        self.bank.put(drawn.numbers, drawn.pixels.float())
+        self.asked.put(drawn.numbers, drawn.condition["label"].float())
 
-    def look(self, pixels, index):
-        self.bank.put(index, pixels.float())
-
-    def compute(self, reference=None):
-        self.pixels = self.bank.gathered(self.device)
+    def compute(self, reference=None, generated=None):
+        self.pixels, self.labels = self.bank.gathered(self.device), self.asked.gathered(self.device)
         return []
 
 
@@ -98,11 +104,10 @@ def evaluators(folder):
 
 
 def small_vae():
-    from tests.helpers import compose_model  # not above: the two processes need it not, and wait for it
+    from tests.helpers import build_model  # not above: the two processes need it not, and wait for it
 
-    overrides = ["model.conditional=true", "model.encoder.width=4", "model.decoder.width=4"]
-    with seeded(0):
-        return instantiate(compose_model("vae", *overrides, shape=SHAPE, levels=LEVELS).model, _convert_="all").eval()
+    overrides = ["model/conditioner=label", "model.encoder.width=4", "model.decoder.width=4"]
+    return build_model("vae", *overrides, shape=SHAPE, levels=LEVELS).eval()
 
 
 def every_result(model, folder, batch_size=50):
@@ -111,7 +116,8 @@ def every_result(model, folder, batch_size=50):
     settings = dict(split="test", seed=0, batch_size=batch_size, weights="raw", device=torch.device("cpu"))
     records = evaluate(model, metrics, data=Images(), features=Projection(), **settings)
     protocols = {r.metric: {k: v for k, v in r.protocol.items() if k != "world_size"} for r in records}
-    return {r.metric: (r.value, r.std) for r in records}, protocols, metrics["drawn"].pixels
+    drawn = metrics["drawn"]
+    return {r.metric: (r.value, r.std) for r in records}, protocols, drawn.pixels, drawn.labels
 
 
 def in_process(rank, folder, model):
@@ -135,9 +141,9 @@ def results(tmp_path_factory):
 
 
 def test_two_processes_give_the_same_numbers_as_one(results):
-    _, (one, protocols, _), _, two = results
-    assert len(one) >= 12 and {"fid_projection_203", "kid_projection_203", "bits_per_dim"} <= set(one)
-    for values, said, _ in two:
+    _, (one, protocols, *_), _, two = results
+    assert len(one) >= 12 and {"fid_projection_203", "kid_projection_203", "conditional_bits_per_dim"} <= set(one)
+    for values, said, *_ in two:
         assert list(values) == list(one)
         for name, number in one.items():
             if name == BY_THE_CLOCK:
@@ -160,14 +166,15 @@ def test_likelihoods_are_equal_to_the_last_bit(results):
     _, (one, *_), _, two = results
     for values, *_ in two:
         for name in ("bits_per_dim", "nll_nats", "elbo_nats"):
-            assert values[name] == one[name]
+            assert values[f"conditional_{name}"] == one[f"conditional_{name}"]
 
 
 def test_samples_are_the_same_whatever_the_processes_and_the_batch_size(results):
-    _, (*_, pixels), (*_, of_other_batches), two = results
+    _, (*_, pixels, labels), (*_, of_other_batches, other_labels), two = results
     assert len(pixels.unique(dim=0)) > 190
-    for *_, other in two:
-        assert torch.equal(other, pixels)
+    for *_, other, same_labels in two:
+        assert torch.equal(other, pixels) and torch.equal(same_labels, labels)
+    assert torch.equal(other_labels, labels) and torch.equal(labels.sort()[0], Images().labels.float().sort()[0])
     assert (of_other_batches != pixels).float().mean() < 1e-3  # a convolution's last bits follow the batch size
 
 
@@ -175,3 +182,84 @@ def test_saved_values_are_the_same_file(results):
     folder = results[0]
     files = [Path(folder) / name / "values.npz" for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+# devices=N
+
+
+def leave_a_note(config):
+    """Work for `run_on`: says who was there, from the first process, or fails in the last one."""
+    with process_group(torch.device("cpu")):
+        ranks = from_all(int(os.environ.get("RANK", "0")))
+        if config["fails"] and os.environ["RANK"] == str(len(ranks) - 1):
+            raise UserError("this cannot be done; do something else")
+        if os.environ.get("RANK", "0") == "0":
+            Path(config["file"]).write_text(json.dumps(ranks))
+
+
+def test_one_device_is_this_process(tmp_path):
+    run_on(1, leave_a_note, {"file": str(tmp_path / "note"), "fails": False, "device": "cpu"})
+    assert json.loads((tmp_path / "note").read_text()) == [0]
+
+
+@pytest.mark.slow
+def test_several_devices_are_processes_that_find_each_other_and_end_together(tmp_path):
+    config = {"file": str(tmp_path / "note"), "fails": False, "device": "cpu"}
+    run_on(3, leave_a_note, config)
+    assert json.loads((tmp_path / "note").read_text()) == [0, 1, 2]
+    with pytest.raises(UserError, match="this cannot be done; do something else"):
+        run_on(2, leave_a_note, config | {"fails": True})
+    with pytest.raises(Fault, match="KeyError"):
+        run_on(2, leave_a_note, {"device": "cpu"})
+
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "none",
+    "RANK": "1",
+    "WORLD_SIZE": "4",
+    "MASTER_ADDR": "host",
+    "MASTER_PORT": "29500",
+}
+
+
+@pytest.mark.parametrize(
+    ("devices", "device", "environment", "message"),
+    [
+        (0, "cpu", {}, "devices is 0, expected the number of processes"),
+        (2, "cpu", TORCHRUN, "4 processes were started, and devices is 2"),
+        (2, "cuda:1", {}, "device=cuda:1 is one, and devices=2 asks for several"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(devices, device, environment, message, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        run_on(devices, leave_a_note, {"device": device})
+
+
+def test_where_processes_were_started_they_do_the_work(monkeypatch):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    done = []
+    for devices in (1, 4):
+        run_on(devices, done.append, {"device": "cpu"})
+    assert len(done) == 2
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_on_two_devices_as_on_one(genmodels, run_dir, tmp_path):
+    chosen = ["evaluator=[likelihood,fid,kid]", "evaluator.fid.n=51", "evaluator.kid.n=40", "features.steps=5"]
+    chosen += ["features=classifier", "evaluator.kid.subset_size=20", "device=cpu", "batch_size=20"]
+    found = []
+    for devices in (1, 2):
+        run = tmp_path / f"on_{devices}"
+        shutil.copytree(run_dir, run)
+        (run / "results.json").unlink()
+        status, said = genmodels("evaluate", f"run={run}", f"devices={devices}", *chosen)
+        assert status == 0, said
+        found.append({r["metric"]: r for r in json.loads((run / "results.json").read_text())["results"]})
+    one, two = found
+    assert list(one) == list(two) and len(one) == 4
+    for name, record in one.items():
+        assert two[name]["value"] == pytest.approx(record["value"], rel=1e-8)
+        assert (record["protocol"]["world_size"], two[name]["protocol"]["world_size"]) == (1, 2)

@@ -8,18 +8,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from genmodels.context import NO_CONTEXT, Context
 from genmodels.errors import UserError
-from genmodels.models.diffusion import DDPM
 from genmodels.nn.attention import AttentionBlock
-from genmodels.nn.schedules import Linear
 from genmodels.nn.time_embedding import sinusoids
 from genmodels.nn.unet import Stage, UNet
 from genmodels.nn.unet_layers import group_norm
-from genmodels.samplers.ddim import DDIM
+from genmodels.parts.schedules import Linear
 from tests.helpers import compose_model
+from tests.test_diffusion import ddpm
 
 
-def unet(shape=(1, 8, 8), channels=8, multipliers=(1, 2), attention=(4,), classes=None, groups=32):
+def unet(shape=(1, 8, 8), channels=8, multipliers=(1, 2), attention=(4,), context=(), groups=32):
     return UNet(
         shape=shape,
         channels=channels,
@@ -28,7 +28,7 @@ def unet(shape=(1, 8, 8), channels=8, multipliers=(1, 2), attention=(4,), classe
         attention_resolutions=attention,
         dropout=0.0,
         groups=groups,
-        classes=classes,
+        context=dict(context),
     )
 
 
@@ -49,7 +49,7 @@ def test_groups_of_norm_have_four_channels_or_more(channels, groups, used):
 def test_network_keeps_the_shape_of_images(size, multipliers):
     x = torch.randn(2, 3, size, size)
     network = unet((3, size, size), channels=6, multipliers=multipliers, attention=(size // 2,))
-    assert network(x, torch.tensor([0, 999]), None).shape == x.shape
+    assert network(x, torch.tensor([0, 999]), NO_CONTEXT).shape == x.shape
 
 
 @pytest.mark.parametrize(
@@ -98,39 +98,49 @@ def test_attention_is_softmax_of_scaled_dot_products():
 
 def test_network_starts_near_zero_and_passes_gradients_to_every_parameter():
     torch.manual_seed(0)
-    network = unet(attention=(8, 4), classes=10)
-    out = network(torch.randn(4, 1, 8, 8), torch.rand(4) * 999, torch.tensor([0, 3, 3, 9]))
+    network = unet(attention=(8, 4), context={"vector": 10, "maps": 2})
+    context = Context(vector=torch.randn(4, 10), maps=torch.randn(4, 2, 8, 8))
+    out = network(torch.randn(4, 1, 8, 8), torch.rand(4) * 999, context)
     assert 0 < out.abs().max() < 1e-3
     out.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
 
 
 @pytest.mark.parametrize("channels, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
-def test_network_depends_on_time_and_label(channels, groups):
+def test_network_depends_on_time_vector_and_maps(channels, groups):
     torch.manual_seed(0)
-    network = unet(channels=channels, groups=groups, classes=10)
+    network = unet(channels=channels, groups=groups, context={"vector": 10, "maps": 3})
     for p in network.parameters():
         nn.init.normal_(p, std=0.2)
-    x, t, y = torch.randn(1, 1, 8, 8), torch.tensor([5]), torch.tensor([1])
-    out = network(x, t, y)
-    for other in (network(x, t + 400, y), network(x, t, y + 1)):
-        assert (out - other).abs().max() > 0.01 * out.abs().max()
-    torch.testing.assert_close(out, network(x, t.float(), y))
+    x, t, one = torch.randn(1, 1, 8, 8), torch.tensor([5]), torch.eye(10)[1:2]
+    maps = torch.randn(1, 3, 8, 8)
+    out = network(x, t, Context(vector=one, maps=maps))
+    others = (
+        network(x, t + 400, Context(vector=one, maps=maps)),
+        network(x, t, Context(vector=one.roll(1, 1), maps=maps)),
+        network(x, t, Context(vector=one, maps=maps.flip(3))),
+    )
+    for other in others:
+        assert (out - other).abs().max() > 1e-3 * out.abs().max()
+    torch.testing.assert_close(out, network(x, t.float(), Context(vector=one, maps=maps)))
+
+
+def test_a_one_hot_vector_is_an_embedding_added_to_that_of_time():
+    embed = unet(context={"vector": 10}).embed
+    t, plain = torch.tensor([5]), embed(torch.tensor([5]), Context(vector=torch.zeros(1, 10)))
+    torch.testing.assert_close(embed(t, Context(vector=torch.eye(10)[3:4])) - plain, embed.vector.weight[None, :, 3])
+    assert 0.8 < embed.vector.weight.std() < 1.2
+
+
+def test_a_context_that_the_network_cannot_take_is_refused():
+    with pytest.raises(UserError, match="U-Net takes vector and maps"):
+        unet(context={"tokens": 8})
 
 
 def test_bfloat16_and_channels_last_change_only_the_rounding():
     torch.manual_seed(0)
-    model = DDPM(
-        shape=(1, 8, 8),
-        levels=5,
-        classes=None,
-        conditional=False,
-        network=unet(),
-        schedule=Linear(steps=10, beta_first=0.01, beta_last=0.5),
-        objective="simple",
-        variance="small",
-        sampler=DDIM(steps=10, eta=0.0),
-    )
+    schedule = Linear(steps=10, beta_first=0.01, beta_last=0.5)
+    model = ddpm(unet(), schedule, shape=(1, 8, 8))
     for p in model.parameters():
         nn.init.normal_(p, std=0.1)
     x = torch.randint(5, (8, 1, 8, 8)).to(torch.uint8)

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
@@ -11,19 +11,24 @@ import torch
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import Checkpoint
 
-from genmodels.capabilities import HasAdversary, HasLoss
+from genmodels.capabilities import HasLoss, HasPlayers
 from genmodels.data.base import Data
 from genmodels.data.loader import require_a_step
 from genmodels.errors import UserError
-from genmodels.evaluators.base import Evaluator, SampleMetric
-from genmodels.evaluators.evaluate import applicable, refuse_settings, splits_of
+from genmodels.evaluators.base import Evaluator
+from genmodels.evaluators.evaluate import applicable, refuse_settings, sample_metrics, splits_of
 from genmodels.evaluators.features.base import Features
+from genmodels.evaluators.subject import Subject
+from genmodels.first_stages import load_first_stages
+from genmodels.runs import stamped
 from genmodels.seeds import seeded
-from genmodels.training.adversarial import Adversarial
 from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from genmodels.training.compilation import compile_networks, require_compiler
-from genmodels.training.descent import Descent
+from genmodels.training.descent import PLAYER, Descent
+from genmodels.training.game import Game
+from genmodels.training.hooks import initialisers
 from genmodels.training.module import Training
+from genmodels.training.optimizers import MakeOptimizer, check_groups
 from genmodels.training.sharding import FullySharded
 
 INITIAL_WEIGHTS = 0  # stream of random numbers: what comes second in fold(seed, ...)
@@ -36,7 +41,7 @@ NO_NEWS = (
     "AMP with fp16",
     "callbacks used to create the checkpoint",
 )
-OURS_FOR_PLAYERS = {
+OURS_FOR_A_GAME = {
     "accumulate_grad_batches": 1,
     "gradient_clip_val": None,
 }  # Lightning refuses others there
@@ -52,14 +57,22 @@ def parts(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: part(node) for name, node in nodes.items()}
 
 
-def training(config: Mapping[str, Any], data: Data, trainer: pl.Trainer) -> Training:
-    """The model with freshly drawn weights, in the training that its capability asks for."""
+def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
+    """The configured model with freshly drawn weights, and where it builds on other runs (`fresh`) with theirs.
+
+    A run that goes on has them all in its own checkpoint.
+    """
+    with seeded(config["seed"], INITIAL_WEIGHTS):
+        made = part(config["model"])
+    if fresh:
+        load_first_stages(made)
+    return made.to(memory_format=torch.channels_last) if config["channels_last"] else made
+
+
+def training(config: Mapping[str, Any], model: torch.nn.Module, data: Data, trainer: pl.Trainer) -> Training:
+    """The training that the model's capability asks for."""
     if config["compile"]:
         require_compiler()
-    with seeded(config["seed"], INITIAL_WEIGHTS):
-        model = part(config["model"])
-    if config["channels_last"]:
-        model.to(memory_format=torch.channels_last)
     made = _training_of(model, config, data, trainer)
     if config["compile"]:  # after the EMA copied the model; the noise is that of the networks as they are written
         compile_networks(model, options={"fallback_random": True})
@@ -74,31 +87,46 @@ def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, 
     shared = {
         "model": model,
         "data": data,
-        "optimizer": _optimizer(config["optimizer"]),
+        "optimizers": optimizers(config, model),
+        "groups": config["parameter_groups"],
         "schedule": part(config["scheduler"]),
-        "ema_decay": config["ema"]["decay"],
+        "ema": part(config["ema"]),
         "log_every_n_steps": settings["log_every_n_steps"],
         "nan_policy": config["nan_policy"],
         "seed": config["seed"],
-        "config": dict(config),
+        "config": stamped(config),
     }
-    if isinstance(model, HasAdversary):
-        if isinstance(trainer.strategy, FullySharded):
-            raise UserError(
-                "trainer=fsdp shards a model that has one loss, and this one has two players; use trainer=ddp"
-            )
-        return Adversarial(
+    if isinstance(trainer.strategy, FullySharded) and (isinstance(model, HasPlayers) or initialisers(model)):
+        raise UserError(
+            "trainer=fsdp shards a model that has one loss and is not initialised from data, and this one has players "
+            "or is; use trainer=ddp"
+        )
+    if isinstance(model, HasPlayers):
+        return Game(
             **shared,
-            discriminator_optimizer=_optimizer({**config["optimizer"], **config["discriminator_optimizer"]}),
             batch_size=data.batch_size,
             batches_per_step=1,
             accumulate=accumulate,
             clip=settings["gradient_clip_val"],
             clip_by=settings["gradient_clip_algorithm"],
         )
-    if isinstance(model, HasLoss):
-        return Descent(**shared, batch_size=data.batch_size // accumulate, batches_per_step=accumulate)
-    raise UserError(f"{type(model).__name__} cannot be trained: it is neither HasLoss nor HasAdversary")
+    return Descent(**shared, batch_size=data.batch_size // accumulate, batches_per_step=accumulate)
+
+
+def optimizers(config: Mapping[str, Any], model: torch.nn.Module) -> dict[str, MakeOptimizer]:
+    """What makes the optimizer of each player, or of the only one; UserError where settings are wrong."""
+    if not isinstance(model, HasLoss | HasPlayers):
+        raise UserError(f"{type(model).__name__} cannot be trained: it is neither HasLoss nor HasPlayers")
+    names = [player.name for player in model.players()] if isinstance(model, HasPlayers) else []
+    changed = config["players"]
+    if unknown := sorted(changed.keys() - set(names)):
+        known = f"its players are {', '.join(names)}" if names else "it has one loss and no players"
+        raise UserError(f"players.{unknown[0]} is no player of {type(model).__name__}: {known}")
+    made = {name: _optimizer({**config["optimizer"], **changed.get(name, {})}, name, changed) for name in names}
+    made = made or {PLAYER: _optimizer(config["optimizer"], PLAYER, {})}
+    for make in made.values():
+        check_groups(model, config["parameter_groups"], _try(make).defaults)
+    return made
 
 
 def _require_divisible(batch_size: int, world_size: int, accumulate: int) -> None:
@@ -109,13 +137,18 @@ def _require_divisible(batch_size: int, world_size: int, accumulate: int) -> Non
         )
 
 
-def _optimizer(node: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
+def _optimizer(node: Mapping[str, Any], player: str, changed: Mapping[str, Any]) -> MakeOptimizer:
     make = part(node)
     try:
-        make([torch.zeros(1, requires_grad=True)])
+        _try(make)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the optimizer refuses its settings: {error}; correct optimizer.*") from error
+        where = f"players.{player} and optimizer" if changed.get(player) else "optimizer"
+        raise UserError(f"the optimizer refuses its settings: {error}; correct {where}.*") from error
     return make
+
+
+def _try(make: MakeOptimizer) -> torch.optim.Optimizer:
+    return make([{"params": [torch.zeros(1, requires_grad=True)]}])
 
 
 def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> pl.Trainer:
@@ -124,8 +157,8 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
         logging.getLogger(name).setLevel(logging.WARNING)
     for hint in NO_NEWS:
         warnings.filterwarnings("ignore", f".*{hint}.*")
-    adversarial = issubclass(class_of(config["model"]), HasAdversary)
-    settings = {**config["trainer"], **(OURS_FOR_PLAYERS if adversarial else {})}
+    is_game = issubclass(class_of(config["model"]), HasPlayers)
+    settings = {**config["trainer"], **(OURS_FOR_A_GAME if is_game else {})}
     if settings["precision"] not in PRECISIONS:
         raise UserError(f"trainer.precision is {settings['precision']!r}, expected one of {', '.join(PRECISIONS)}")
     made = part(
@@ -151,31 +184,32 @@ def class_of(node: Mapping[str, Any]) -> type:
     return resolve_name(node["_target_"])
 
 
-def callbacks(config: Mapping[str, Any], evaluators: Mapping[str, Evaluator], features: Features | None) -> dict:
+def callbacks(config: Mapping[str, Any], subject: Subject, evaluators: Mapping[str, Evaluator], features: Any) -> dict:
     """The callbacks by name; the best checkpoint is told what it follows, and left out where nothing is evaluated."""
     made = {}
     for name, node in config["callbacks"].items():
         if not issubclass(class_of(node), BestCheckpoint):
             made[name] = part(node)
         elif evaluators:
-            made[name] = part(node, **_followed(config, node, evaluators, features))
+            made[name] = part(node, **_followed(config, node, next(iter(evaluators.values())), subject, features))
     return made
 
 
 def _followed(
-    config: Mapping[str, Any], node: Mapping[str, Any], evaluators: Mapping[str, Evaluator], features: Features | None
+    config: Mapping[str, Any], node: Mapping[str, Any], first: Evaluator, subject: Subject, features: Features | None
 ) -> dict[str, str]:
     """What the best checkpoint follows: what its config names, else the first result of the first evaluator."""
     if node["monitor"] is not None or node["mode"] is not None:
         return {}
-    first = next(iter(evaluators.values()))
-    metric = first.primary(features.name if features else "", config["data"]["levels"])
+    metric = first.primary(subject, features.name if features else "")
     return {"monitor": f"{config['callbacks']['evaluation']['split']}/{metric}", "mode": first.mode}
 
 
-def evaluation(config: Mapping[str, Any], data: Any) -> tuple[dict[str, Evaluator], Features | None]:
-    """The evaluators that apply to the configured model on these data, by name, and the features they share."""
-    evaluators = applicable(class_of(config["model"]), parts(config["evaluator"]), data)
-    over_samples = [e for e in evaluators.values() if isinstance(e, SampleMetric)]
+def evaluation(
+    config: Mapping[str, Any], model: torch.nn.Module, data: Any
+) -> tuple[dict[str, Evaluator], Features | None]:
+    """The evaluators that apply to this very model on these data, by name, and the features they share."""
+    evaluators = applicable(model, parts(config["evaluator"]), data)
+    over_samples = sample_metrics(evaluators)
     refuse_settings(over_samples, splits_of(over_samples, data))  # now, and not after the training
     return evaluators, part(config["features"])

@@ -29,19 +29,22 @@ def task(cfg: DictConfig) -> None:
     from genmodels.cli.config.check import check
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Evaluate
+    from genmodels.cli.many.spawn import run_on
 
     config = resolved(cfg)
     check(config, Evaluate, origin)
-    evaluate_run(config)
+    named_checkpoint(config)
+    run_on(config["devices"], evaluate_run, config)
 
 
 def evaluate_run(config: dict[str, Any]) -> None:
-    """Evaluates the checkpoint that a checked, resolved config names."""
+    """The part of this process in evaluating the checkpoint that a checked, resolved config names."""
     from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import evaluation_progress, saves_pictures, show_left_out, show_paths, show_results
-    from genmodels.evaluators.evaluate import applicable, evaluate
+    from genmodels.evaluators.evaluate import applicable, evaluate, left_out
+    from genmodels.training.hooks import prepare
 
     file = named_checkpoint(config)
     checkpoint = runs.read_checkpoint(file)
@@ -49,15 +52,16 @@ def evaluate_run(config: dict[str, Any]) -> None:
     device = device_named(config["device"])
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     data, evaluators = build.part(nodes["data"]), build.parts(nodes["evaluator"])
-    able = applicable(type(model), evaluators, data)
-    if not able:
-        about = f"{type(model).__name__} on {data.name}"
-        raise UserError(f"none of {', '.join(evaluators)} applies to {about}; choose another evaluator")
+    reasons = left_out(model, evaluators, data)
+    if not applicable(model, evaluators, data):
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise UserError(f"none of the evaluators applies ({why or 'none is chosen'}); choose another evaluator")
     folder = Path(config["run"] or config["run_dir"]).expanduser()
+    prepare(model, data, device)
     with process_group(device), evaluation_progress() as progress:
         records = evaluate(
             model,
-            able,
+            evaluators,
             data=data,
             split=config["split"],
             features=build.part(nodes["features"]),
@@ -65,11 +69,12 @@ def evaluate_run(config: dict[str, Any]) -> None:
             batch_size=config["batch_size"],
             weights=runs.weights_of(checkpoint),
             device=device,
+            precision=config["precision"],
             progress=progress,
             show=saves_pictures(folder / "samples"),
         )
     if runs.is_rank_zero():
-        show_left_out(evaluators, able, model, data)
+        show_left_out(reasons)
         step = checkpoint["global_step"]
         runs.add_results(folder / "results.json", [record.at_step(step).to_dict() for record in records])
         show_results(records, f"{file}: {step} steps")
@@ -106,13 +111,13 @@ def named_checkpoint(config: dict[str, Any]) -> Path:
 
 
 def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:
-    """The model, with another sampler where one is given; UserError where the model has none to exchange."""
-    from genmodels.capabilities import Denoises
+    """The model, with another sampler where one is given; UserError where it cannot use it."""
+    from genmodels.capabilities import Samples
     from genmodels.cli import build
 
     if node is None:
         return model
-    if not isinstance(model, Denoises):
-        raise UserError(f"{type(model).__name__} has one way to sample; sampler= is for models that denoise")
-    model.sampler = build.part(node)
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} draws no samples, and sampler= says how to; leave it out")
+    model.use(build.part(node))
     return model

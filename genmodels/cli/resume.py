@@ -12,7 +12,7 @@ from genmodels.changes import MACHINE, MOVABLE_KEYS, changes
 from genmodels.cli.config.places import CONFIGS
 from genmodels.errors import UserError
 
-FIXED = ("model", "data", "seed", "ema", "optimizer", "discriminator_optimizer", "scheduler", "name", "experiment")
+FIXED = ("model", "data", "seed", "ema", "optimizer", "players", "parameter_groups", "scheduler", "name", "experiment")
 FIXED_KEYS = ("trainer.accumulate_grad_batches",)  # a position in the data counts batches
 QUIET = [{f"override hydra/{which}_logging": "none"} for which in ("job", "hydra")]
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
@@ -97,10 +97,11 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
             )
         return Beginning()
     before, now = read_config(run_dir / "config.yaml"), {**config, "resume": None}
-    changed = changes(moved(before, run_dir), moved(now, run_dir))
-    for key, (old, new) in changed.items():
+    old, new = ({**moved(each, run_dir), runs.WRITTEN_BY: None} for each in (before, now))
+    changed = changes(old, new)
+    for key, (was, value) in changed.items():
         if _is_fixed(key):
-            raise _refusal(f"{key}={new} (it was {old})", run_dir)
+            raise _refusal(f"{key}={value} (it was {was})", run_dir)
     if runs.is_rank_zero():
         remove_unfinished(run_dir)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"

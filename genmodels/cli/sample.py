@@ -1,5 +1,6 @@
-"""genmodels sample: draws samples from a run's model into a picture, an .npz or a folder."""
+"""genmodels sample: draws samples from a run's model, or translates images by it, into a picture, a text or arrays."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from omegaconf import DictConfig
 from genmodels.cli.app import run_app
 from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
+
+OF_TASK = {"sample": ("label", "condition"), "translate": ("source", "target", "images")}  # keys of one task only
+READ = 3  # samples that can be read are printed, so many
 
 
 def run(argv: list[str]) -> int:
@@ -19,87 +23,117 @@ def task(cfg: DictConfig) -> None:
     from genmodels.cli.config.check import check
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Sample
+    from genmodels.cli.evaluate import named_checkpoint
+    from genmodels.cli.many.spawn import run_on
 
     config = resolved(cfg)
     check(config, Sample, origin)
-    sample(config)
+    refuse_keys_of_another_task(config)
+    named_checkpoint(config)
+    run_on(config["devices"], sample, config)
+
+
+def refuse_keys_of_another_task(config: dict[str, Any]) -> None:
+    for name, keys in OF_TASK.items():
+        given = [key for key in keys if config[key] is not None]
+        if name != config["task"] and given:
+            raise UserError(f"{given[0]}= is for task={name}, and task is {config['task']}; leave one of the two out")
 
 
 def sample(config: dict[str, Any]) -> None:
-    """Draws `n` samples as a checked, resolved config says and writes them to `out`."""
+    """The part of this process in drawing or translating as a checked, resolved config says; the first one writes."""
     from genmodels import runs
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
-    from genmodels.cli.many.group import device_named
+    from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import console
+    from genmodels.data.of_config import fields_of
+    from genmodels.evaluators.precision import autocast
+    from genmodels.kinds import kind_of
+    from genmodels.trees import count, first
 
     checkpoint = runs.read_checkpoint(named_checkpoint(config))
-    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(
-        device_named(config["device"])
-    )
-    x = draw(model, config)
-    out = Path(config["out"]).expanduser()
-    write(x, checkpoint["config"]["data"]["levels"], out, model)
-    console.print(f"{len(x)} samples: {out}", soft_wrap=True, highlight=False)
+    device = device_named(config["device"])
+    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
+    node = checkpoint["config"].get("data")
+    kind = kind_of(fields_of(node, config["trusted"]))
+    out = Path(config["out"] or kind.file).expanduser()
+    kind.require_way(out, model)
+    make = {"sample": draw, "translate": translate}[config["task"]]
+    with process_group(device), autocast(config["precision"], device):
+        x, originals = make(model, config, node, device)
+    if not runs.is_rank_zero():
+        return
+    save(kind, x, originals, out, model)
+    if text := kind.text(first(x, READ)):
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{count(x)} samples: {out}", soft_wrap=True, highlight=False)
 
 
-def draw(model: Any, config: dict[str, Any]) -> Any:
+def save(kind: Any, x: Any, originals: Any, out: Path, model: Any) -> None:
+    """Writes samples; a picture of translations has the originals above them."""
+    from genmodels.kinds.base import Shown
+    from genmodels.pictures import save as save_picture
+
+    if originals is None or out.suffix != ".png" or not kind.compares:
+        kind.save(x, out, model)
+    else:
+        save_picture(kind.stacked([Shown(originals, kind.of), Shown(x, kind.of)]), out)
+
+
+def draw(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, None]:
     """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size."""
+    from genmodels.capabilities import Samples, why_not
+    from genmodels.cli.asked import conditions
+    from genmodels.seeds import ByNumber
+    from genmodels.trees import part, to
+
+    if reason := why_not(model, Samples):
+        raise UserError(f"this model draws no samples ({reason}); give another run, or another task=")
+    given = conditions(model, config, node)
+
+    def of(start: int, size: int) -> Any:
+        condition = to(part(given, slice(start, start + size)), device)
+        return model.sample(size, condition, ByNumber(config["seed"], start, size))
+
+    return in_batches(of, config["n"], config), None
+
+
+def translate(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Any]:
+    """Images in the target's domain, and what they were in the source's, in data units on the CPU."""
+    from genmodels.capabilities import Translates, why_not
+    from genmodels.cli.asked import originals
+    from genmodels.seeds import ByNumber
+
+    if reason := why_not(model, Translates):
+        raise UserError(f"this model cannot translate ({reason}); give a run of a model such as cyclegan")
+    x = originals(model, config, node)
+
+    def of(start: int, size: int) -> Any:
+        rng = ByNumber(config["seed"], start, size)
+        return model.translate(x[start : start + size].to(device), config["source"], config["target"], rng)
+
+    return in_batches(of, len(x), config), x
+
+
+def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) -> Any:
+    """What `of(start, size)` gives for 0..n-1, on the CPU, whichever of the processes made it."""
     import torch
+    import torch.distributed as dist
     from rich.progress import track
 
-    from genmodels.seeds import ByNumber, seeded
+    from genmodels.cli.many.together import together
+    from genmodels.seeds import seeded
+    from genmodels.trees import cat, to
 
-    n, batch_size = config["n"], config["batch_size"]
-    starts = range(0, n, batch_size)
-    y = labels(model, config["label"], batch_size)
-    batches = []
-    for start in track(starts, "sampling", transient=True, disable=len(starts) == 1):
-        size = min(batch_size, n - start)
-        with seeded(config["seed"], start):  # for a model that draws from elsewhere than its rng
-            x = model.sample(size, None if y is None else y[:size], ByNumber(config["seed"], start, size))
-        batches.append(x.cpu())
-    return torch.cat(batches)
-
-
-def labels(model: Any, label: int | None, n: int) -> Any:
-    """`n` times the label that is asked for; None where none is."""
-    import torch
-
-    if label is None:
-        return None
-    if model.classes is None:
-        raise UserError(f"label={label} is for a conditional model, and this one is unconditional; leave it out")
-    if not 0 <= label < model.classes:
-        raise UserError(f"label is {label}, expected 0..{model.classes - 1}")
-    return torch.full((n,), label)
-
-
-def write(x: Any, levels: int | None, out: Path, model: Any) -> None:
-    """Writes samples as a picture (.png), as arrays in data units (.npz), or as PNG files in a folder."""
-    import numpy as np
-
-    from genmodels.pictures import grid, save, single
-    from genmodels.point_pictures import exact_density, is_plane, panels
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
-        temporary = out.with_suffix(".tmp.npz")
-        stored = {"x": x.numpy()} if levels is None else {"images": x.numpy(), "levels": np.array(levels)}
-        np.savez_compressed(temporary, **stored)
-        temporary.replace(out)
-    elif is_plane(x.shape[1:], levels) and out.suffix == ".png":
-        save(panels({"samples": x}, exact_density(model), next(model.parameters()).device), out)
-    elif levels is None:
-        raise UserError(
-            f"out={out} would be pictures, and this model's samples are points of {x[0].numel()} numbers; use "
-            "out=FILE.npz, or FILE.png for points in the plane"
-        )
-    elif out.suffix == ".png":
-        save(grid(x, levels), out)
-    elif out.suffix:
-        raise UserError(f"out={out} has an unknown ending; use .png for a grid, .npz for arrays, none for a folder")
-    else:
-        if out.is_dir() and any(out.iterdir()):
-            raise UserError(f"the folder {out} is not empty; choose another, so that no sample is overwritten")
-        for index, image in enumerate(x):
-            save(single(image, levels), out / f"{index:06}.png")
+    rank, world = together()
+    size = min(config["batch_size"], -(-n // world))
+    starts = range(0, n, size)
+    mine: list[Any] = []
+    for start in track(starts[rank::world], "sampling", transient=True, disable=len(starts) == 1 or rank > 0):
+        with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
+            mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
+    if world == 1:
+        return cat(mine)
+    every: list[Any] = [None] * world
+    dist.all_gather_object(every, mine)
+    return cat([every[number % world][number // world] for number in range(len(starts))])

@@ -1,6 +1,6 @@
 """genmodels evaluate samples=... reference=...: scores images that any program made."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,22 @@ from omegaconf import DictConfig
 from genmodels.cli.config.compose import resolved
 from genmodels.errors import UserError
 
+SUBSETS = "evaluator.kid.subset_size"
+
 
 def task(cfg: DictConfig) -> None:
     """One scoring, from its composed config."""
     from genmodels.cli.config.check import check, chosen
     from genmodels.cli.config.origin import on_command_line, origin
     from genmodels.cli.config.schema import EvaluateImages
+    from genmodels.cli.many.spawn import run_on
 
     config = resolved(cfg)
     check(config, EvaluateImages, origin)
     evaluators = chosen(config["evaluator"])
     refuse_evaluators(evaluators, on_command_line)
-    score({**config, "evaluator": evaluators}, on_command_line)
+    by_hand = [key for key in (SUBSETS,) if on_command_line(key)]
+    run_on(config["devices"], score, {**config, "evaluator": evaluators, "by_hand": by_hand})
 
 
 def refuse_evaluators(nodes: Mapping[str, Any], by_hand: Callable[[str], bool]) -> None:
@@ -31,14 +35,16 @@ def refuse_evaluators(nodes: Mapping[str, Any], by_hand: Callable[[str], bool]) 
     if not nodes:
         raise UserError("there is nothing to measure; choose evaluator=[fid]")
     for name, node in nodes.items():
-        if not issubclass(build.class_of(node), SampleMetric):
+        metric = build.class_of(node)
+        if not issubclass(metric, SampleMetric) or metric.conditional:
             raise UserError(f"evaluator={name} measures a model, and samples= gives images; choose evaluator=[fid]")
         if by_hand(f"evaluator.{name}.n"):
             raise UserError(f"evaluator.{name}.n is for samples that a model draws; of images that are there, set n=")
 
 
-def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
-    """Scores the images that a checked, resolved config names; `by_hand` says which keys a person set."""
+def score(config: dict[str, Any]) -> None:
+    """The part of this process in scoring the images that a checked, resolved config names; `by_hand` in it are keys
+    that a person set."""
     from genmodels import runs
     from genmodels.cli import build, sources
     from genmodels.cli.many.group import device_named, process_group
@@ -50,7 +56,7 @@ def score(config: dict[str, Any], by_hand: Callable[[str], bool]) -> None:
     reference, data = sources.reference(config)
     sources.refuse_data_units(samples, data)
     n = number(config["n"], len(samples), samples.name)
-    metrics = build.parts(sized(config["evaluator"], n, min(n, sources.count(reference, n)), by_hand))
+    metrics = build.parts(sized(config["evaluator"], n, min(n, sources.count(reference, n)), config["by_hand"]))
     features = build.part(config["features"])
     with process_group(device), evaluation_progress() as progress:
         drawn, against = sources.ready(features, config, samples, reference, data, device)
@@ -80,10 +86,10 @@ def number(n: int | None, there: int, name: str) -> int:
     return there if n is None else n
 
 
-def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Callable[[str], bool]) -> dict[str, Any]:
+def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Container[str]) -> dict[str, Any]:
     """The evaluators for n samples. With fewer images on a side than a subset of kid has, it takes all at once."""
     parts = {name: {**node, "n": n} for name, node in nodes.items()}
     kid = parts.get("kid", {"subset_size": None})
-    if (kid["subset_size"] or 0) > least and not by_hand("evaluator.kid.subset_size"):
+    if (kid["subset_size"] or 0) > least and SUBSETS not in by_hand:
         kid["subset_size"] = None
     return parts

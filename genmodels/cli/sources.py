@@ -26,7 +26,7 @@ def samples(name: str) -> PicturesOnDisk:
     return pictures_on_disk(path)
 
 
-def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Data | None]:
+def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Examples | None]:
     """What samples are laid against, and the same as a dataset, unless it is mere statistics."""
     name, split = config["reference"], config["reference_split"]
     path = Path(name).expanduser()
@@ -63,7 +63,7 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
     return build.part({**node, **({"root": root} if root and "root" in node else {})})
 
 
-def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Data | None) -> None:
+def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
     """A UserError where an .npz has a dataset's own few levels, which would pass for nearly black images."""
     levels = data.levels if data else None
     if isinstance(pictures, Array) and not pictures.declared and levels and pictures.largest < levels < 256:
@@ -74,8 +74,8 @@ def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Data | None) -> No
 
 
 def made_for(
-    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Data | None
-) -> dataset.Data:
+    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
+) -> dataset.Examples:
     """What features are made ready for: the side in colours, or the dataset whose labels a classifier learns."""
     name = config["classifier_data"]
     if not isinstance(features, Classifier):
@@ -97,7 +97,7 @@ def ready(
     config: dict[str, Any],
     pictures: PicturesOnDisk,
     against: Pictures | Statistics,
-    data: dataset.Data | None,
+    data: dataset.Examples | None,
     device: torch.device,
 ) -> tuple[Pictures, Pictures | Statistics]:
     """Prepares the features; both sides as these take them."""
@@ -107,7 +107,7 @@ def ready(
     return shown(pictures, features, made), fitting
 
 
-def shown(pictures: Pictures, features: Features, data: dataset.Data) -> Pictures:
+def shown(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
     """The pictures as prepared features take them: with the channels of `data`, and of its size unless they resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):
         h, w = pictures.shape[1:]

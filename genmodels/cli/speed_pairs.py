@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genmodels.cli import build
 from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.context import NO_CONTEXT
 from genmodels.data.loader import Loader
 from genmodels.evaluators.features.folding import EPS, layout, units
 from genmodels.evaluators.features.inception import SIZE, Inception, skeleton
@@ -42,7 +43,7 @@ def ours_of_training() -> Work:
 
     def work() -> None:
         trainer = build.trainer(config, {})
-        trainer.fit(build.training(config, data, trainer))
+        trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
 
     return work
 
@@ -67,10 +68,10 @@ def plain_training() -> Work:
 def ours_of_loading() -> Work:
     """An epoch of MNIST-sized batches from the loader."""
     data = build.part(config_of()["data"])
-    split = type(data.training_split())(torch.zeros(LOADED, *MNIST_SHAPE, dtype=torch.uint8), None)
+    split = type(data.training_split())(torch.zeros(LOADED, *MNIST_SHAPE, dtype=torch.uint8), {})
     loader = Loader(
         split=split,
-        transform=lambda x, generator: x,
+        visit=lambda x, condition, generator: (x, condition),
         batch_size=BATCH,
         batches_per_step=1,
         seed=0,
@@ -111,9 +112,9 @@ def naive_sampling() -> Work:
 
     @torch.no_grad()
     def work() -> None:
-        x = torch.zeros(DRAWN, *model.shape)
+        x = torch.zeros(DRAWN, *model.space.code.shape, dtype=torch.uint8)
         for _ in range(x[0].numel()):
-            model.network(x)
+            model.network(x, NO_CONTEXT)
 
     return work
 

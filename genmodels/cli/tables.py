@@ -1,7 +1,7 @@
 """What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
 
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,16 @@ SHOWN = (
     "reference",
     "n_reference",
     "features",
+    "conditional_on",
     "sampler",
     "sampler_steps",
+    "sampler_guidance",
+    "sampler_temperature",
     "weights",
     "hardware",
     "note",
 )
+NEUTRAL = {"sampler_guidance": 1, "sampler_temperature": 1}
 
 
 @contextmanager
@@ -58,11 +62,10 @@ def saves_pictures(folder: Path) -> Show:
     return Show(picture=keep)
 
 
-def show_left_out(chosen: Iterable[str], able: Container[str], model: Any, data: Any) -> None:
-    """Says which of the chosen evaluators cannot be applied, if there are any."""
-    if left_out := [name for name in chosen if name not in able]:
-        about = f"{type(model).__name__} on {data.name}"
-        console.print(f"left out: {', '.join(left_out)}, not to be applied to {about}", soft_wrap=True, highlight=False)
+def show_left_out(reasons: Mapping[str, str]) -> None:
+    """Says which of the chosen evaluators do not apply, and why, if there are any."""
+    for name, reason in reasons.items():
+        console.print(f"left out: {name}: {reason}", soft_wrap=True, highlight=False)
 
 
 def show_results(records: Sequence[Record], title: str) -> None:
@@ -71,9 +74,18 @@ def show_results(records: Sequence[Record], title: str) -> None:
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for record in records:
         spread = "" if record.std is None else f" ± {record.std:.3f}"
-        about = ", ".join(f"{key} {record.protocol[key]}" for key in SHOWN if record.protocol.get(key) is not None)
+        about = ", ".join(f"{key} {_words(record.protocol[key])}" for key in SHOWN if _is_news(key, record.protocol))
         table.add_row(record.key, f"{record.value:.4f}{spread}", about)
     console.print(table)
+
+
+def _is_news(key: str, protocol: Mapping[str, Any]) -> bool:
+    """Whether a setting has a value that a person should see: one that does something."""
+    return protocol.get(key) is not None and (key not in NEUTRAL or protocol[key] != NEUTRAL[key])
+
+
+def _words(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def show_paths(paths: dict[str, Path]) -> None:

@@ -41,17 +41,20 @@ def task(cfg: DictConfig) -> None:
     from genmodels.cli.config.check import check, chosen
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Train
+    from genmodels.first_stages import with_absolute_runs
 
     config = resolved(cfg)
     check(config, Train, origin)
     config["data"] = _absolute(config["data"])
+    config["model"] = with_absolute_runs(config["model"])
     train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})
 
 
 def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
     """With the places of files in full, so that the run can be gone on with and evaluated from any directory."""
     places = {key: str(Path(data[key]).expanduser().absolute()) for key in PLACES if data.get(key) is not None}
-    return {**data, **places}
+    sources = {key: _absolute(value) for key, value in data.items() if isinstance(value, Mapping)}
+    return {**data, **sources, **places}
 
 
 def train(config: dict[str, Any]) -> None:
@@ -92,8 +95,11 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     from genmodels.cli import build
     from genmodels.cli.failures import explain
     from genmodels.cli.resume import news, require_same_data
+    from genmodels.cli.tables import saves_pictures
     from genmodels.errors import Stopped
+    from genmodels.evaluators.subject import Subject
     from genmodels.machine import commit, hardware
+    from genmodels.training.callbacks.evaluation import Evaluation
     from genmodels.training.loggers.base import ours
     from genmodels.training.slurm import queue_again
     from genmodels.training.stopping import SLURMS
@@ -101,11 +107,16 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     data = build.part(config["data"])
     data.training_split()  # what is wrong with the files is found before anything is written
     require_same_data(begun, data)
-    evaluators, features = build.evaluation(config, data)
+    model = build.model(config, fresh=begun.checkpoint is None)
+    evaluators, features = build.evaluation(config, model, data)
+    subject = Subject(model=model, data=data)
     together = LambdaCallback(setup=lambda *_, stage: begin())
-    callbacks = {"stopping": stopping, "begin": together, **build.callbacks(config, evaluators, features)}
+    callbacks = {"stopping": stopping, "begin": together, **build.callbacks(config, subject, evaluators, features)}
+    for callback in callbacks.values():
+        if isinstance(callback, Evaluation):
+            callback.show_at_the_end = saves_pictures(run_dir / "samples")
     trainer = build.trainer(config, callbacks)
-    training = build.training(config, data, trainer)
+    training = build.training(config, model, data, trainer)
     told = news(begun, config, trainer.world_size, history.last("start"))
 
     def begin() -> None:
@@ -114,7 +125,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
             runs.save_config(run_dir, {**config, "resume": None})
         about = {"world_size": trainer.world_size, "hardware": hardware(), "commit": commit()}
         history.add("start", step=begun.step, changed=begun.changed, **about)
-        _announce(training, trainer, run_dir, evaluators, told)
+        _announce(training, trainer, run_dir, told)
 
     status = 0
     try:
@@ -134,8 +145,10 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
             logger.end(status)
 
 
-def _announce(training: Any, trainer: Any, run_dir: Path, evaluators: Mapping[str, Any], told: Sequence[str]) -> None:
+def _announce(training: Any, trainer: Any, run_dir: Path, told: Sequence[str]) -> None:
+    from genmodels.cli import build
     from genmodels.cli.tables import console, show_left_out
+    from genmodels.evaluators.evaluate import left_out
 
     if not trainer.is_global_zero:
         return
@@ -147,7 +160,7 @@ def _announce(training: Any, trainer: Any, run_dir: Path, evaluators: Mapping[st
         soft_wrap=True,
         highlight=False,
     )
-    show_left_out(training.config["evaluator"], evaluators, model, data)
+    show_left_out(left_out(model, build.parts(training.config["evaluator"]), data))
     for line in told:
         console.print(line, soft_wrap=True, highlight=False)
     for logger in trainer.loggers:
@@ -180,6 +193,7 @@ def _test(
                 weights=training.weights,
                 device=trainer.strategy.root_device,
                 progress=progress,
+                known=_known(trainer.callbacks, config),
                 show=together(saves_pictures(run_dir / "samples"), shown_by(trainer.loggers, training.images_seen)),
             )
     if trainer.is_global_zero:
@@ -193,3 +207,16 @@ def _test(
             show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
         pictures = run_dir / "samples" / "last.png"
         show_paths({"run": run_dir, **({"pictures": pictures} if pictures.exists() else {})})
+
+
+def _known(callbacks: Sequence[Any], config: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Results of the last step's evaluation, by those evaluators that the test has as well: of samples of the same
+    model, which need not be drawn again."""
+    from genmodels.training.callbacks.evaluation import Evaluation
+
+    node = config["callbacks"].get("evaluation", {})
+    evaluated = next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
+    if evaluated is None or node.get("features") != config["features"]:
+        return {}
+    asked = config["evaluator"]
+    return {name: found for name, found in evaluated.records.items() if node["evaluators"][name] == asked.get(name)}

@@ -80,8 +80,8 @@ def sweep_of(words: Sequence[str]) -> dict[str, Any]:
             chosen, tried, configs = _composed(words)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain_composition(error, "train", list(words))) from error
-    name = metric.followed(chosen, configs)
-    goal = {} if name is None else {"metric": {"name": name, "goal": f"{metric.mode_of(chosen, name)}imize"}}
+    name, mode = metric.followed(chosen, configs)
+    goal = {} if name is None else {"metric": {"name": name, "goal": f"{mode}imize"}}
     project = configs[0]["logger"].get("wandb", {}).get("project")
     return {
         **({} if project is None else {"project": project}),

@@ -1,33 +1,49 @@
 """What a dataset is: three fixed splits in its own units, and what training does to a batch at every visit.
 
-The splits hold the stored integers (or float32 points) in a fixed order and are never augmented: evaluators score
-them, count them and take their fingerprint. Training draws batches from `training_split()` and passes each through
-`transform`, which flips or binarizes anew at every visit.
+The splits hold the stored integers (or float32 points), one tensor or a mapping of several, and the condition of each
+sample, in a fixed order, and are never augmented: evaluators score them, count them and take their fingerprint.
+Training draws batches from `training_split()` and passes each through `visit`, and so through `transform`, which flips
+or binarizes anew.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int
 from numpy.random import RandomState
 from torch import Tensor
 
+from genmodels.capabilities import Batch, Condition
 from genmodels.errors import UserError
+from genmodels.fields import Field, Fields, KindName, label
+from genmodels.trees import count, take, tensors
 
 SplitName = Literal["train", "val", "test"]
 ROWS = 1024  # samples of which a fingerprint is taken at a time
 
 
 class Split(NamedTuple):
-    """Samples and their labels, on the CPU; `x` may lie in a memory-mapped file."""
+    """Samples and what comes with each, on the CPU; `x` may lie in a memory-mapped file, or be a view."""
 
-    x: Tensor  # (n, c, h, w) uint8 in 0..levels-1, or (n, d) float32
-    y: Tensor | None  # (n,) int64 in 0..classes-1; None: without labels
+    x: Any  # a Batch: (n, *shape) as the data's `x` says, or a mapping of such tensors
+    condition: Condition  # {"label": (n,) int64}, {"image": (n, c, h, w)}, ...; {}: nothing
+
+
+def kind_of(shape: Sequence[int], levels: int | None) -> KindName:
+    """What samples are taken for where nothing says it: real numbers for points, integers for images or symbols."""
+    if levels is None:
+        return "points"
+    return "image" if len(shape) == 3 else "tokens"
+
+
+def labelled(x: Batch, y: Int[Tensor, "n"] | None) -> Split:
+    """Samples with their labels 0..classes-1, where there are any."""
+    return Split(x, {} if y is None else {"label": y})
 
 
 class Splits(NamedTuple):
@@ -50,6 +66,7 @@ class Data(ABC):
         levels: int | None,  # values an entry can take, 0..levels-1; None: continuous
         classes: int | None,  # labels are 0..classes-1; None: none are used
         batch_size: int,  # global: over all devices and accumulation
+        kind: KindName | None = None,  # of thing that a sample is; None: what its shape and levels suggest
     ):
         if batch_size < 1:
             raise UserError(f"data.batch_size is {batch_size}, expected at least 1; give a positive number")
@@ -58,6 +75,8 @@ class Data(ABC):
         self.levels = levels
         self.classes = classes
         self.batch_size = batch_size
+        self.x: Field | Fields = Field(kind or kind_of(self.shape, levels), self.shape, levels)
+        self.condition: Fields = label(classes)
 
     @property
     def prepared(self) -> str | None:
@@ -69,16 +88,20 @@ class Data(ABC):
         """All splits, read anew. Raises UserError where a file is missing, broken or not what was declared."""
 
     @abstractmethod
-    def transform(self, x: Shaped[Tensor, "b *shape"], generator: torch.Generator) -> Shaped[Tensor, "b *shape"]:
+    def transform(self, x: Any, generator: torch.Generator) -> Any:
         """A batch of `training_split()` as training sees it this time: in data units, on the device of `x`.
 
         Its random numbers come from `generator`, which lives on that device.
         """
 
+    def visit(self, x: Batch, condition: Condition, generator: torch.Generator) -> tuple[Batch, Condition]:
+        """A batch and its condition as training sees them this time; to be overridden where both change together."""
+        return self.transform(x, generator), condition
+
     def split(self, name: SplitName) -> Split:
         """A whole split in data units, always the same; "val" is a fixed part of the official training data."""
         split: Split = getattr(self._splits, name)
-        if len(split.x) == 0:
+        if count(split.x) == 0:
             key = "n_test" if name == "test" else "n_validation"
             raise UserError(f"the {name} split of {self.name} is empty, expected samples; set data.{key} above 0")
         return split
@@ -88,23 +111,23 @@ class Data(ABC):
         return self._splits.training
 
     def fingerprint(self, name: SplitName) -> str:
-        """sha256 (hex) over dtype, shape and bytes of the split's `x` and `y`."""
+        """sha256 (hex) over dtype, shape and bytes of the split's `x` and conditions."""
         return fingerprint_of(self.split(name))
 
     @cached_property
     def _splits(self) -> Splits:
         splits = self.read()
         for split in (splits.train, splits.val, splits.test):
-            check_values(split.x, self.shape, self.levels, self.name)
-            check_labels(split.y, self.classes, self.name)
+            check_fields(split.x, self.x, self.name)
+            check_conditions(split, self.condition, self.name)
         return splits
 
 
 def fingerprint_of(split: Split) -> str:
     """See `Data.fingerprint`; a memory-mapped split is read a part at a time."""
     digest = hashlib.sha256()
-    for values in split:
-        array = np.zeros(0) if values is None else values.numpy()
+    samples, conditions = ([values.numpy() for _, values in tensors(tree)] for tree in split)
+    for array in [*samples, *(conditions or [np.zeros(0)])]:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
         for start in range(0, len(array), ROWS):
             digest.update(np.ascontiguousarray(array[start : start + ROWS]).data)
@@ -113,7 +136,7 @@ def fingerprint_of(split: Split) -> str:
 
 def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
     """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order."""
-    held = torch.from_numpy(held_out(len(split.x), n, seed))
+    held = torch.from_numpy(held_out(count(split.x), n, seed))
     return take(split, torch.nonzero(~held).flatten()), take(split, torch.nonzero(held).flatten())
 
 
@@ -131,22 +154,45 @@ def held_out(of: int, n: int, seed: int) -> Bool[np.ndarray, "of"]:
     return chosen
 
 
-def take(split: Split, index: Int[Tensor, "k"]) -> Split:
-    """The samples of a split at `index`."""
-    return Split(split.x[index], None if split.y is None else split.y[index])
+def check_fields(x: Batch, field: Field | Fields, name: str) -> None:
+    """UserError unless the samples, of one tensor or several, have the shape, dtype and range that they should."""
+    if isinstance(field, Field):
+        assert isinstance(x, Tensor)
+        check_values(x, field, name)
+        return
+    assert isinstance(x, Mapping)
+    for part, each in field.items():
+        check_values(x[part], each, f"{name}: {part}")
 
 
-def check_values(x: Tensor, shape: Sequence[int], levels: int | None, name: str) -> None:
+def check_values(x: Tensor, field: Field, name: str) -> None:
     """UserError unless the samples have this shape, dtype and range."""
-    dtype = torch.float32 if levels is None else torch.uint8
-    if tuple(x.shape[1:]) != tuple(shape):
-        raise UserError(f"{name} has samples of shape {list(x.shape[1:])}, expected {list(shape)}; correct data.shape")
-    if x.dtype != dtype:
-        raise UserError(f"{name} has {x.dtype} values, expected {dtype} for levels={levels}; correct data.levels")
-    if levels is not None and levels < 256 and x.numel() and int(x.max()) >= levels:
-        raise UserError(f"{name} has values up to {x.max()}, expected 0..{levels - 1}; correct data.levels")
+    levels = field.levels
+    if tuple(x.shape[1:]) != field.shape:
+        raise UserError(
+            f"{name} has samples of shape {list(x.shape[1:])}, expected {list(field.shape)}; correct data.shape"
+        )
+    if x.dtype != field.dtype:
+        raise UserError(f"{name} has {x.dtype} values, expected {field.dtype} for levels={levels}; correct data.levels")
+    if levels is not None and not in_range(x, levels):
+        raise UserError(f"{name} has values {x.min()}..{x.max()}, expected 0..{levels - 1}; correct data.levels")
     if levels is None and not x.isfinite().all():
         raise UserError(f"{name} has values that are not finite, expected numbers; remove them from the file")
+
+
+def in_range(x: Tensor, levels: int) -> bool:
+    """Whether integers are 0..levels-1; those whose type has no other values are not read."""
+    bounds = torch.iinfo(x.dtype)
+    return (bounds.min, bounds.max) == (0, levels - 1) or not x.numel() or 0 <= int(x.min()) <= int(x.max()) < levels
+
+
+def check_conditions(split: Split, fields: Fields, name: str) -> None:
+    """UserError unless each sample comes with what the data say it does."""
+    classes = fields["label"].levels if "label" in fields else None
+    check_labels(split.condition.get("label"), classes, name)
+    for part, field in fields.items():
+        if part != "label":
+            check_values(split.condition[part], field, f"{name}, condition {part}")
 
 
 def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
@@ -162,9 +208,10 @@ def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
 
 def check_official(train: Split, levels: int | None, classes: int | None, name: str) -> None:
     """UserError unless the training data use every level and class that the config states, as official sets do."""
+    assert isinstance(train.x, Tensor)
     facts = [("levels", levels, int(train.x.max()) + 1)]
-    if train.y is not None:
-        facts.append(("classes", classes, int(train.y.max()) + 1))
+    if "label" in train.condition:
+        facts.append(("classes", classes, int(train.condition["label"].max()) + 1))
     for key, stated, found in facts:
         if stated != found:
             raise UserError(f"{name} has {found} {key}, got {stated} in the config; set data.{key}={found}")

@@ -15,11 +15,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch, read_whole, untar
 from genmodels.data.plain_pickle import array, read_pickle
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
+from genmodels.trees import cat, count
 
 PLANES = 3 * 32 * 32  # bytes of an image
 LIMIT = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
@@ -73,7 +74,7 @@ class CIFAR(Data):
         )
         files = self.unpacked(version) if (self.root / version.folder).is_dir() else self.packed(version, md5)
         *training, test = (self.parse(version, *file, n) for file, n in zip(files.items(), self.rows, strict=True))
-        every = Split(*(torch.cat(parts) for parts in zip(*training, strict=True)))
+        every = cat(training)
         check_official(every, self.levels, self.classes, self.name)
         train, val = hold_out(every, self.n_validation, self.split_seed)
         return Splits(train, val, test, training=train)
@@ -110,8 +111,8 @@ class CIFAR(Data):
             split = version.parse(content, list(self.kinds), wanted[0])
         except ValueError as error:
             raise broken(path, str(error)) from error
-        if len(split.x) != n:
-            raise broken(path, f"it has {len(split.x)} images instead of {n}")
+        if count(split.x) != n:
+            raise broken(path, f"it has {count(split.x)} images instead of {n}")
         return split
 
     def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
@@ -124,7 +125,7 @@ def parse_rows(content: bytes, kinds: Sequence[str], wanted: str) -> Split:
     if len(content) % width:
         raise ValueError(f"it has {len(content)} bytes, expected a multiple of {width}")
     rows = torch.from_numpy(np.frombuffer(content, np.uint8).reshape(-1, width).copy())
-    return Split(rows[:, len(kinds) :].reshape(-1, 3, 32, 32), rows[:, kinds.index(wanted)].long())
+    return labelled(rows[:, len(kinds) :].reshape(-1, 3, 32, 32), rows[:, kinds.index(wanted)].long())
 
 
 def parse_pickle(content: bytes, kinds: Sequence[str], wanted: str) -> Split:
@@ -137,4 +138,4 @@ def parse_pickle(content: bytes, kinds: Sequence[str], wanted: str) -> Split:
         raise ValueError(f"its data have the shape {planes.shape}")
     if not isinstance(labels, list) or len(labels) != len(planes) or not all(type(label) is int for label in labels):
         raise ValueError(f"its {wanted} are no list of a number for each of {len(planes)} images")
-    return Split(torch.from_numpy(planes.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels))
+    return labelled(torch.from_numpy(planes.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels))

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.base import Data, Splits, check_official, hold_out, labelled
 from genmodels.data.transforms import random_flip
 
 
@@ -42,7 +42,7 @@ class Digits(Data):
 
         digits = load_digits()
         x = torch.from_numpy(digits.images).to(torch.uint8)[:, None]  # (n, 1, 8, 8)
-        every = Split(x, torch.from_numpy(digits.target).long())
+        every = labelled(x, torch.from_numpy(digits.target).long())
         check_official(every, self.levels, self.classes, self.name)
         rest, test = hold_out(every, self.n_test, self.split_seed)
         train, val = hold_out(rest, self.n_validation, self.split_seed)

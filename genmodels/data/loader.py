@@ -8,28 +8,31 @@ after any batch goes on with the batches it would have seen. Where the samples a
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
+from genmodels.capabilities import Batch, Condition
 from genmodels.data.base import Split
 from genmodels.errors import UserError
 from genmodels.seeds import fold
+from genmodels.trees import count, take, tensors, to
 
-ORDER, TRANSFORM = 1, 2  # two streams of random numbers of one seed
-LoaderBatch = tuple[Shaped[Tensor, "b *shape"], Int[Tensor, "b"] | None]
+ORDER, VISIT = 1, 2  # two streams of random numbers of one seed
+LoaderBatch = tuple[Batch, Condition]
+Visit = Callable[[Batch, Condition, torch.Generator], LoaderBatch]
 
 
 def require_a_step(split: Split, together: int) -> None:
     """UserError where there are fewer samples than one optimizer step takes."""
-    if len(split.x) < together:
+    if (n := count(split.x)) < together:
         raise UserError(
-            f"the training data have {len(split.x)} samples, expected at least the {together} of one step; "
-            f"lower data.batch_size to {len(split.x)} or less"
+            f"the training data have {n} samples, expected at least the {together} of one step; "
+            f"lower data.batch_size to {n} or less"
         )
 
 
 class Loader:
-    """Iterates (x, y) batches on `device`: as many as an epoch has, from the present position on.
+    """Iterates (x, condition) batches on `device`: as many as an epoch has, from the present position on.
 
     Each epoch's permutation is cut into global batches of `world_size * batch_size`, those of an incomplete last step
     dropped, and process `rank` takes every `world_size`-th sample of each: the samples of a global batch do not depend
@@ -41,7 +44,7 @@ class Loader:
         self,
         *,
         split: Split,
-        transform: Callable[[Tensor, torch.Generator], Tensor],  # (b, *shape) as stored -> (b, *shape) as trained on
+        visit: Visit,  # as stored -> as trained on, such as `Data.visit`
         batch_size: int,  # of this process
         batches_per_step: int,  # accumulated by an optimizer step; an epoch has whole steps
         seed: int,
@@ -51,7 +54,8 @@ class Loader:
     ):
         require_a_step(split, batch_size * world_size * batches_per_step)
         self.split = to_device(split, device)
-        self.transform = transform
+        self.n = count(self.split.x)
+        self.visit = visit
         self.batch_size = batch_size
         self.batches_per_step = batches_per_step
         self.seed = seed
@@ -65,7 +69,7 @@ class Loader:
     def __len__(self) -> int:
         """Batches of an epoch."""
         step = self.batch_size * self.world_size * self.batches_per_step
-        return len(self.split.x) // step * self.batches_per_step
+        return self.n // step * self.batches_per_step
 
     def __iter__(self) -> Iterator[LoaderBatch]:
         for _ in range(len(self)):
@@ -80,14 +84,14 @@ class Loader:
         size = self.batch_size * self.world_size
         together = self._order[index * size : (index + 1) * size]
         chosen = together[self.rank :: self.world_size]  # for index_select: several times as fast as x[chosen]
-        self._generator.manual_seed(fold(self.seed, TRANSFORM, epoch, index, self.rank))
-        x = self.transform(self.split.x.index_select(0, chosen).to(self.device), self._generator)
-        return x, None if self.split.y is None else self.split.y.index_select(0, chosen).to(self.device)
+        self._generator.manual_seed(fold(self.seed, VISIT, epoch, index, self.rank))
+        x, condition = (to(take(tree, chosen), self.device) for tree in self.split)
+        return self.visit(x, condition, self._generator)
 
     def order(self, epoch: int) -> Int[Tensor, "n"]:
         """The permutation of an epoch, on the device of the data."""
         generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
-        return torch.randperm(len(self.split.x), generator=generator).to(self.split.x.device)
+        return torch.randperm(self.n, generator=generator).to(tensors(self.split.x)[0][1].device)
 
     def state_dict(self) -> dict[str, int]:
         """The position."""
@@ -114,7 +118,7 @@ class Loader:
 
 def to_device(split: Split, device: torch.device) -> Split:
     """The split on `device`, or where it was if it would fill more than a quarter of a GPU's free memory."""
-    size = sum(values.nbytes for values in split if values is not None)
+    size = sum(values.nbytes for tree in split for _, values in tensors(tree))
     if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] / 4:
         return split
-    return Split(split.x.to(device), None if split.y is None else split.y.to(device))
+    return Split(to(split.x, device), to(split.condition, device))

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of
+from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of, labelled
 from genmodels.data.transforms import random_flip
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
@@ -196,4 +196,4 @@ def load(folder: Path, name: SplitName) -> Split:
         raise UserError(f"{folder} is damaged ({error}), expected prepared images; delete it") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return Split(torch.from_numpy(x), None if y is None else torch.from_numpy(y))
+        return labelled(torch.from_numpy(x), None if y is None else torch.from_numpy(y))

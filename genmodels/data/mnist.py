@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from numpy.random import RandomState
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.transforms import bernoulli, random_flip
 
@@ -62,7 +62,7 @@ class MNIST(Data):
 
     def read(self) -> Splits:
         x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(FILES, self.md5, strict=True))
-        grey, test = Split(x[:, None], y.long()), Split(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
+        grey, test = labelled(x[:, None], y.long()), labelled(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
         train, val = hold_out(grey, self.n_validation, self.split_seed)
         splits = Splits(self.fix(train), self.fix(val), self.fix(test), training=train)
         check_official(splits.train, self.levels, self.classes, self.name)

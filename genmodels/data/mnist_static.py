@@ -13,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, check_official
+from genmodels.data.base import Data, Split, Splits, check_official, labelled
 from genmodels.data.files import broken, fetch, read_whole
 
 FILES = ("binarized_mnist_train.amat", "binarized_mnist_valid.amat", "binarized_mnist_test.amat")
@@ -51,7 +51,7 @@ class MNISTStatic(Data):
     def read_file(self, file: str, sha256: str) -> Split:
         """One of the three files, found or downloaded."""
         urls = [f"{url.rstrip('/')}/{file}" for url in self.urls]
-        return Split(read_amat(fetch(self.folder / file, urls, sha256, self.verify)), None)
+        return labelled(read_amat(fetch(self.folder / file, urls, sha256, self.verify)), None)
 
     def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
         return x

@@ -1,6 +1,6 @@
-"""Anybody's images or points in a .npz file.
+"""Anybody's images, symbols or points in a .npz file.
 
-Images are looked for under the first of the keys `images`, `train_images`, `x`, `arr_0` that is there, labels under
+Samples are looked for under the first of the keys `images`, `train_images`, `x`, `arr_0` that is there, labels under
 `labels`, `train_labels`, `y`; a test split under `test_images`, `test_labels`, or in a file of its own. Where there is
 none, `n_test` samples chosen by `split_seed` are held out; a validation split always is.
 """
@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, hold_out
+from genmodels.data.base import Data, Split, Splits, hold_out, labelled
 from genmodels.data.transforms import random_flip
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
+from genmodels.fields import smallest_dtype
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
@@ -28,9 +29,9 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class NPZ(Data):
-    """One or two .npz files: uint8 images (n, h, w, c), (n, c, h, w) or (n, h, w), or float (n, d) without levels.
+    """One or two .npz files: integer images (n, h, w, c), (n, c, h, w) or (n, h, w), integers (n, l), or float (n, d).
 
-    Labels are read where `classes` is given.
+    Integers, of whatever type, are 0..levels-1; floats have no levels. Labels are read where `classes` is given.
     """
 
     def __init__(
@@ -83,24 +84,29 @@ class NPZ(Data):
             raise UserError(
                 f"{path} has {y.dtype} labels of shape {y.shape}, expected an integer for each image; correct them"
             )
-        return Split(self.arrange(path, x), None if y is None else torch.from_numpy(y.astype(np.int64)))
+        return labelled(self.arrange(path, x), None if y is None else torch.from_numpy(y.astype(np.int64)))
 
     def arrange(self, path: Path, x: np.ndarray) -> Shaped[Tensor, "n *shape"]:
-        """The array as (n, c, h, w) uint8, or (n, d) float32."""
+        """The array with channels first, in the type that holds its levels; float32 without levels."""
         c, size = self.shape[0], self.shape[1:]
-        kind = np.floating if self.levels is None else np.uint8
+        kind = np.floating if self.levels is None else np.integer
         if x.shape[1:] == size and c == 1 and size:
             x = x[:, None]
         if x.shape[1:] == (*size, c) and x.shape[1:] != self.shape:
             x = np.moveaxis(x, -1, 1)
         if x.shape[1:] != self.shape or not np.issubdtype(x.dtype, kind):
+            wanted = "floating" if self.levels is None else f"integers 0..{self.levels - 1}"
             raise UserError(
                 f"{path} has an array of {x.dtype}, shape {x.shape}, "
-                f"expected {kind.__name__}, n samples of shape {list(self.shape)}; "
+                f"expected {wanted}, n samples of shape {list(self.shape)}; "
                 "correct data.shape and data.levels, or convert the array"
             )
-        values = torch.from_numpy(np.ascontiguousarray(x))
-        return values.float() if self.levels is None else values
+        if self.levels is not None and x.size and not 0 <= x.min() <= x.max() < self.levels:
+            raise UserError(
+                f"{path} has values {x.min()}..{x.max()}, expected 0..{self.levels - 1}; correct data.levels"
+            )
+        dtype = torch.float32 if self.levels is None else smallest_dtype(self.levels)
+        return torch.from_numpy(np.ascontiguousarray(x)).to(dtype)
 
     def transform(self, x: Shaped[Tensor, "b *shape"], generator: torch.Generator) -> Shaped[Tensor, "b *shape"]:
         return random_flip(x, generator) if self.flip else x

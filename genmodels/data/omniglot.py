@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from numpy.random import RandomState
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits, check_official, hold_out
+from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch
 from genmodels.data.mat import read_mat
 
@@ -73,7 +73,7 @@ def grey(path: Path, pixels: np.ndarray, targets: np.ndarray) -> Split:
             path, f"it has targets of shape {targets.shape}, expected a one in each of {pixels.shape[1]} columns"
         )
     x = np.ascontiguousarray(pixels.T.reshape(-1, 1, 28, 28).swapaxes(2, 3), np.float32)
-    return Split(torch.from_numpy(x), torch.from_numpy(targets.argmax(0)))
+    return labelled(torch.from_numpy(x), torch.from_numpy(targets.argmax(0)))
 
 
 def fixed_draw(split: Split, seed: int) -> Split:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from genmodels.data.base import Split
+from genmodels.data.base import Split, labelled
 from genmodels.data.image_files import decode, header, images_in
 from genmodels.data.npz import Arrays, first, read_npz
 from genmodels.errors import UserError
@@ -58,7 +58,7 @@ class PicturesOnDisk(ABC):
         """For a classifier: every tenth picture is its test, the others its training data."""
         held = torch.arange(len(self)) % TENTH == TENTH - 1
         chosen = torch.nonzero(~held if name == "train" else held).flatten()
-        return Split(self.read(chosen.tolist()), None if self.y is None else self.y[chosen])
+        return labelled(self.read(chosen.tolist()), None if self.y is None else self.y[chosen])
 
     def fingerprint(self, split: str) -> str:
         """Hash of what `split` gives."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.data import maf_tables
-from genmodels.data.base import Data, Split, Splits
+from genmodels.data.base import Data, Splits, labelled
 from genmodels.data.files import broken, fetch
 from genmodels.data.maf_tables import Parts, Rows
 from genmodels.disk.atomic import replacing
@@ -67,7 +67,7 @@ class Tabular(Data):
                 f"{self.name} has {found} rows in train, val and test, expected {self.rows} of the official table; "
                 "get its files anew, or set data.verify=false to use them as they are"
             )
-        train, val, test = (Split(torch.from_numpy(x.astype(np.float32)), None) for x in parts)
+        train, val, test = (labelled(torch.from_numpy(x.astype(np.float32)), None) for x in parts)
         return Splits(train, val, test, training=train)
 
     def find(self, name: str) -> Path:

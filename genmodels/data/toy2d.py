@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy.random import RandomState
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, Splits
+from genmodels.data.base import Data, Split, Splits, labelled
 from genmodels.errors import UserError
 
 Distribution = Literal["8gaussians", "circles", "rings", "moons", "swissroll", "2spirals", "checkerboard", "pinwheel"]
@@ -56,7 +56,7 @@ class Toy2D(Data):
     def draw(self, n: int, stream: int) -> Split:
         """`n` points. NumPy's RandomState, whose stream is frozen, so that the sets never change."""
         x = GENERATORS[self.distribution](RandomState([self.split_seed, stream]), n)
-        return Split(torch.from_numpy(x.astype(np.float32)), None)
+        return labelled(torch.from_numpy(x.astype(np.float32)), None)
 
     def transform(self, x: Float[Tensor, "b 2"], generator: torch.Generator) -> Float[Tensor, "b 2"]:
         return x

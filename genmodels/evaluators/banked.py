@@ -1,33 +1,29 @@
-"""A metric that keeps the features of every sample and lays them against those of the reference."""
+"""A metric over the features of every sample, laid against those of the reference; they are kept once for all such."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.base import Needs, SampleMetric, Score, described
+from genmodels.evaluators.base import SampleMetric, Score, Uses, described
 from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.subject import Drawn
 
 
 class BankedMetric(SampleMetric):
-    """Keeps what is streamed; `compare` measures it."""
+    """Keeps nothing of what it is shown; `compare` measures the features."""
 
-    needs: ClassVar[Needs] = "features"
+    uses: ClassVar[Uses] = "features"
 
     @abstractmethod
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         """The results, the primary one first; `about` is what their protocols say of the reference."""
 
-    def allocate(self, d: int, k: int) -> None:
-        self.bank = Bank(self.n, (d,))
-        self.reset()
+    def update(self, drawn: Drawn) -> None:
+        """Nothing: the features are in the bank."""
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        self.bank.put(index, features)
-
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        assert reference is not None
-        real, fake = reference.features(), self.bank.gathered(self.device)
-        return self.compare(real, fake, described(reference) | {"n_reference": len(real)})
+    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
+        assert reference is not None and generated is not None
+        real = reference.features()
+        return self.compare(real, generated, described(reference) | {"n_reference": len(real)})

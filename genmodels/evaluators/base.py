@@ -1,30 +1,52 @@
-"""What an evaluator is: over the data (`DataMetric`) or over generated samples (`SampleMetric`).
+"""What an evaluator is: it says whether it applies to a model on data, and measures it.
 
-Both say which capability of a model they require, whether less is better, and the name of
-their first result, so that the best checkpoint can follow it. All sample metrics share one
-pass of generated images through one feature extractor (`genmodels.evaluators.evaluate`).
+Those over generated images (`SampleMetric`) share one pass of images through one feature extractor; any other may ask
+for generated samples, their features and the conditions they were drawn under, too (`genmodels.evaluators.subject`).
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, UInt8
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torchmetrics import Metric
 
-from genmodels.capabilities import Samples
+from genmodels.capabilities import Samples, why_not
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data
-from genmodels.evaluators.reference import Reference
-from genmodels.evaluators.results import Progress, Record, metric_name
-from genmodels.evaluators.shown import NOTHING, Show
+from genmodels.evaluators.dataset import are_pictures
+from genmodels.evaluators.dataset import described as described_data
+from genmodels.evaluators.distributed import rank_and_world
+from genmodels.evaluators.features.base import Features
+from genmodels.evaluators.reference import Reference, Statistics
+from genmodels.evaluators.results import Mode, Record, metric_name
+from genmodels.evaluators.shown import Show
+from genmodels.evaluators.subject import Drawn, How, SampleSet, Subject
 
-Mode = Literal["min", "max"]
-Needs = Literal["nothing", "moments", "features"]
+Uses = Literal["nothing", "moments", "features"]
 SplitName = Literal["train", "val", "test"]
 PixelsOf = Callable[[Tensor], Tensor]  # (j,) indices of reference images -> (j, c, h, w) uint8 in 0..255
+
+
+class Evaluator(ABC):
+    """Measures a model on data."""
+
+    mode: ClassVar[Mode]  # which way its results are better, but for those that say otherwise
+
+    @abstractmethod
+    def needs(self, subject: Subject) -> str | None:
+        """What it needs and does not find in the subject, in words; None: it applies. No samples are drawn yet."""
+
+    @abstractmethod
+    def primary(self, subject: Subject, features: str) -> str:
+        """Name of the first result, which the best checkpoint follows; `features` names the extractor, if any."""
+
+    @abstractmethod
+    def measure(self, subject: Subject, how: How) -> list[Record]:
+        """The results, the primary one first; every process calls it, and one gives the same as many."""
 
 
 class Score(NamedTuple):
@@ -34,75 +56,99 @@ class Score(NamedTuple):
     value: float
     std: float | None
     protocol: dict[str, Any]
+    mode: Mode | None = None  # None: that of the metric
 
 
-class DataMetric(ABC):
-    """Lays the model against held-out data."""
+class SampleMetric(Evaluator, Metric):
+    """Is shown generated images, in any order and from any process; an image is known by its number."""
 
-    requires: ClassVar[type]
-    mode: ClassVar[Mode]
-
-    @abstractmethod
-    def primary(self, features: str, levels: int | None) -> str:
-        """Name of the first result on data with `levels`; `features` names the extractor, if any."""
-
-    @abstractmethod
-    def measure(
-        self,
-        model: nn.Module,
-        data: Data,
-        split: str,
-        *,
-        seed: int,
-        device: torch.device,
-        progress: Progress,
-        show: Show = NOTHING,
-    ) -> list[Record]:
-        """Results over the split, the primary one first; the same on one process and on many."""
-
-
-class SampleMetric(Metric):
-    """Streams features of generated images, in any order and from any process; a sample is known by its number."""
-
-    requires: ClassVar[type] = Samples
-    mode: ClassVar[Mode]
     kind: ClassVar[str]  # of its first score
-    needs: ClassVar[Needs]  # what `compute` uses of the reference
+    uses: ClassVar[Uses]  # of the generated images and the reference, beside what it is shown
+    conditional: ClassVar[bool] = False  # whether it asks what each image was conditioned on
 
-    n: int  # generated samples
-    reference: str | None  # split of the data that the samples are laid against
+    n: int  # generated images
+    reference: str | None  # split of the data that they are laid against
 
-    def primary(self, features: str, levels: int | None) -> str:
-        """Name of the first result with features of that name, such as "fid_classifier_1k"."""
+    def needs(self, subject: Subject) -> str | None:
+        if reason := why_not(subject.model, Samples):
+            return reason
+        data = subject.data
+        return None if are_pictures(data) else f"{data.name} has no images of integers, but {described_data(data)}"
+
+    def primary(self, subject: Subject, features: str) -> str:
+        """With features of that name, such as "fid_classifier_1k"."""
         return metric_name(self.kind, features, self.n)
 
-    @abstractmethod
+    def measure(self, subject: Subject, how: How) -> list[Record]:
+        assert subject.samples is not None
+        return self.results(subject.samples, subject.split, how.show)
+
+    def results(self, samples: SampleSet, split: str, show: Show) -> list[Record]:
+        """The results over images that may come from anywhere, filed under `split`."""
+        reference = None if self.reference is None else samples.reference(self.reference)
+        samples.listen()
+        generated = samples.features(self.n) if self.uses == "features" else None
+        features, world = samples.extractor, {"world_size": rank_and_world()[1]}
+        known = {"n_generated": self.n, **features.protocol(), **samples.about, **world}
+        records = [
+            Record(
+                metric=metric_name(score.kind, features.name, self.n),
+                split=split,
+                value=score.value,
+                std=score.std,
+                protocol=known | score.protocol,
+                mode=score.mode or self.mode,
+            )
+            for score in self.scores(reference, generated)
+        ]
+        if self.uses == "features" and self.reference is not None:
+            source = samples.source(self.reference)
+            assert not isinstance(source, Statistics)
+            self.show(lambda index: source.read(index.tolist()), source.name, show)
+        return records
+
+    def scores(self, reference: Reference | None, generated: Float[Tensor, "n d"] | None) -> list[Score]:
+        """What `compute` gives; that a process has had no image to itself is no news."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*was called before the ``update``")
+            return self.compute(reference, generated)
+
+    def begin(self, features: Features, device: torch.device) -> None:
+        """Makes ready to be shown images on `device`; UserError where the settings or the features do not allow it."""
+        self.suits(features)
+        self.to(device).allocate(features.dim, features.classes)
+
     def allocate(self, d: int, k: int) -> None:
-        """Zero states on the metric's device for features (b, d) and logits (b, k)."""
+        """Zero states on the metric's device for features (b, d) and logits (b, k); UserError where `n` is too small.
+
+        A subclass makes its own states and then calls this.
+        """
+        at_least_two(self.n, f"generated samples for {self.kind}")
+        self.reset()
 
     @abstractmethod
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        """Takes in the samples with these numbers out of 0..n-1."""
+    def update(self, drawn: Drawn) -> None:
+        """Takes in some of the images."""
 
     @abstractmethod
-    def compute(self, reference: Reference | None = None) -> list[Score]:
-        """The results over all processes, the primary one first; `reference` is that of the split `self.reference`."""
+    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
+        """The results over all processes, the primary one first.
+
+        `reference` is that of the split `self.reference`, `generated` the features of the images where it uses those.
+        """
 
     def require(self, n: int, name: str) -> None:
         """UserError where the `n` images of the reference called `name` are fewer than the metric's settings need."""
         at_least_two(n, f"images in {name}")
 
-    def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
-        """Is shown the samples themselves, in 0..255, beside `update`; only a metric that shows some keeps any."""
+    def suits(self, features: Features) -> None:  # noqa: B027  most take any
+        """UserError where the metric cannot use these features, once they are prepared."""
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
         """After `compute`: shows what the metric can beside images of the reference of that name.
 
         Every process must call it.
         """
-
-
-Evaluator = DataMetric | SampleMetric
 
 
 def described(reference: Reference) -> dict[str, Any]:
@@ -118,6 +164,11 @@ def described(reference: Reference) -> dict[str, Any]:
 def prepared(how: str | None) -> dict[str, str]:
     """What the protocol says of how reference images were cut and resized, where that was done."""
     return {} if how is None else {"reference_prepared": how}
+
+
+def completed(record: Record, mode: Mode, common: dict[str, Any]) -> Record:
+    """The record with the evaluator's mode, unless it has its own, and with what all results of an evaluation say."""
+    return replace(record, mode=record.mode or mode, protocol=record.protocol | common)
 
 
 def at_least_two(n: int, what: str) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
-
+from genmodels.capabilities import Batch, Condition
 from genmodels.errors import UserError
+from genmodels.fields import Field, Fields
 
 
 @runtime_checkable
-class Data(Protocol):
-    """Samples in splits, in the data's own units (see `genmodels.capabilities`)."""
+class Examples(Protocol):
+    """Images in splits, in their own units: what features are made ready for."""
 
     @property
     def name(self) -> str: ...
@@ -31,21 +31,54 @@ class Data(Protocol):
     def prepared(self) -> str | None:
         """How its images were cut and resized, in words; None: they are as they were published."""
 
-    def split(self, name: str) -> tuple[Tensor, Tensor | None]:
-        """x (n, *shape) on the CPU in data units, and labels y (n,) int64 or None."""
+    def split(self, name: str) -> tuple[Batch, Condition]:
+        """Samples (n, *shape) on the CPU in data units, and what comes with each, such as {"label": (n,)}."""
 
     def fingerprint(self, split: str) -> str:
         """A hash of the split's content."""
 
 
+@runtime_checkable
+class Data(Examples, Protocol):
+    """Samples of any kind."""
+
+    @property
+    def x(self) -> Field | Fields:
+        """What a sample is: one tensor, or several by name."""
+
+    @property
+    def condition(self) -> Fields:
+        """What comes with each sample."""
+
+
 def are_pictures(data: Data) -> bool:
     """Whether the samples are images (c, h, w) of integers."""
-    return data.levels is not None and len(data.shape) == 3
+    return isinstance(data.x, Field) and data.x.kind == "image" and has_levels(data) and len(data.x.shape) == 3
 
 
-def picture_levels(data: Data) -> int:
+def has_levels(data: Data) -> bool:
+    """Whether all of a sample's entries are integers."""
+    return all(field.levels is not None for field in fields(data))
+
+
+def dims(data: Data) -> int:
+    """Entries of a sample."""
+    return sum(field.dims for field in fields(data))
+
+
+def fields(data: Data) -> list[Field]:
+    """The tensors that a sample consists of."""
+    return [data.x] if isinstance(data.x, Field) else list(data.x.values())
+
+
+def described(data: Data) -> str:
+    """What a sample is, in words."""
+    return " and ".join(str(field) for field in fields(data))
+
+
+def picture_levels(data: Examples) -> int:
     """`levels` of a dataset of images; a UserError for any other."""
-    if data.levels is None or not are_pictures(data):
+    if data.levels is None or len(data.shape) != 3:
         raise UserError(
             f"metrics over samples need images of shape (c, h, w) with levels, and {data.name} has shape "
             f"{tuple(data.shape)} and levels {data.levels}: choose evaluator=[likelihood]"

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Mode, Score, SplitName, at_least_two
+from genmodels.evaluators.base import Score, SplitName, at_least_two
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
+from genmodels.evaluators.results import Mode
 
 
 class DensityCoverage(BankedMetric):

@@ -1,49 +1,64 @@
-"""From samples and evaluators to records: likelihoods, and one pass of samples, whoever made them, for the rest."""
+"""From a model, or samples that are there, and evaluators to records: one pass of samples serves all that want them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Integer, UInt8
 from torch import Tensor, nn
 
-from genmodels.capabilities import Denoises, Samples
+from genmodels.capabilities import Batch, Condition, Samples
 from genmodels.errors import UserError
-from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
-from genmodels.evaluators.dataset import Data, are_pictures, picture_levels
-from genmodels.evaluators.distributed import rank_and_world, shards
+from genmodels.evaluators.base import Evaluator, SampleMetric, completed
+from genmodels.evaluators.conditions import Conditions, condition_of, refuse_conditions
+from genmodels.evaluators.dataset import Data, Examples, picture_levels
+from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.pictures import OfSplit, Pictures
-from genmodels.evaluators.reference import Statistics, reference_of
-from genmodels.evaluators.results import Progress, Record, metric_name
+from genmodels.evaluators.precision import Precision, autocast, dtype_of
+from genmodels.evaluators.reference import Statistics
+from genmodels.evaluators.results import Progress, Record
 from genmodels.evaluators.shown import NOTHING, Show
+from genmodels.evaluators.subject import Draw, How, SampleSet, Subject
+from genmodels.fields import Field
 from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
 
-Draw = Callable[[range], Tensor]  # the samples with these numbers, (b, c, h, w) uint8 in 0..255
-
-
-class Sampler(Protocol):
-    steps: int | None  # None: every one of the model's
-
-
-class HasSampler(Protocol):
-    sampler: Sampler
+Known = Mapping[str, list[Record]]  # results by the evaluator's name
 
 
 def silent(stage: str, done: int, total: int) -> None:
     """Shows nothing."""
 
 
-def applicable(model: type, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
-    """Those evaluators that require what a model of this class can do; of samples only where these are pictures."""
-    shown = are_pictures(data)
-    able = {name: e for name, e in evaluators.items() if issubclass(model, e.requires)}
-    return {name: e for name, e in able.items() if shown or isinstance(e, DataMetric)}
+def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
+    """Those evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
+    refuse_conditions(model, data)
+    without = left_out(model, evaluators, data)
+    able = {name: e for name, e in evaluators.items() if name not in without}
+    conditions_from(model, sample_metrics(able))
+    return able
 
 
-def evaluate(
+def left_out(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, str]:
+    """The others, and why each of them does not apply."""
+    reasons = {name: e.needs(Subject(model=model, data=data)) for name, e in evaluators.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def sample_metrics(evaluators: Mapping[str, Evaluator]) -> list[SampleMetric]:
+    """Those over generated images."""
+    return [e for e in evaluators.values() if isinstance(e, SampleMetric)]
+
+
+def evaluate(model: nn.Module, evaluators: Mapping[str, Evaluator], **how: Any) -> list[Record]:
+    """Results of the applicable evaluators, one after the other; see `by_evaluator`."""
+    return [record for records in by_evaluator(model, evaluators, **how).values() for record in records]
+
+
+def by_evaluator(
     model: nn.Module,
     evaluators: Mapping[str, Evaluator],
     *,
@@ -54,41 +69,56 @@ def evaluate(
     batch_size: int,
     weights: str,
     device: torch.device,
+    precision: Precision = "32-true",
     progress: Progress = silent,
     show: Show = NOTHING,
-) -> list[Record]:
-    """Results of the applicable evaluators, a pure function of the arguments and the same on every process.
+    known: Known = MappingProxyType({}),
+) -> dict[str, list[Record]]:
+    """Results of each applicable evaluator, a pure function of the arguments and the same on every process.
 
     `model` is in eval mode on `device`; `weights` says which it has, "ema" or "raw". `split` is what
     likelihoods are taken over and what records are filed under. Sample number i has random numbers of
     (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
-    begins with those of a smaller n. Every process must call it; `show` is given what the evaluators can show.
+    begins with those of a smaller n. `known` are results over the same samples, measured for another split,
+    which need not be drawn again. Every process must call it; `show` is given what the evaluators can show.
     """
-    able = applicable(type(model), evaluators, data).values()
-    over_data = [e for e in able if isinstance(e, DataMetric)]
-    over_samples = [e for e in able if isinstance(e, SampleMetric)]
-    how: dict[str, Any] = {"seed": seed, "device": device, "progress": progress, "show": show}
-    records = [r for e in over_data for r in e.measure(model, data, split, **how)]
-    if over_samples:
-        records += measure(
-            over_samples,
-            drawing(model, data, seed),
-            splits_of(over_samples, data),
-            features=prepared(features, data, device),
-            split=split,
-            about=drawn_by(model),
-            batch_size=batch_size,
-            device=device,
-            progress=progress,
-            show=show,
-        )
-    common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
-    return [replace(r, protocol=r.protocol | common | {"world_size": rank_and_world()[1]}) for r in records]
+    how = How(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
+    able = applicable(model, evaluators, data)
+    again = {name: records for name, records in known.items() if isinstance(able.get(name), SampleMetric)}
+    metrics = sample_metrics({name: e for name, e in able.items() if name not in again})
+    with autocast(precision, device):
+        subject = Subject(model=model, data=data, split=split, samples=samples_of(model, data, metrics, features, how))
+        common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
+        common |= {"world_size": rank_and_world()[1]}
+        return {
+            name: [filed(record, split) for record in again[name]]
+            if name in again
+            else [completed(record, e.mode, common) for record in e.measure(subject, how)]
+            for name, e in able.items()
+        }
+
+
+def samples_of(
+    model: nn.Module, data: Data, metrics: Sequence[SampleMetric], features: Features | None, how: How
+) -> SampleSet:
+    """The model's samples, not drawn yet; what the metrics cannot use is refused."""
+    sources = splits_of(metrics, data)
+    refuse_settings(metrics, sources)
+    conditions = Conditions(model, data, conditions_from(model, metrics))
+    return SampleSet(
+        draw=drawing(model, conditions, how),
+        to_pixels=lambda x: to_pixels(checked(x, data), picture_levels(data)),
+        about=sampling(model, conditions),
+        listeners=metrics,
+        sources=sources,
+        extractor=lambda: prepared(features, data, how.device),
+        how=how,
+    )
 
 
 def measure(
     metrics: Sequence[SampleMetric],
-    draw: Draw,
+    draw: Callable[[range], UInt8[Tensor, "b c h w"]],
     sources: Mapping[str, Pictures | Statistics],
     *,
     features: Features,
@@ -99,93 +129,77 @@ def measure(
     progress: Progress = silent,
     show: Show = NOTHING,
 ) -> list[Record]:
-    """Results over the first n samples that `draw` gives, whatever they come from, laid against references.
+    """Results over the first n images in 0..255 that `draw` gives, whatever they come from, laid against references.
 
     `sources` are the references by the name under which a metric asks for one; `features` are prepared,
     and `about` is what the protocol says of the samples.
     """
     refuse_missing_images(metrics, sources)
     refuse_settings(metrics, sources)
-    asked = {name: [m for m in metrics if m.reference == name] for name in sources}
-    how: dict[str, Any] = {"features": features, "batch": batch_size, "device": device, "progress": progress}
-    references = {
-        name: reference_of(source, rows=any(m.needs == "features" for m in asked[name]), **how)
-        for name, source in sources.items()
-    }
-    sample_pass(metrics, draw, features, batch_size, device, progress)
-    records = []
-    for metric in metrics:
-        known = {"n_generated": metric.n, **features.protocol(), **about, "world_size": rank_and_world()[1]}
-        for kind, value, std, other in metric.compute(references.get(metric.reference or "")):
-            name = metric_name(kind, features.name, metric.n)
-            records.append(Record(metric=name, split=split, value=value, std=std, protocol=known | other))
-        if metric.needs == "features":
-            show_beside(metric, sources[cast(str, metric.reference)], show)
-    return records
+    samples = SampleSet(
+        draw=lambda index: (draw(index), {}),
+        to_pixels=lambda x: cast(Tensor, x),
+        about=about,
+        listeners=metrics,
+        sources=sources,
+        extractor=lambda: features,
+        how=How(seed=0, device=device, precision="32-true", batch=batch_size, progress=progress, show=show),
+    )
+    return [record for metric in metrics for record in metric.results(samples, split, show)]
 
 
-def prepared(features: Features | None, data: Data, device: torch.device) -> Features:
-    """The extractor, ready for pictures of `data`."""
+def prepared(
+    features: Features | None, data: Examples, device: torch.device, metrics: Sequence[SampleMetric] = ()
+) -> Features:
+    """The extractor, ready for pictures of `data`; UserError where one of the metrics cannot use it."""
     picture_levels(data)
     if features is None:
         raise UserError("evaluators of samples need features and got none: choose features=classifier")
     features.prepare(data, device)
+    for metric in metrics:
+        metric.suits(features)
     return features
 
 
-def show_beside(metric: SampleMetric, source: Pictures | Statistics, show: Show) -> None:
-    """Lets the metric show what it can beside pictures of the reference."""
-    assert not isinstance(source, Statistics)
-    metric.show(lambda index: source.read(index.tolist()), source.name, show)
+def drawing(model: nn.Module, conditions: Conditions, how: How) -> Draw:
+    """The model's samples with given numbers, in data units, each with what it was conditioned on."""
 
-
-@torch.no_grad()
-def sample_pass(
-    metrics: Sequence[SampleMetric],
-    draw: Draw,
-    features: Features,
-    batch_size: int,
-    device: torch.device,
-    progress: Progress,
-) -> None:
-    """Shows every metric its first n samples, each by one process."""
-    for metric in metrics:
-        metric.to(device).allocate(features.dim, features.classes)
-    n = max(metric.n for metric in metrics)
-    for part in shards(n, batch_size):
-        pixels = draw(part).to(device)
-        out, index = features(pixels), torch.as_tensor(part, device=device)
-        for metric in metrics:
-            if keep := max(metric.n - part.start, 0):
-                metric.update(out.features[:keep], out.logits[:keep], index[:keep])
-                metric.look(pixels[:keep], index[:keep])
-        progress("samples", part.stop, n)
-
-
-def drawing(model: nn.Module, data: Data, seed: int) -> Draw:
-    """The model's samples with given numbers, as pictures in 0..255."""
-
-    def draw(index: range) -> UInt8[Tensor, "b c h w"]:
-        n = len(index)
-        with seeded(seed, index.start):  # for a model that draws from elsewhere than its rng
-            x = cast(Samples, model).sample(n, rng=ByNumber(seed, index.start, n))
-        return to_pixels(checked(x, data), picture_levels(data))
+    def draw(index: range) -> tuple[Batch, Condition]:
+        n, condition = len(index), conditions.of(index, how.device)
+        with seeded(how.seed, index.start):  # for a model that draws from elsewhere than its rng
+            return cast(Samples, model).sample(n, condition, ByNumber(how.seed, index.start, n)), condition
 
     return draw
+
+
+def sampling(model: nn.Module, conditions: Conditions) -> dict[str, Any]:
+    """What the protocol says of how samples are drawn: every setting that changes what is drawn."""
+    return {**model.sampling_protocol(), **conditions.protocol()} if isinstance(model, Samples) else {}
+
+
+def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
+    """The split whose conditions the samples have: that which they are laid against."""
+    splits = sorted({metric.reference for metric in metrics if metric.reference is not None}) or ["train"]
+    if len(splits) > 1 and condition_of(model):
+        raise UserError(
+            f"the evaluators of samples have the references {' and '.join(splits)}, expected one, whose conditions "
+            f"{type(model).__name__} is given: set the same evaluator.NAME.reference for all, or evaluate twice"
+        )
+    return splits[0]
 
 
 def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
     """A UserError where a metric needs the reference's images and there are only their moments."""
     for metric in metrics:
         source = sources.get(metric.reference or "")
-        if metric.needs == "features" and isinstance(source, Statistics):
+        if metric.uses == "features" and isinstance(source, Statistics):
             raise UserError(
                 f"{metric.kind} needs reference images, and {source.name} holds only their mu and sigma: "
                 "choose evaluator=[fid,inception_score], or give the images"
             )
 
 
-def splits_of(metrics: Sequence[SampleMetric], data: Data) -> dict[str, Pictures | Statistics]:
+def splits_of(metrics: Sequence[SampleMetric], data: Examples) -> dict[str, Pictures | Statistics]:
     """The splits of a dataset that metrics ask for as their references, by name."""
     return {metric.reference: OfSplit(data, metric.reference) for metric in metrics if metric.reference is not None}
 
@@ -199,12 +213,14 @@ def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictu
             metric.require(len(source), source.name)
 
 
-def checked(x: Shaped[Tensor, "b *shape"], data: Data) -> Shaped[Tensor, "b *shape"]:
+def checked(x: Batch, data: Data) -> Integer[Tensor, "b c h w"]:
     """`x` itself, once it is known to be images in the data's units."""
-    if x.dtype != torch.uint8 or x.shape[1:] != torch.Size(data.shape):
+    assert isinstance(x, Tensor) and isinstance(data.x, Field)
+    if x.dtype != data.x.dtype or tuple(x.shape[1:]) != data.x.shape:
+        got, expected = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, data.x.dtype))
         raise UserError(
-            f"the model's samples are {x.dtype} of shape {tuple(x.shape[1:])}, expected uint8 of shape "
-            f"{tuple(data.shape)}: sample in the units of {data.name}, 0..{picture_levels(data) - 1}"
+            f"the model's samples are {got} of shape {tuple(x.shape[1:])}, expected {expected} of shape "
+            f"{data.x.shape}: sample in the units of {data.name}, 0..{picture_levels(data) - 1}"
         )
     if int(x.max()) >= picture_levels(data):
         raise UserError(
@@ -214,18 +230,6 @@ def checked(x: Shaped[Tensor, "b *shape"], data: Data) -> Shaped[Tensor, "b *sha
     return x
 
 
-def drawn_by(model: nn.Module) -> dict[str, Any]:
-    """What the protocol says of how the samples were drawn."""
-    about: dict[str, Any] = {} if cast(Samples, model).classes is None else {"labels": "uniform"}
-    if isinstance(model, Denoises):
-        sampler = cast(HasSampler, model).sampler
-        about |= {"sampler": type(sampler).__name__.lower(), "sampler_steps": sampler.steps}
-    return about
-
-
-def dtype_of(model: nn.Module, device: torch.device) -> str:
-    """What the model computes in: its autocast type, or its parameters'."""
-    if torch.is_autocast_enabled(device.type):
-        return str(torch.get_autocast_dtype(device.type)).removeprefix("torch.")
-    parameter = next(model.parameters(), torch.empty(()))
-    return str(parameter.dtype).removeprefix("torch.")
+def filed(record: Record, split: str) -> Record:
+    """The record of another split's evaluation, filed under this one."""
+    return replace(record, split=split)

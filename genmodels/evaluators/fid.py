@@ -13,14 +13,16 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, SplitName, at_least_two, described
+from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, described
 from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.results import Mode
+from genmodels.evaluators.subject import Drawn
 
 
 def frechet_distance(
@@ -53,7 +55,7 @@ class FID(SampleMetric):
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "fid"
-    needs: ClassVar[Needs] = "moments"
+    uses: ClassVar[Uses] = "moments"
     count: Tensor  # (parts,), and so on: sums over a part of the samples each
     total: Tensor
     outer: Tensor
@@ -71,24 +73,24 @@ class FID(SampleMetric):
         self.extrapolate = extrapolate
 
     def allocate(self, d: int, k: int) -> None:
-        at_least_two(self.n, "generated samples for the fid")
+        at_least_two(self.n, "generated samples for fid")
         self.sizes = [self.n] if self.extrapolate is None else sizes(self.n, self.extrapolate)
         order = torch.randperm(self.n, generator=torch.Generator().manual_seed(self.n))
         self.part = torch.bucketize(order, torch.tensor(self.sizes), right=True)  # (n,) of each sample
         parts = len(self.sizes)
         for name, shape in {"count": (parts,), "total": (parts, d), "outer": (parts, d, d)}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        part = self.part[index.cpu()]
+    def update(self, drawn: Drawn) -> None:
+        part = self.part[drawn.numbers.cpu()]
         for i in part.unique().tolist():
-            batch = sums(features[(part == i).to(features.device)])
+            batch = sums(drawn.features[(part == i).to(drawn.features.device)])
             self.count[i] += batch.n
             self.total[i] += batch.total
             self.outer[i] += batch.outer
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
+    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         assert reference is not None
         n_reference = self.n if reference.n is None else reference.n
         fids = [frechet_distance(*moments(s), reference.mu, reference.sigma) for s in self.prefixes()]

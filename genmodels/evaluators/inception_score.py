@@ -7,12 +7,14 @@ deviation of the parts. KL's mean is streamed as E Σ p log p - Σ p̄ log p̄, 
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import Mode, Needs, SampleMetric, Score, at_least_two
+from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two
 from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.results import Mode
+from genmodels.evaluators.subject import Drawn
 
 
 class InceptionScore(SampleMetric):
@@ -20,7 +22,7 @@ class InceptionScore(SampleMetric):
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "inception_score"
-    needs: ClassVar[Needs] = "nothing"
+    uses: ClassVar[Uses] = "nothing"
     count: Tensor
     p: Tensor
     p_log_p: Tensor
@@ -37,25 +39,24 @@ class InceptionScore(SampleMetric):
         self.reference = None
 
     def allocate(self, d: int, k: int) -> None:
-        at_least_two(self.n, "generated samples for the inception_score")
+        at_least_two(self.n, "generated samples for inception_score")
         if k == 0:
             raise UserError("inception_score needs class probabilities and these features have none: choose others")
         if not 1 <= self.splits <= self.n:
             raise UserError(f"got splits={self.splits} for {self.n} samples, expected 1 to n: change inception_score")
         for name, shape in {"count": (self.splits,), "p": (self.splits, k), "p_log_p": (self.splits,)}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
-        self.reset()
+        super().allocate(d, k)
 
-    def update(self, features: Float[Tensor, "b d"], logits: Float[Tensor, "b k"], index: Int[Tensor, "b"]) -> None:
-        p = logits.double().softmax(1)
-        part = (
-            (index + 1) * self.splits - 1
-        ) // self.n  # part s holds samples floor(sn/splits) <= i < floor((s+1)n/splits)
+    def update(self, drawn: Drawn) -> None:
+        p = drawn.logits.double().softmax(1)
+        # part s holds samples floor(sn/splits) <= i < floor((s+1)n/splits)
+        part = ((drawn.numbers + 1) * self.splits - 1) // self.n
         self.count.index_add_(0, part, torch.ones_like(p[:, 0]))
         self.p.index_add_(0, part, p)
         self.p_log_p.index_add_(0, part, torch.xlogy(p, p).sum(1))
 
-    def compute(self, reference: Reference | None = None) -> list[Score]:
+    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         p = self.p / self.count[:, None]  # (splits, k): p(y) of each part
         scores = (self.p_log_p / self.count - torch.xlogy(p, p).sum(1)).exp()
         about = {"splits": self.splits, "splits_order": "consecutive"}

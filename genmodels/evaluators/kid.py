@@ -12,8 +12,9 @@ from torch import Tensor
 
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Mode, Score, SplitName, at_least_two
+from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
+from genmodels.evaluators.results import Mode
 
 
 class KID(BankedMetric):
@@ -39,11 +40,10 @@ class KID(BankedMetric):
         self.seed = seed
 
     def allocate(self, d: int, k: int) -> None:
-        at_least_two(self.n, "generated samples for the kid")
+        super().allocate(d, k)
         self.check(self.n, "generated samples")
         if self.subsets < 1:
             raise UserError(f"got subsets={self.subsets} for the kid, expected 1 or more: raise it")
-        super().allocate(d, k)
 
     def require(self, n: int, name: str) -> None:
         super().require(n, name)

@@ -7,17 +7,19 @@ other, so the mean distance stands beside the reference's own.
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Mode, PixelsOf, Score, SplitName, at_least_two
+from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
+from genmodels.evaluators.subject import Drawn
 from genmodels.pictures import mosaic
 
 
@@ -51,8 +53,8 @@ class NearestNeighbours(BankedMetric):
     def require(self, n: int, name: str) -> None:
         check_neighbours(self.k, n - 1, "nearest_neighbours", f"{n} images in {name}")
 
-    def look(self, pixels: UInt8[Tensor, "b c h w"], index: Int[Tensor, "b"]) -> None:
-        self.shown |= {i: p.cpu() for i, p in zip(index.tolist(), pixels, strict=True) if i < self.rows}
+    def update(self, drawn: Drawn) -> None:
+        self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         distance, index = nearest(fake, real, self.k, self.device)

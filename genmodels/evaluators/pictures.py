@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data, picture_levels
+from genmodels.evaluators.dataset import Examples, picture_levels
 from genmodels.units import to_pixels
 
 
@@ -45,9 +45,11 @@ class Pictures(Protocol):
 class OfSplit:
     """The pictures of one split of a dataset of images."""
 
-    def __init__(self, data: Data, split: str):
+    def __init__(self, data: Examples, split: str):
         self.levels = picture_levels(data)
-        self.x, _ = data.split(split)
+        x, _ = data.split(split)
+        assert isinstance(x, Tensor)
+        self.x = x
         self.name = f"{data.name}/{split}"
         self.prepared = data.prepared
         self.sha256 = data.fingerprint(split)

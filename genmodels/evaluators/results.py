@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+Mode = Literal["min", "max"]  # which way a result is better
 Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
 
 
@@ -20,6 +21,7 @@ class Record:
     value: float
     std: float | None
     protocol: dict[str, Any]
+    mode: Mode | None = None  # None: that of the evaluator, which `evaluate` fills in
 
     @property
     def key(self) -> str:
@@ -27,7 +29,7 @@ class Record:
         return f"{self.split}/{self.metric}"
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dict with the keys metric, split, value, std, protocol."""
+        """A plain dict with the keys metric, split, value, std, protocol, mode."""
         return asdict(self)
 
     def at_step(self, step: int) -> "Record":

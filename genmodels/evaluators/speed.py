@@ -8,24 +8,21 @@ from time import perf_counter
 from typing import ClassVar, cast
 
 import torch
-from torch import nn
 
-from genmodels.capabilities import Samples
+from genmodels.capabilities import Samples, why_not
 from genmodels.errors import UserError
-from genmodels.evaluators.base import DataMetric, Mode
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.base import Evaluator
+from genmodels.evaluators.conditions import Conditions
 from genmodels.evaluators.distributed import from_all, shards
-from genmodels.evaluators.evaluate import drawn_by
-from genmodels.evaluators.results import Progress, Record
-from genmodels.evaluators.shown import NOTHING, Show
+from genmodels.evaluators.results import Mode, Record
+from genmodels.evaluators.subject import How, Subject
 from genmodels.machine import hardware
 from genmodels.seeds import seeded
 
 
-class Speed(DataMetric):
+class Speed(Evaluator):
     """Samples per second over `n` samples, in data units on the device, drawn `batch` at a time."""
 
-    requires: ClassVar[type] = Samples
     mode: ClassVar[Mode] = "max"
 
     def __init__(
@@ -39,45 +36,43 @@ class Speed(DataMetric):
         self.n = n
         self.batch = batch
 
-    def primary(self, features: str, levels: int | None) -> str:
+    def needs(self, subject: Subject) -> str | None:
+        return why_not(subject.model, Samples)
+
+    def primary(self, subject: Subject, features: str) -> str:
         return "samples_per_second"
 
-    def measure(
-        self,
-        model: nn.Module,
-        data: Data,
-        split: str,
-        *,
-        seed: int,
-        device: torch.device,
-        progress: Progress,
-        show: Show = NOTHING,
-    ) -> list[Record]:
+    def measure(self, subject: Subject, how: How) -> list[Record]:
         """samples_per_second, with the machine and the way of drawing in its protocol."""
+        model = cast(Samples, subject.model)
+        conditions = Conditions(subject.model, subject.data, subject.split)
         protocol = {
             "n_generated": self.n,
             "batch": min(self.batch, self.n),
-            "device": device.type,
+            "device": how.device.type,
             "hardware": hardware(),
             "threads": torch.get_num_threads(),
-            **drawn_by(model),
+            **model.sampling_protocol(),
+            **conditions.protocol(),
         }
-        seconds = max(from_all(self.seconds(cast(Samples, model), seed, device, progress)))
+        seconds = max(from_all(self.seconds(model, conditions, how)))
         value = self.n / seconds
-        return [Record(metric="samples_per_second", split=split, value=value, std=None, protocol=protocol)]
+        return [Record(metric="samples_per_second", split=subject.split, value=value, std=None, protocol=protocol)]
 
     @torch.no_grad()
-    def seconds(self, model: Samples, seed: int, device: torch.device, progress: Progress) -> float:
-        """The time that this process's part of the samples takes."""
-        with seeded(seed):
-            model.sample(min(self.batch, self.n))
-            wait_for(device)
+    def seconds(self, model: Samples, conditions: Conditions, how: How) -> float:
+        """The time that this process's part of the samples takes; their conditions lie on the device before."""
+        ahead = range(min(self.batch, self.n))
+        parts = [(part, conditions.of(part, how.device)) for part in shards(self.n, self.batch)]
+        with seeded(how.seed):
+            model.sample(len(ahead), conditions.of(ahead, how.device))
+            wait_for(how.device)
             from_all(None)  # all begin together
             began = perf_counter()
-            for part in shards(self.n, self.batch):
-                model.sample(len(part))
-                wait_for(device)
-                progress("speed", part.stop, self.n)
+            for part, condition in parts:
+                model.sample(len(part), condition)
+                wait_for(how.device)
+                how.progress("speed", part.stop, self.n)
             return perf_counter() - began
 
 

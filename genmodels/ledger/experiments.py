@@ -7,8 +7,16 @@ from typing import Any
 
 from genmodels.changes import MACHINE, MOVABLE_KEYS, changes
 from genmodels.errors import UserError
+from genmodels.runs import WRITTEN_BY
 
-APART = ("seed", "run_dir", "resume", "trusted", "baseline")  # of a config: what any run of an experiment may have
+APART = (
+    WRITTEN_BY,
+    "seed",
+    "run_dir",
+    "resume",
+    "trusted",
+    "baseline",
+)  # of a config: what any run of an experiment may have
 WATCHED = ("logger", "callbacks", "trainer.log_every_n_steps")
 SPEED = ("compile", "channels_last", "eval_batch_size", *(f"trainer.{key}" for key in MACHINE))
 NEVER_COUNT = (*APART, *WATCHED, *SPEED, *MOVABLE_KEYS)

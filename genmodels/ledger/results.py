@@ -111,9 +111,8 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_record(found: Any) -> bool:
-    kinds = {"metric": str, "split": str, "value": float, "std": float | None, "protocol": dict}
-    return (
-        isinstance(found, dict)
-        and found.keys() == kinds.keys()
-        and all(_fits(found[key], kind) for key, kind in kinds.items())
-    )
+    """Whether it is a record; an older one has no `mode`."""
+    kinds: dict[str, Any] = {"metric": str, "split": str, "value": float, "std": float | None, "protocol": dict}
+    kinds["mode"] = Literal["min", "max", None]
+    whole = {"mode": None, **found} if isinstance(found, dict) else {}
+    return whole.keys() == kinds.keys() and all(_fits(whole[key], kind) for key, kind in kinds.items())

@@ -1,74 +1,104 @@
-"""Autoregressive models: p(x) = Π_i p(x_i | x_1, ..., x_{i-1}) over pixels and channels.
+"""Autoregressive models: p(u) = Π_i p(u_i | u_1, ..., u_{i-1}) over the sites of a code.
 
-Source: PixelRNN (van den Oord et al. 2016, https://arxiv.org/abs/1601.06759), equations 1 and 2,
-with a categorical distribution over the data's levels for each factor.
+Source: PixelRNN (van den Oord et al. 2016, https://arxiv.org/abs/1601.06759), equations 1 and 2. What a site is and
+which comes first is the network's (`genmodels.nn.causal`), its distribution the site likelihood's
+(`genmodels.parts.site_likelihoods`), and what is modelled the space's: the data as they are, or codes of another run.
 """
 
-from collections.abc import Sequence
-from itertools import product
+from math import prod
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
-from genmodels.capabilities import Bound, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Batch,
+    Bound,
+    Condition,
+    HasLikelihood,
+    HasLoss,
+    PerSample,
+    Protocol,
+    Sampler,
+    Samples,
+    Terms,
+)
+from genmodels.context import Conditioner, Context
 from genmodels.nn.causal import CausalNetwork
-from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.parts.site_likelihoods import SiteLikelihood
+from genmodels.parts.spaces import Space
+from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
-from genmodels.units import to_unit
-
-Images = UInt8[Tensor, "b c h w"]
+from genmodels.trees import count
 
 
 class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
-    """log p(x) = Σ_i log softmax(logits_i)[x_i], the logits from a causal network."""
+    """log p(x) = Σ_i log p(u_i | u_<i) + correction, u the code of x and the correction its space's."""
 
-    bound: Bound = "exact"
-    origin: Tensor
+    samplers = (Direct,)
+    steered_by = ("temperature",)
 
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        levels: int,  # values that an entry can take
-        conditional: bool,  # whether p(x|y) is modelled
-        classes: int | None,  # number of labels y, where conditional
+        space: Space,
         network: CausalNetwork,
+        site_likelihood: SiteLikelihood,
+        conditioner: Conditioner,
+        sampler: Sampler,
     ):
         super().__init__()
-        assert conditional == (classes is not None)
-        self.shape = tuple(shape)
-        self.levels = levels
-        self.classes = classes
+        self.space = space
         self.network = network
-        self.register_buffer("origin", torch.zeros(()), persistent=False)  # knows the device
+        self.site_likelihood = site_likelihood
+        self.conditioner = conditioner
+        self.condition = conditioner.fields
+        self.bound: Bound = "exact" if space.lossless and not space.stochastic else "elbo"
+        self.use(sampler)
 
-    def loss(self, x: Images, y: Labels | None = None) -> Terms:
-        """-log p(x) in nats per sample."""
-        return {"loss": self.nats(x, y)}
-
-    @torch.no_grad()
-    def log_prob(self, x: Images, y: Labels | None = None) -> PerSample:
-        return -self.nats(x, y)
-
-    def nats(self, x: Images, y: Labels | None) -> PerSample:
-        """-log p(x), or -log p(x|y), with gradients."""
-        y = labels_to_score(y, self.classes)
-        logits = self.network(to_unit(x, self.levels), y).float()  # (b, levels, c, h, w)
-        return F.cross_entropy(logits, x.long(), reduction="none").flatten(1).sum(1)
+    def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
+        """-log p(x), or -log p(x|condition), in nats per sample; its bound where the space has only one."""
+        return {"loss": -self.scored(x, condition)}
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Images:
-        """`n` images from p(x) or p(x|y), entry by entry, at about the cost of one pass; without dropout.
+    def log_prob(
+        self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
+    ) -> Float[Tensor, "*draws b"]:
+        if draws is None:
+            return self.scored(x, condition)
+        return torch.stack([self.scored(x, condition) for _ in range(draws)])
 
-        Draws one exponential for each level of each entry, in the network's order.
-        """
-        stepper = self.network.stepper(n, labels_to_sample(n, y, self.classes, self.origin.device, rng))
-        c, h, w = self.shape
-        x = torch.zeros(n, c, h, w, dtype=torch.uint8, device=self.origin.device)
-        value = None
-        for i, j, k in product(range(h), range(w), range(c)):
-            x[:, k, i, j] = rng.categorical(stepper.step(value).float())
-            value = to_unit(x[:, k, i, j], self.levels)
+    def likelihood_protocol(self) -> Protocol:
+        return self.space.protocol()
+
+    def scored(self, x: Batch, condition: Condition) -> PerSample:
+        """log p(x), with gradients."""
+        u, correction = self.space.encode(x)
+        context = self.conditioner(self.conditioner.given(condition, count(x)))
+        return self.scored_codes(u, context) + correction
+
+    def scored_codes(self, u: Integer[Tensor, "b *code"], context: Context) -> PerSample:
+        """log p(u)."""
+        values = u.flatten(1)[:, self.network.order]  # (b, sites, v)
+        params = self.network(u, context).float()
+        return self.site_likelihood.log_prob(params, values).sum(1)
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+        """`n` samples, site by site in the network's order, at about the cost of one pass; without dropout."""
+        context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
+        stepper, order, code = self.network.stepper(n, context), self.network.order, self.space.code
+        u = torch.zeros(n, prod(code.shape), dtype=code.dtype, device=order.device)
+        values = None
+        for site in order:
+            values = self.site_likelihood.sample(stepper.step(values).float(), rng, self.temperature)
+            u[:, site] = values.to(code.dtype)
+        x = self.space.decode(u.unflatten(1, code.shape), rng)
+        assert isinstance(x, Tensor)
         return x
+
+    @property
+    def temperature(self) -> float:
+        assert isinstance(self.sampler, Direct)
+        return self.sampler.temperature

@@ -1,174 +1,233 @@
-"""Denoising diffusion (DDPM: Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239).
+"""Diffusion models and flow matching: a network that takes Gaussian noise out of data.
 
-The paper's x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise is what the network sees. Everywhere else x is
-x_t/sqrt(alpha_bar_t) = x_0 + sigma noise with sigma² = (1 - alpha_bar_t)/alpha_bar_t (the scale of Karras et al.
-2022, https://arxiv.org/abs/2206.00364), in which a diffusion model is a denoiser D(x, sigma) and samplers need
-nothing else. Indices t count from 0, the paper's from 1.
+A process (`genmodels.parts.processes`) makes x_t = alpha x_0 + sigma eps; a parametrization says how the network's
+output F gives the estimate D(x_t) = c_skip x_t + c_out F(c_in x_t, c_noise) of x_0; times and weighting say what is
+minimised,
+
+    E over t and eps of  weighting (F - F*)²,      F* = (x_0 - c_skip x_t)/c_out.
+
+DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239), EDM (Karras et al. 2022,
+https://arxiv.org/abs/2206.00364) and flow matching (Lipman et al. 2023, https://arxiv.org/abs/2210.02747) differ in
+those parts alone, and every sampler (`genmodels.samplers`) takes any of them.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Literal
+from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from genmodels.capabilities import Denoises, HasLikelihood, HasLoss, Labels, PerSample, Sampler, Samples, Terms
-from genmodels.nn import discretized_gaussian
-from genmodels.nn.labels import labels_to_sample, labels_to_score
-from genmodels.nn.schedules import Schedule
-from genmodels.samplers.ancestral import Variance, reverse_variance
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Batch,
+    Condition,
+    Denoiser,
+    Denoises,
+    HasLikelihood,
+    HasLoss,
+    Level,
+    Protocol,
+    Sampler,
+    Samples,
+    Terms,
+)
+from genmodels.context import Conditioner, Context
+from genmodels.errors import UserError
+from genmodels.parts.guidance import clipped, guided
+from genmodels.parts.parametrizations import Coefficients, Parametrization
+from genmodels.parts.processes import Process, column
+from genmodels.parts.scorers import Scorer
+from genmodels.parts.spaces import Space
+from genmodels.parts.times import Times
+from genmodels.parts.weightings import Guess, Weighting
+from genmodels.samplers.base import DenoisingSampler
 from genmodels.seeds import GLOBAL, Random
-from genmodels.units import quantize, to_unit
 
-Image = Float[Tensor, "b c h w"]
-Pixels = UInt8[Tensor, "b c h w"]
+Code = Float[Tensor, "b *code"]
 
 
-class DDPM(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
-    """T steps of Gaussian noise, undone by a network that predicts the noise."""
+class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
+    """A denoiser for every noise level, and a way through them."""
 
     bound = "vlb"
-    sigma: Tensor  # (T,), increasing
-    kl_excess: Tensor  # (T,), nats per dimension
-    kl_weight: Tensor  # (T,), nats per squared error
+    samplers = (DenoisingSampler,)
+    sampler: DenoisingSampler
+    origin: Tensor  # knows the device
 
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        levels: int,
-        classes: int | None,
-        conditional: bool,
-        network: nn.Module,  # net(x_t, t, y): (b, c, h, w), (b,), (b,) or None -> noise (b, c, h, w)
-        schedule: Schedule,
-        objective: Literal["simple", "variational"],
-        variance: Variance,  # of the reverse process whose bound `log_prob` is
+        space: Space,
+        process: Process,
+        parametrization: Parametrization,
+        times: Times,
+        weighting: Weighting,
+        network: nn.Module,  # net(c_in x_t, c_noise, context): (b, *code), (b,), Context -> F (b, *code)
+        conditioner: Conditioner,
+        scorer: Scorer | None,  # null: no likelihood
         sampler: Sampler,
     ):
         super().__init__()
-        assert conditional == (classes is not None)
-        self.shape, self.levels, self.classes = tuple(shape), levels, classes
+        check(process, parametrization, times, weighting)
+        self.space, self.process, self.parametrization = space, process, parametrization
+        self.times, self.weighting, self.scorer = times, weighting, scorer
         self.network = network
-        self.schedule = schedule
-        self.objective = objective
-        self.sampler = sampler
+        self.conditioner = conditioner
+        self.condition = conditioner.fields
+        self.lacks: dict[type, str] = {}
+        if scorer is None:
+            self.lacks[HasLikelihood] = "this model has no scorer (model.scorer is null)"
+        else:
+            self.bound = scorer.bound
+        self.register_buffer("origin", torch.zeros(()), persistent=False)
+        self.use(sampler)
 
-        sigma = schedule.sigmas()
-        excess, weight = kl_terms(sigma, variance)
-        self.register_buffer("sigma", sigma.float(), persistent=False)
-        self.register_buffer("kl_excess", excess.float(), persistent=False)
-        self.register_buffer("kl_weight", weight.float(), persistent=False)
-        self.decoder_std = decoder_std(sigma)
+    # --- training and scoring
 
-    def loss(self, x: Pixels, y: Labels | None = None) -> Terms:
-        """At one uniform t: "simple" is the noise's mean squared error per dimension (eq. 14), "variational" T
-        times the bound's term (eq. 5), an unbiased estimate of the bound without its constant, in nats per image.
-        The estimate of x_0 is clipped as in the bound, while the gradient passes as if it were not.
-        """
-        y = labels_to_score(y, self.classes)
-        x0 = to_unit(x, self.levels)
-        t = torch.randint(self.schedule.steps, (len(x),), device=x.device)
+    def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
+        """At one time of each sample; `simple` is the error of F without a weight."""
+        x0, _ = self.space.encode(x)
+        context = self.conditioner(self.conditioner.given(condition, len(x0)))
+        t = self.times.draw(self.process, len(x0), x0.device)
         eps = torch.randn_like(x0)
-        sigma = column(self.sigma[t])
-        x_t = x0 + sigma * eps
-        eps_theta = self.eps_theta(x_t, sigma, t, y)
-        x0_hat = clip_forward(x_t - sigma * eps_theta)
-        first = t == 0
-        near = torch.where(column(first), x0_hat, x0)  # elsewhere the decoder's gradient overflows, and 0 inf is nan
-        nats = torch.where(first, self.decoder_nats(x0, near), self.kl(x0, x0_hat, t))
-        terms = {"simple": per_sample(eps - eps_theta).square().mean(1), "variational": self.schedule.steps * nats}
-        return {"loss": terms[self.objective]} | {name: term.detach() for name, term in terms.items()}
+        level = self.process.level(t)
+        wide = Level(column(level.alpha, x0), column(level.sigma, x0))
+        x_t = wide.alpha * x0 + wide.sigma * eps
+        output, c = self.output(x_t, level, t, context)
+        guess = Guess(
+            x0=x0,
+            estimate=affine(c, x_t, output),
+            output=output,
+            target=self.parametrization.target(x0, eps, wide),
+            t=t,
+            level=level,
+            c_out=c.out,
+        )
+        return {"loss": self.weighting(guess, self.space), "simple": guess.error().detach()}
 
     @torch.no_grad()
-    def log_prob(self, x: Pixels, y: Labels | None = None) -> PerSample:
-        """A draw of the variational bound (eq. 5), all T terms: one noise per term, drawn from t = T-1 to 0."""
-        y = labels_to_score(y, self.classes)
-        x0 = to_unit(x, self.levels)
-        nats = [self.prior_nats(x0)]
-        for t in reversed(range(self.schedule.steps)):
-            sigma = self.sigma[t]
-            x0_hat = self.denoise(x0 + sigma * torch.randn_like(x0), sigma, y)
-            nats.append(self.kl(x0, x0_hat, t) if t > 0 else self.decoder_nats(x0, x0_hat))
-        return -torch.stack(nats).sum(0)
+    def log_prob(
+        self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
+    ) -> Float[Tensor, "*draws b"]:
+        """Of what the space encodes, plus what that leaves out; each of several draws encodes anew."""
+        if self.scorer is None:
+            raise UserError(f"this model has no likelihood: {self.lacks[HasLikelihood]}")
+        if draws is not None:
+            return torch.stack([self.log_prob(x, condition) for _ in range(draws)])
+        x0, correction = self.space.encode(x)
+        context = self.conditioner(self.conditioner.given(condition, len(x0)))
+        return self.scorer.log_prob(x0, self.denoiser_of(context), self.space) + correction
+
+    def likelihood_protocol(self) -> Protocol:
+        return self.space.protocol() | ({} if self.scorer is None else self.scorer.protocol())
+
+    # --- the denoiser
+
+    def denoiser(self, condition: Condition = NO_CONDITION) -> Denoiser:
+        """D(x, level), neither clipped nor guided; `level` may be of any scale, on the process or not."""
+        n = len(next(iter(condition.values()))) if condition else 0
+        return self.denoiser_of(self.conditioner(self.conditioner.given(condition, n)))
+
+    def denoiser_of(self, context: Context) -> Denoiser:
+        """That of an embedded condition."""
+
+        def denoise(x: Code, level: Level) -> Code:
+            scale = self.process.scale(level)
+            own = Level(level.alpha * scale, level.sigma * scale)
+            x_t = column(scale, x) * x
+            output, c = self.output(x_t, own, self.process.time(own), context)
+            return affine(c, x_t, output)
+
+        return denoise
+
+    def output(self, x_t: Code, level: Level, t: Shaped[Tensor, "*b"], context: Context) -> tuple[Code, Coefficients]:
+        """F in float32, and the coefficients of its level."""
+        c = self.parametrization.coefficients(level)
+        told = self.parametrization.told(level, t).to(x_t.device).expand(len(x_t)).contiguous()
+        return self.network(scaled(c.into, x_t), told, context).float(), c
+
+    # --- sampling
+
+    def use(self, sampler: Sampler) -> None:
+        if isinstance(sampler, DenoisingSampler):
+            self.process.grid(sampler.steps)
+            self.check_guidance(sampler.guidance)
+        super().use(sampler)
+
+    def check_guidance(self, guidance: float) -> None:
+        """UserError where there is no unconditional estimate to go away from."""
+        if guidance == 1 or (self.condition and self.conditioner.drop):
+            return
+        if not self.condition:
+            raise UserError(
+                f"sampler.guidance is {guidance} and this model is unconditional, expected one with a condition; "
+                "set sampler.guidance=1"
+            )
+        raise UserError(
+            f"sampler.guidance is {guidance} and this model was trained without dropped conditions "
+            "(model.conditioner.drop is 0); train it with model.conditioner.drop=0.1, or set sampler.guidance=1"
+        )
+
+    def sampling_protocol(self) -> Protocol:
+        """The sampler's settings, with the number of levels, and with clipping where there is something to clip to."""
+        steps = len(self.process.grid(self.sampler.steps)) - 1
+        clip = self.sampler.clip and self.space.range is not None
+        return self.sampler.protocol() | {"sampler_steps": steps, "sampler_clip": clip}
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> UInt8[Tensor, "n c h w"]:
-        for x0 in self.estimates(n, y, rng):
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+        for x0 in self.estimates(n, condition, rng):
             last = x0
-        return quantize(last, self.levels)
+        return self.in_data_units(last, rng)
 
     @torch.no_grad()
-    def film(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Iterator[UInt8[Tensor, "n c h w"]]:
-        for x0 in self.estimates(n, y, rng):
-            yield quantize(x0, self.levels)
+    def film(
+        self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
+    ) -> Iterator[Shaped[Tensor, "n *shape"]]:
+        for x0 in self.estimates(n, condition, rng):
+            yield self.in_data_units(x0, rng)
 
-    def estimates(self, n: int, y: Labels | None, rng: Random) -> Iterator[Float[Tensor, "n c h w"]]:
-        """The sampler's estimates of x_0 on [-1, 1], from x_T ~ N(0, I) on."""
-        y = labels_to_sample(n, y, self.classes, self.sigma.device, rng)
-        sigmas = self.schedule.sigmas()
-        noise = rng.normal((n, *self.shape), self.sigma.device) * (1 + sigmas[-1] ** 2).sqrt()
-        return self.sampler(partial(self.denoise, y=y), noise, sigmas, rng)
+    def in_data_units(self, x0: Code, rng: Random) -> Shaped[Tensor, "n *shape"]:
+        x = self.space.decode(x0, rng)
+        assert isinstance(x, Tensor)
+        return x
 
-    def denoise(self, x: Image, sigma: Float[Tensor, "*b"], y: Labels | None) -> Image:
-        """D(x, sigma), x_0's estimate clipped to [-1, 1], for x = x_0 + sigma noise and sigma of shape () or (b,)."""
-        sigma = sigma.to(self.sigma).expand(len(x)).contiguous()
-        return (x - column(sigma) * self.eps_theta(x, column(sigma), self.time(sigma), y)).clamp(-1, 1)
+    def estimates(self, n: int, condition: Condition, rng: Random) -> Iterator[Code]:
+        """The sampler's estimates of x_0, from noise on."""
+        embedded = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
+        noise = rng.normal((n, *self.space.code.shape), self.origin.device).to(self.origin) * self.process.start
+        levels = self.process.grid(self.sampler.steps)
+        return self.sampler(self.steered(embedded, n), noise, levels, rng)
 
-    def eps_theta(self, x: Image, sigma: Float[Tensor, "b 1 1 1"], t: Shaped[Tensor, "b"], y: Labels | None) -> Image:
-        """epsilon_theta(x_t, t) in float32."""
-        return self.network(x / (1 + sigma**2).sqrt(), t, y).float()
-
-    def time(self, sigma: PerSample) -> PerSample:
-        """The t of each sigma, whole for those of training, between them linear in log sigma."""
-        i = torch.searchsorted(self.sigma, sigma).clamp(1, len(self.sigma) - 1)
-        low, high = self.sigma[i - 1].log(), self.sigma[i].log()
-        return (i - 1 + (sigma.log() - low) / (high - low)).clamp(0, len(self.sigma) - 1)
-
-    def prior_nats(self, x0: Image) -> PerSample:
-        """L_T: KL of q(x_T|x_0) from N(0, I), in nats."""
-        variance = self.sigma[-1] ** 2  # 1 - alpha_bar = variance/(1 + variance)
-        return per_sample((x0**2 - 1) / (1 + variance) + torch.log1p(1 / variance)).sum(1) / 2
-
-    def kl(self, x0: Image, x0_hat: Image, t: Int[Tensor, "b"] | int) -> PerSample:
-        """L_t of t > 0: KL of q(x_{t-1}|x_t, x_0) from p(x_{t-1}|x_t), in nats; 0 for t = 0."""
-        error = per_sample(x0 - x0_hat).square()
-        return error.sum(1) * self.kl_weight[t] + error.shape[1] * self.kl_excess[t]
-
-    def decoder_nats(self, x0: Image, x0_hat: Image) -> PerSample:
-        """L_0: -log p(x_0|x_1), in nats."""
-        return -per_sample(discretized_gaussian.log_prob(x0, x0_hat, self.decoder_std, self.levels)).sum(1)
+    def steered(self, context: Context, n: int) -> Denoiser:
+        """The denoiser as the sampler's settings want it: guided, then clipped."""
+        denoiser = self.denoiser_of(context)
+        if self.sampler.guidance != 1:
+            absent = self.denoiser_of(self.conditioner.absent(n))
+            denoiser = guided(denoiser, absent, self.sampler.guidance, self.sampler.guidance_interval)
+        return clipped(denoiser, self.space.range if self.sampler.clip else None)
 
 
-def kl_terms(sigma: Float[Tensor, "t"], variance: Variance) -> tuple[Float[Tensor, "t"], Float[Tensor, "t"]]:
-    """(excess, weight) such that a dimension's KL at index t is excess[t] + weight[t] (x_0 - x0_hat)²; 0 at t = 0.
-
-    Of N(m, v) with v = "small" from N(m_hat, w) with w = `variance`, m - m_hat = (1 - s²/sigma²)(x_0 - x0_hat).
-    """
-    s, sigma = sigma[:-1], sigma[1:]
-    v, w = reverse_variance(sigma, s, "small"), reverse_variance(sigma, s, variance)
-    excess = ((w / v).log() + v / w - 1) / 2
-    weight = (1 - s**2 / sigma**2) ** 2 / (2 * w)
-    return torch.cat([s.new_zeros(1), excess]), torch.cat([s.new_zeros(1), weight])
+def affine(c: Coefficients, x_t: Code, output: Code) -> Code:
+    """D = c_skip x_t + c_out F."""
+    return scaled(c.skip, x_t) + scaled(c.out, output)
 
 
-def decoder_std(sigma: Float[Tensor, "t"]) -> float:
-    """Standard deviation of p(x_0|x_1): that of q(x_1|x_2, x_0), as in the paper's code, for q's own is 0."""
-    v = reverse_variance(sigma[1], sigma[0], "small") / (1 + sigma[0] ** 2)
-    return v.sqrt().item()
+def scaled(c: Tensor | float, x: Code) -> Code:
+    """A coefficient of each sample, times the samples."""
+    return c * x if isinstance(c, float) else column(c, x) * x
 
 
-def clip_forward(x0_hat: Image) -> Image:
-    """`x0_hat` clipped to [-1, 1], with the gradient of the identity, so that what is clipped goes on learning."""
-    return x0_hat + (x0_hat.clamp(-1, 1) - x0_hat).detach()
-
-
-def column(v: Shaped[Tensor, "b"]) -> Shaped[Tensor, "b 1 1 1"]:
-    """One number per image, to go with the image."""
-    return v[:, None, None, None]
-
-
-def per_sample(x: Image) -> Float[Tensor, "b chw"]:
-    """Each image's numbers in a row."""
-    return x.flatten(1)
+def check(process: Process, parametrization: Parametrization, times: Times, weighting: Weighting) -> None:
+    """UserError for parts that do not go together."""
+    times.check(process)
+    if weighting.whole_steps and not times.whole:
+        raise UserError(
+            f"model/weighting={type(weighting).__name__.lower()} needs times that are steps, and got "
+            f"{type(times).__name__}; choose model/times=steps"
+        )
+    if parametrization.needs_signal and process.level(torch.tensor(process.span[1])).alpha == 0:
+        raise UserError(
+            f"the process {type(process).__name__} ends without signal, where a network that estimates the noise says "
+            "nothing of the data; choose model/parametrization=velocity, flow_velocity or data"
+        )

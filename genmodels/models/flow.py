@@ -3,63 +3,114 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Batch, Bound, Encodes, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
-from genmodels.nn.bijections import Bijection, Chain
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Batch,
+    Bound,
+    Condition,
+    Encodes,
+    HasLikelihood,
+    HasLoss,
+    Initialises,
+    Protocol,
+    Sampler,
+    Samples,
+    Terms,
+)
+from genmodels.context import Conditioner, Context
+from genmodels.nn.actnorm import initialising
+from genmodels.nn.bijections import Bijection, Chain, without_inverse
 from genmodels.nn.densities import Density
-from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.parts.spaces import Space
+from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
+from genmodels.trees import count, repeat, tensors
 
 Noise = Float[Tensor, "b *latent"]
 
 
-class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
-    """log p(x) = log p(z) + ladj with z = f(x); where f dequantizes, each call draws a lower bound of it.
+class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
+    """log p(x) = log p(z) + ladj with z = f(u), u the code of x in the space, whose term is counted in ladj.
 
-    That draw is the log importance weight log p(v)/q(v|x) of one dequantization v, so `bound` is "elbo";
-    without dequantization it is "exact".
+    Where encoding draws random numbers (dequantization), each call draws a lower bound of log p(x): the log importance
+    weight log p(u)/q(u|x), so `bound` is "elbo"; else it is "exact".
     """
+
+    samplers = (Direct,)
+    steered_by = ("temperature",)
 
     def __init__(
         self,
         *,
-        conditional: bool,
-        classes: int | None,  # labels that the bijections were built with; None: unconditional
-        bijections: Mapping[str, Bijection],  # f, first to last, from data units to noise
+        space: Space,  # what f sees of the data
+        bijections: Mapping[str, Bijection],  # f, first to last, from the space to noise
         base: Density,  # p(z)
+        conditioner: Conditioner,
+        sampler: Sampler,
     ):
         super().__init__()
-        assert conditional == (classes is not None)
-        self.classes = classes
+        self.space = space
         self.f = Chain(bijections.values())
         self.base = base
-        self.bound: Bound = "elbo" if self.f.stochastic else "exact"
+        self.conditioner = conditioner
+        self.condition = conditioner.fields
+        self.bound: Bound = "elbo" if space.stochastic else "exact"
+        self.lacks = lacking(self.f)
+        self.use(sampler)
 
-    def loss(self, x: Batch, y: Labels | None = None) -> Terms:
+    def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
         """-log p(x) = -(log p(z) + ladj) in nats per sample, with its terms `base` = log p(z) and `ladj`."""
-        z, ladj = self.f(x, labels_to_score(y, self.classes))
-        base = self.base.log_prob(z)
+        return self.score(x, self.context(condition, count(x)))
+
+    @torch.no_grad()
+    def log_prob(
+        self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
+    ) -> Float[Tensor, "*draws b"]:
+        n = count(x)
+        context = self.context(condition, n)
+        if draws is None:
+            return -self.score(x, context)["loss"]
+        return -self.score(repeat(x, draws), context.repeat(draws))["loss"].view(draws, n)
+
+    def likelihood_protocol(self) -> Protocol:
+        return self.space.protocol()
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Batch:
+        assert isinstance(self.sampler, Direct)
+        z = self.base.sample(n, rng, self.sampler.temperature)
+        context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
+        return self.space.decode(self.f.inverse(z, context), rng)
+
+    @torch.no_grad()
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Noise:
+        """The noise of each sample, shaped as its code; of integers, of the middle of their bins."""
+        return self.f(self.space.middle(x), self.context(condition, count(x)))[0]
+
+    @torch.no_grad()
+    def decode(self, z: Noise, condition: Condition = NO_CONDITION) -> Batch:
+        return self.space.decode(self.f.inverse(z, self.context(condition, len(z))))
+
+    @torch.no_grad()
+    def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
+        """Every ActNorm, from what reaches it; in float32 whatever the autocast."""
+        with torch.autocast(tensors(x)[0][1].device.type, enabled=False), initialising(self):
+            self.loss(x, condition)
+
+    def context(self, condition: Condition, n: int) -> Context:
+        return self.conditioner(self.conditioner.given(condition, n))
+
+    def score(self, x: Batch, context: Context) -> Terms:
+        u, correction = self.space.encode(x)
+        z, ladj = self.f(u, context)
+        base, ladj = self.base.log_prob(z), correction + ladj
         return {"loss": -(base + ladj), "base": base, "ladj": ladj}
 
-    @torch.no_grad()
-    def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
-        return -self.loss(x, y)["loss"]
 
-    def likelihood_protocol(self) -> dict[str, str | int | float]:
-        return {} if self.f.dequantization is None else {"dequantization": self.f.dequantization}
-
-    @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
-        z = self.base.sample(n, rng)
-        return self.f.inverse(z, labels_to_sample(n, y, self.classes, z.device, rng))
-
-    @torch.no_grad()
-    def encode(self, x: Batch, y: Labels | None = None) -> Noise:
-        """The noise of each sample, shaped as `x`; of integers, of the middle of their bins."""
-        return self.f.encode(x, labels_to_score(y, self.classes))
-
-    @torch.no_grad()
-    def decode(self, z: Noise, y: Labels | None = None) -> Batch:
-        return self.f.inverse(z, labels_to_score(y, self.classes))
+def lacking(f: Bijection) -> dict[type, str]:
+    """What a flow of `f` cannot do, and why."""
+    name = without_inverse(f)
+    return {} if name is None else dict.fromkeys((Samples, Encodes), f"its bijection {name} has no closed inverse")

@@ -1,95 +1,152 @@
 """Variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114; Rezende et al. 2014,
-https://arxiv.org/abs/1401.4082): an encoder, a decoder, a likelihood and the bound that is trained."""
+https://arxiv.org/abs/1401.4082): encoder, posterior, prior, decoder, likelihood, and the bound that is trained."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from genmodels.capabilities import Batch, Encodes, HasLikelihood, HasLoss, Labels, PerSample, Samples, Terms
-from genmodels.nn.labels import labels_to_sample, labels_to_score
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Batch,
+    Bound,
+    Clock,
+    Compresses,
+    Condition,
+    Encodes,
+    FollowsClock,
+    HasLikelihood,
+    HasLoss,
+    PerSample,
+    Sampler,
+    Samples,
+    Terms,
+)
+from genmodels.context import NO_CONTEXT, Conditioner, Context
+from genmodels.fields import Field
+from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
-from genmodels.nn.vae_objectives import Objective, PerDraw
+from genmodels.nn.vae_objectives import Objective
+from genmodels.parts.posteriors import Code, Params, PerDraw, Posterior, mean_and_log_std
+from genmodels.parts.priors import Pictures, Prior
+from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
+from genmodels.trees import repeat
 from genmodels.units import to_unit
 
-Code = Float[Tensor, "b d"]
-
-LOG_STD = (-7.0, 7.0)  # log-stds of q(z|x) are kept in here
+Images = Integer[Tensor, "n c h w"]
 
 
-class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes):
-    """p(z) = N(0, I);  q(z|x) = N(mean(x), std(x)²);  p(x|z) = likelihood of decoder(z); all given y if conditional."""
+class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, FollowsClock):
+    """z from the prior, x from the likelihood of decoder(z); q(z|x) = posterior of encoder(x); all given a condition
+    where there is one, but for the prior."""
 
-    bound = "elbo"
-    origin: Tensor  # the prior's mean, (d,); knows the device
+    bound: Bound = "elbo"
+    samplers = (Direct,)
+    steered_by = ("temperature",)  # of the prior
 
     def __init__(
         self,
         *,
-        encoder: nn.Module,  # x (b, c, h, w) on [-1, 1] and y -> mean and log-std of q(z|x), (b, 2d)
-        decoder: nn.Module,  # z (b, d) and y -> parameters of the likelihood
+        conditioner: Conditioner,
+        encoder: Encoder,  # x (b, c, h, w) on [-1, 1] and context -> the posterior's numbers
+        decoder: nn.Module,  # z (b, d) and context -> parameters of the likelihood
+        posterior: Posterior,
+        prior: Prior,
         likelihood: PixelLikelihood,
         objective: Objective,
         latent_dim: int,  # d
-        conditional: bool,
-        classes: int | None,
+        sampler: Sampler,
     ):
         super().__init__()
-        assert conditional == (classes is not None)
+        prior.check(posterior)
+        self.conditioner = conditioner
         self.encoder = encoder
         self.decoder = decoder
+        self.posterior = posterior
+        self.prior = prior
         self.likelihood = likelihood
         self.objective = objective
         self.latent_dim = latent_dim
-        self.classes = classes
-        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
+        self.condition = conditioner.fields
+        self.code = Field("points" if len(encoder.latent_shape) == 1 else "image", encoder.latent_shape, None)
+        self.lacks = {Compresses: "its codes depend on a condition"} if self.condition else {}
+        self.use(sampler)
 
-    def loss(self, x: Batch, y: Labels | None = None) -> Terms:
+    # Training and scoring
+
+    def at(self, clock: Clock) -> None:
+        self.objective.at(clock)
+
+    def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
         """The objective over its draws of z; `rate` is KL(q(z|x) | p(z)), `distortion` -E_q[log p(x|z)]; nats, (b,)."""
-        y = labels_to_score(y, self.classes)
-        mean, log_std = self.posterior(x, y)
-        log_likelihood, log_ratio = self.draw(x, y, mean, log_std, self.objective.draws)
-        return self.objective(log_likelihood, log_ratio, kl_to_standard_normal(mean, log_std))
+        context = self.context(x, condition)
+        params = self.encoded(x, context)
+        log_likelihood, log_ratio = self.draw(x, context, params, self.objective.draws)
+        kl = self.prior.kl(self.posterior, params)
+        return self.objective(log_likelihood, log_ratio, -log_ratio.mean(0) if kl is None else kl)
 
     @torch.no_grad()
-    def log_prob(self, x: Batch, y: Labels | None = None) -> PerSample:
-        """log p(x|z)p(z)/q(z|x) in nats, (b,), for one z from q(z|x); its mean is the ELBO, whatever is trained."""
-        y = labels_to_score(y, self.classes)
-        log_likelihood, log_ratio = self.draw(x, y, *self.posterior(x, y), 1)
-        return (log_likelihood + log_ratio)[0]
+    def log_prob(
+        self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
+    ) -> Float[Tensor, "*draws b"]:
+        """log p(x|z)p(z)/q(z|x) in nats for `draws` z from q(z|x); its mean is the ELBO, whatever is trained."""
+        context = self.context(x, condition)
+        log_likelihood, log_ratio = self.draw(x, context, self.encoded(x, context), draws or 1)
+        log_weight = log_likelihood + log_ratio
+        return log_weight[0] if draws is None else log_weight
 
-    def draw(self, x: Batch, y: Labels | None, mean: Code, log_std: Code, k: int) -> tuple[PerDraw, PerDraw]:
+    def draw(self, x: Batch, context: Context, params: Params, k: int) -> tuple[PerDraw, PerDraw]:
         """log p(x|z) and log p(z)/q(z|x) in nats, each (k, b), for k draws of z from q(z|x)."""
-        b, d = mean.shape
-        noise = torch.randn(b, k, d, device=mean.device, dtype=mean.dtype).transpose(0, 1)
-        z = mean + log_std.exp() * noise  # (k, b, d)
-        log_ratio = (noise.square() - z.square()).sum(2) / 2 + log_std.sum(1)
-        params = self.decoder(z.flatten(0, 1), None if y is None else y.repeat(k))
-        return self.likelihood.log_prob(params, x.repeat(k, *[1] * (x.ndim - 1))).view(k, -1), log_ratio
+        assert isinstance(x, Tensor)
+        z, log_q = self.posterior.draw(params, k)
+        log_ratio = self.prior.log_prob(z, self.gaussian_at) - log_q
+        likelihood_params = self.decoder(z.flatten(0, 1), context.repeat(k))
+        return self.likelihood.log_prob(likelihood_params, repeat(x, k)).view(k, -1), log_ratio
+
+    def context(self, x: Batch, condition: Condition) -> Context:
+        return self.conditioner(self.conditioner.given(condition, len(x)))
+
+    def encoded(self, x: Batch, context: Context) -> Params:
+        """The posterior's numbers, float32."""
+        assert isinstance(x, Tensor)
+        return self.encoder(to_unit(x, self.likelihood.levels), context).float().flatten(1)
+
+    def gaussian_at(self, images: Pictures) -> tuple[Code, Code]:
+        """Mean and log-std of q(z|image), told of no condition: what a prior may be made of."""
+        params = self.encoder(images, self.conditioner.absent(len(images))).float().flatten(1)
+        return mean_and_log_std(params)
+
+    # Sampling
 
     @torch.no_grad()
-    def sample(self, n: int, y: Labels | None = None, rng: Random = GLOBAL) -> Batch:
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Images:
         """x from p(x|z) with z from p(z), (n, c, h, w): a draw, pixel noise included."""
-        y = labels_to_sample(n, y, self.classes, self.origin.device, rng)
-        z = rng.normal((n, self.latent_dim), self.origin.device).to(self.origin)
-        return self.likelihood.sample(self.decoder(z, y), rng)
+        context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
+        assert isinstance(self.sampler, Direct)
+        z = self.prior.sample(n, rng, self.sampler.temperature, self.gaussian_at)
+        return self.likelihood.sample(self.decoder(z, context), rng)
+
+    # Codes
 
     @torch.no_grad()
-    def encode(self, x: Batch, y: Labels | None = None) -> Code:
-        """Mean of q(z|x), (b, d)."""
-        return self.posterior(x, labels_to_score(y, self.classes))[0]
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Code:
+        """Mean of q(z|x), (b, d); of a planar one, the draw without noise."""
+        return self.posterior.center(self.encoded(x, self.context(x, condition)))
 
     @torch.no_grad()
-    def decode(self, z: Code, y: Labels | None = None) -> Batch:
+    def decode(self, z: Code, condition: Condition = NO_CONDITION) -> Batch:
         """Mode of p(x|z), (b, c, h, w)."""
-        return self.likelihood.mode(self.decoder(z, labels_to_score(y, self.classes)))
+        return self.likelihood.mode(self.decoder(z, self.conditioner(self.conditioner.given(condition, len(z)))))
 
-    def posterior(self, x: Batch, y: Labels | None) -> tuple[Code, Code]:
-        """Mean and log-std of q(z|x), float32, each (b, d)."""
-        mean, log_std = self.encoder(to_unit(x, self.likelihood.levels), y).float().chunk(2, dim=1)
-        return mean, log_std.clamp(*LOG_STD)
+    @torch.no_grad()
+    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Float[Tensor, "b *code"], PerSample]:
+        """A draw z from q(z|x), and log p(x|z)/q(z|x) in nats."""
+        assert isinstance(x, Tensor)
+        z, log_q = self.posterior.draw(self.encoded(x, NO_CONTEXT), 1, rng)
+        log_likelihood = self.likelihood.log_prob(self.decoder(z[0], NO_CONTEXT), x)
+        return z[0].view(len(z[0]), *self.code.shape), log_likelihood - log_q[0]
 
-
-def kl_to_standard_normal(mean: Code, log_std: Code) -> PerSample:
-    """KL(N(mean, std²) | N(0, I)) in nats, (b,) (Kingma & Welling 2014, appendix B)."""
-    return (mean.square() + torch.exp(2 * log_std) - 1 - 2 * log_std).sum(1) / 2
+    @torch.no_grad()
+    def decompress(self, u: Float[Tensor, "b *code"], rng: Random = GLOBAL) -> Batch:
+        """x from p(x|z)."""
+        return self.likelihood.sample(self.decoder(u.flatten(1), NO_CONTEXT), rng)

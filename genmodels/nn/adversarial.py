@@ -10,27 +10,29 @@ from torch.nn.functional import softplus
 
 from genmodels.capabilities import PerSample
 
+Logits = Float[Tensor, "b *patches"]  # one a sample, or one for each of its patches
+
 
 class AdversarialLoss(ABC):
-    """What each player descends, given logits of shape (b,)."""
+    """What each player descends, given logits of any one shape."""
 
     @abstractmethod
-    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
-        """The discriminator's loss on a real and a fake sample, (b,), nats where the logits are log-odds."""
+    def discriminator(self, real: Logits, fake: Logits) -> Logits:
+        """The discriminator's loss on a real and a fake sample, nats where the logits are log-odds."""
 
     @abstractmethod
-    def generator(self, fake: PerSample) -> PerSample:
-        """The generator's loss on a fake sample, (b,)."""
+    def generator(self, fake: Logits) -> Logits:
+        """The generator's loss on a fake sample."""
 
 
 class NonSaturating(AdversarialLoss):
     """-log D(x) - log(1 - D(G(z))) and -log D(G(z)), with D = σ(logit) (Goodfellow et al. 2014,
     https://arxiv.org/abs/1406.2661, section 3)."""
 
-    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
+    def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return softplus(-real) + softplus(fake)
 
-    def generator(self, fake: PerSample) -> PerSample:
+    def generator(self, fake: Logits) -> Logits:
         return softplus(-fake)
 
 
@@ -38,11 +40,22 @@ class Wasserstein(AdversarialLoss):
     """f(G(z)) - f(x) and -f(G(z)), with a critic f that something else must keep 1-Lipschitz (Arjovsky et al.
     2017, https://arxiv.org/abs/1701.07875)."""
 
-    def discriminator(self, real: PerSample, fake: PerSample) -> PerSample:
+    def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return fake - real
 
-    def generator(self, fake: PerSample) -> PerSample:
+    def generator(self, fake: Logits) -> Logits:
         return -fake
+
+
+class LeastSquares(AdversarialLoss):
+    """((D(x) - 1)² + D(G(z))²)/2 and (D(G(z)) - 1)² (Mao et al. 2017, https://arxiv.org/abs/1611.04076), the
+    discriminator's halved as in Zhu et al. (2017, https://arxiv.org/abs/1703.10593, section 7.1)."""
+
+    def discriminator(self, real: Logits, fake: Logits) -> Logits:
+        return ((real - 1).square() + fake.square()) / 2
+
+    def generator(self, fake: Logits) -> Logits:
+        return (fake - 1).square()
 
 
 def gradient_penalty(

@@ -4,6 +4,8 @@ torch's SyncBatchNorm does the same on GPUs only, and its BatchNorm2d takes each
 whole, so that a model would depend on how many processes train it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,11 +26,12 @@ class BatchNorm2d(nn.BatchNorm2d):
     running_var: Tensor
     num_batches_tracked: Tensor
     momentum: float
+    alone: bool = False  # whether its statistics are those of this process's images whatever the others do
 
     def forward(self, x: Image) -> Image:
-        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if self.alone or not (self.training and dist.is_available() and dist.is_initialized()):
             return super().forward(x)
-        return self.normalized(x)
+        return self.normalized(x) if dist.get_world_size() > 1 else super().forward(x)
 
     @torch.compiler.disable  # collectives within an autograd function cannot be traced
     def normalized(self, x: Image) -> Image:
@@ -45,6 +48,26 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
         self.running_var.lerp_((var * (n / (n - 1))).to(self.running_var), self.momentum)
+
+
+@contextmanager
+def standing_statistics(module: nn.Module) -> Iterator[None]:
+    """Sets the running statistics below `module` to the mean over the batches that pass through it in the block.
+
+    Other processes need not take part. Afterwards `module` is in eval mode.
+    """
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.alone, norm.momentum = True, None  # type: ignore[assignment]  # None: torch's cumulative mean
+    module.train()
+    try:
+        yield
+    finally:
+        module.eval()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.alone, norm.momentum = False, momentum
 
 
 def global_moments(x: Image) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:

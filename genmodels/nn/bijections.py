@@ -4,42 +4,35 @@ With x = data and z = f(x), the density of x under a base density p(z) is (chang
 
     log p(x) = log p(z) + log|det dz/dx|,        ladj = log|det dz/dx|, one number a sample,
 
-and the ladj of a composition is the sum of its parts'. Labels y go along for those that are conditional.
+and the ladj of a composition is the sum of its parts'. A context goes along for those that are conditional.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Batch, Labels, PerSample
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context
+from genmodels.errors import UserError
 
-Latent = Float[Tensor, "b *latent"]
+Reals = Float[Tensor, "b *shape"]
 
 
 class Bijection(nn.Module, ABC):
-    """An invertible map, in the precision of its input, float32 at least.
+    """An invertible map, in the precision of its input, float32 at least."""
 
-    Dequantization counts as one: it draws v from q(v|x), undoes that by rounding, and has -log q(v|x) for
-    its ladj; the sum above is then one draw of the log importance weight log p(v)/q(v|x).
-    """
-
-    stochastic: bool = False  # whether forward draws random numbers, which makes log p(x) a lower bound
-    dequantization: str | None = None  # what it draws to make integers continuous, if it does: "uniform"
+    invertible: bool = True  # whether `inverse` has a formula; where it has none, densities only, no samples
 
     @abstractmethod
-    def forward(self, x: Batch, y: Labels | None = None) -> tuple[Latent, PerSample]:
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
         """z = f(x) and ladj = log|det dz/dx| in nats, shape (b,)."""
 
-    @abstractmethod
-    def inverse(self, z: Latent, y: Labels | None = None) -> Shaped[Tensor, "b *shape"]:
-        """x = f⁻¹(z)."""
-
-    def encode(self, x: Batch, y: Labels | None = None) -> Latent:
-        """z = f(x) without randomness; what draws random numbers overrides it by its typical draw."""
-        return self(x, y)[0]
+    def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
+        """x = f⁻¹(z), to be defined where `invertible`."""
+        raise UserError(f"{type(self).__name__} has no closed inverse; choose bijections that have one, to decode")
 
 
 class Chain(Bijection):
@@ -50,22 +43,21 @@ class Chain(Bijection):
     def __init__(self, bijections: Iterable[Bijection]):
         super().__init__()
         self.steps = nn.ModuleList(bijections)  # type: ignore[assignment]
-        self.stochastic = any(f.stochastic for f in self.steps)
-        self.dequantization = next((f.dequantization for f in self.steps if f.dequantization), None)
 
-    def forward(self, x: Batch, y: Labels | None = None) -> tuple[Latent, PerSample]:
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
         ladj = torch.zeros(len(x), device=x.device)
         for f in self.steps:
-            x, step = f(x, y)
+            x, step = f(x, context)
             ladj = ladj + step
         return x, ladj
 
-    def inverse(self, z: Latent, y: Labels | None = None) -> Shaped[Tensor, "b *shape"]:
+    def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
         for f in reversed(self.steps):
-            z = f.inverse(z, y)
+            z = f.inverse(z, context)
         return z
 
-    def encode(self, x: Batch, y: Labels | None = None) -> Latent:
-        for f in self.steps:
-            x = f.encode(x, y)
-        return x
+
+def without_inverse(f: Bijection) -> str | None:
+    """The name of the first bijection in `f` that has no closed inverse; None where `f` can be undone."""
+    parts = (part for part in f.modules() if isinstance(part, Bijection))
+    return next((type(part).__name__ for part in parts if not part.invertible), None)

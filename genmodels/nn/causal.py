@@ -1,33 +1,85 @@
-"""What an autoregressive model asks of its network: logits of every entry of an image, given those before it.
+"""What an autoregressive model asks of its network: parameters of every site, given the sites before it.
 
-The order is raster order over pixels and, within a pixel, channel after channel (red, green,
-blue): logits[:, :, k, i, j] depend on x[:, :, :i, :], x[:, :, i, :j], x[:, :k, i, j] and on
-nothing else. Values are on [-1, 1] (`genmodels.units.to_unit`).
+A site is some entries of a code, which are drawn together: one entry, a pixel with its channels, a token. Which entries
+these are, and which site comes after which, is the network's `order`. How integers enter is its own as well: pixels as
+numbers on [-1, 1], symbols, of which none is nearer to another, as vectors that are learned.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
+from genmodels.context import Context
+from genmodels.errors import UserError
+from genmodels.units import to_unit
+
+Codes = Integer[Tensor, "b *shape"]
+Order = Int[Tensor, "sites v"]
+InputsName = Literal["scaled", "embedded"]
 
 
 class Stepper(ABC):
-    """Walks once over the entries of `n` images in causal order and remembers what it computed."""
+    """Walks once over the sites of `n` codes in the network's order and remembers what it computed."""
 
     @abstractmethod
-    def step(self, value: Float[Tensor, "n"] | None) -> Float[Tensor, "n levels"]:
-        """Takes the entry before on [-1, 1] (None at the first) and gives the logits of the next one."""
+    def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
+        """Takes the values of the site before (None at the first) and gives the parameters of the next one."""
 
 
 class CausalNetwork(nn.Module, ABC):
-    """Gives the logits of every entry at once, for training, and one by one, for sampling."""
+    """Gives the parameters of all sites at once, for training, and one by one, for sampling."""
+
+    order: Order  # of each site, in the order in which they are drawn: where its entries lie in the flattened code
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None = None) -> Float[Tensor, "b levels c h w"]:
-        """Logits of every entry given those before it and, where the network is conditional, the labels."""
+    def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
+        """Parameters of every site, in the order in which they are drawn, given the sites before it."""
 
     @abstractmethod
-    def stepper(self, n: int, y: Labels | None = None) -> Stepper:
-        """The same logits entry by entry, for `n` images; equal to `forward` in eval mode up to rounding."""
+    def stepper(self, n: int, context: Context) -> Stepper:
+        """The same parameters site by site, for `n` codes; equal to `forward` in eval mode up to rounding."""
+
+
+class Inputs(nn.Module):
+    """Integers 0..levels-1 as `features` numbers each: one on [-1, 1], or a vector for each of them."""
+
+    origin: Tensor  # knows the dtype
+
+    def __init__(self, *, inputs: InputsName, levels: int, width: int):
+        super().__init__()
+        self.levels = levels
+        self.embedding = nn.Embedding(levels, width) if inputs == "embedded" else None
+        self.features = width if inputs == "embedded" else 1
+        self.register_buffer("origin", torch.zeros(()), persistent=False)
+
+    def forward(self, values: Integer[Tensor, "*s"]) -> Float[Tensor, "*s features"]:
+        if self.embedding is None:
+            return to_unit(values, self.levels).to(self.origin.dtype)[..., None]
+        return self.embedding(values.long())
+
+
+def as_image(shape: Sequence[int], who: str) -> tuple[int, int, int]:
+    """(c, h, w) of an image, or of a map (h, w) of symbols, which has one channel; UserError for what has no rows."""
+    if len(shape) not in (2, 3):
+        raise UserError(
+            f"{who} takes images (c, h, w) or maps (h, w), and the samples have shape {list(shape)}; "
+            "choose another model, such as model=transformer"
+        )
+    c, h, w = [1] * (3 - len(shape)) + list(shape)
+    return c, h, w
+
+
+def raster_order(channels: int, pixels: int) -> Order:
+    """Row by row, a pixel with its channels a site: (pixels, channels)."""
+    return torch.arange(channels * pixels).view(channels, pixels).T.contiguous()
+
+
+def entries_in_turn(shape: Sequence[int]) -> Order:
+    """Every entry a site, in raster order and, within a pixel, channel after channel: (entries, 1)."""
+    channels = shape[0] if len(shape) == 3 else 1
+    return raster_order(channels, prod(shape) // channels).reshape(-1, 1)

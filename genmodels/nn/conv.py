@@ -8,15 +8,18 @@ from math import gcd, prod
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
-from genmodels.nn.conditioning import join_labels
+from genmodels.context import Context, Sizes, widths
+from genmodels.fields import image_shape
+from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.parts.conditioners import join
+from genmodels.parts.posteriors import Posterior
 
 Features = Float[Tensor, "b c h w"]
 
 
-class ConvEncoder(nn.Module):
-    """Images (b, c, h, w) on [-1, 1], and labels, to mean and log-std of q(z|x), (b, 2d)."""
+class ConvEncoder(Encoder):
+    """Images (b, c, h, w) on [-1, 1], and a context, to the posterior's numbers, (b, n)."""
 
     def __init__(
         self,
@@ -26,26 +29,31 @@ class ConvEncoder(nn.Module):
         width: int,
         multipliers: Sequence[int],  # channels / width after each halving
         blocks: int,  # residual blocks after each halving
-        classes: int | None,
+        posterior: Posterior,  # says how many numbers it needs
+        context: Sizes,
     ):
         super().__init__()
+        shape = image_shape(shape, "the convolutional encoder")
+        self.latent_shape = (latent_dim,)
+        told = widths(context, ("vector",), "the convolutional encoder")["vector"]
         channels = [shape[0], *(width * m for m in multipliers)]
         self.stem = halving(channels[0], channels[1])
         stages = [residual_blocks(channels[1], blocks)]
         stages += [nn.Sequential(halving(i, o), residual_blocks(o, blocks)) for i, o in pairwise(channels[1:])]
         self.stages = nn.Sequential(*stages, norm(channels[-1]), nn.SiLU(), nn.Flatten())
-        self.head = nn.Linear(channels[-1] * prod(halved(shape[1:], len(multipliers))[-1]), 2 * latent_dim)
-        self.label = nn.Embedding(classes, channels[1]) if classes is not None else None
+        entries = channels[-1] * prod(halved(shape[1:], len(multipliers))[-1])
+        self.head = nn.Linear(entries, posterior.numbers(latent_dim))
+        self.told = nn.Linear(told, channels[1], bias=False) if told else None
 
-    def forward(self, x: Features, y: Labels | None) -> Float[Tensor, "b two_d"]:
+    def forward(self, x: Features, context: Context) -> Float[Tensor, "b n"]:
         h = self.stem(x)  # (b, width, h/2, w/2)
-        if self.label is not None:
-            h = h + self.label(y)[:, :, None, None]
+        if self.told is not None:
+            h = h + self.told(context.vector)[:, :, None, None]
         return self.head(self.stages(h))
 
 
 class ConvDecoder(nn.Module):
-    """Codes (b, d), and labels, to the likelihood's parameters (b, kc, h, w)."""
+    """Codes (b, d), and a context, to the likelihood's parameters (b, kc, h, w)."""
 
     def __init__(
         self,
@@ -56,14 +64,15 @@ class ConvDecoder(nn.Module):
         multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
         blocks: int,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
-        classes: int | None,
+        context: Sizes,
     ):
         super().__init__()
-        self.classes = classes
+        shape = image_shape(shape, "the convolutional decoder")
+        told = widths(context, ("vector",), "the convolutional decoder")["vector"]
         channels = [*(width * m for m in reversed(multipliers)), width]
         sizes = halved(shape[1:], len(multipliers))[::-1]  # smallest first, the image's last
         self.start = (channels[0], *sizes[0])
-        self.stem = nn.Linear(latent_dim + (classes or 0), prod(self.start))
+        self.stem = nn.Linear(latent_dim + told, prod(self.start))
         stages = [
             nn.Sequential(residual_blocks(i, blocks), Doubling(i, o, size, bias=True))
             for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
@@ -71,8 +80,8 @@ class ConvDecoder(nn.Module):
         head = nn.Conv2d(width, likelihood.n_params * shape[0], 3, padding=1)
         self.stages = nn.Sequential(*stages, norm(width), nn.SiLU(), head)
 
-    def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Features:
-        return self.stages(self.stem(join_labels(z, y, self.classes)).unflatten(1, self.start))
+    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Features:
+        return self.stages(self.stem(join(z, context)).unflatten(1, self.start))
 
 
 class ResidualBlock(nn.Module):

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels, PerSample
-from genmodels.nn.bijections import Bijection
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context
+from genmodels.nn.bijections import Bijection, Reals
 
-Reals = Float[Tensor, "b *shape"]
 Mask = Float[Tensor, "*shape"]  # 1: passes unchanged and is seen by the network; 0: is changed
 
 
@@ -38,24 +38,24 @@ class AffineCoupling(Bijection):
         self,
         *,
         mask: Tensor,  # b, the shape of a sample
-        net: nn.Module,  # (b, c, ...), labels or None -> (b, 2c, ...): s before the tanh, and t
+        net: nn.Module,  # (b, c, ...), context -> (b, 2c, ...): s before the tanh, and t
     ):
         super().__init__()
         self.register_buffer("b", mask, persistent=False)
         self.scale = nn.Parameter(torch.ones(len(mask), *[1] * (mask.ndim - 1)))
         self.net = net
 
-    def forward(self, x: Reals, y: Labels | None = None) -> tuple[Reals, PerSample]:
-        s, t = self.log_scale_and_shift(x, y)
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
+        s, t = self.log_scale_and_shift(x, context)
         return x * s.exp() + t, s.flatten(1).sum(1)
 
-    def inverse(self, z: Reals, y: Labels | None = None) -> Reals:
-        s, t = self.log_scale_and_shift(z, y)
+    def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
+        s, t = self.log_scale_and_shift(z, context)
         return (z - t) * (-s).exp()
 
-    def log_scale_and_shift(self, x: Reals, y: Labels | None) -> tuple[Reals, Reals]:
+    def log_scale_and_shift(self, x: Reals, context: Context) -> tuple[Reals, Reals]:
         """(1 - b) ⊙ s and (1 - b) ⊙ t, a function of b ⊙ x alone, in the precision of x."""
-        s, t = self.net(self.b * x, y).to(x.dtype).chunk(2, dim=1)
+        s, t = self.net(self.b * x, context).to(x.dtype).chunk(2, dim=1)
         return (1 - self.b) * self.scale * s.tanh(), (1 - self.b) * t
 
 
@@ -77,8 +77,8 @@ class ChannelAffine(Bijection):
         self.log_scale = nn.Parameter(torch.zeros(parameters))
         self.shift = nn.Parameter(torch.zeros(parameters))
 
-    def forward(self, x: Reals, y: Labels | None = None) -> tuple[Reals, PerSample]:
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
         return x * self.log_scale.exp() + self.shift, self.log_scale.expand_as(x).flatten(1).sum(1)
 
-    def inverse(self, z: Reals, y: Labels | None = None) -> Reals:
+    def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
         return (z - self.shift) * (-self.log_scale).exp()

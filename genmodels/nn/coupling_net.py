@@ -4,10 +4,11 @@ It normalizes each sample by itself (group normalization) where the paper normal
 a sample's likelihood is its own. The last layer starts at zero, and with it the coupling as the identity.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
+from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 
 Features = Float[Tensor, "b c h w"]
 
@@ -27,7 +28,10 @@ class ResidualBlock(nn.Module):
 
 
 class CouplingNet(nn.Module):
-    """(b, c, h, w), labels or None -> (b, 2c, h, w): s before its tanh, and t."""
+    """(b, c, h, w) and a context to (b, 2c, h, w): s before its tanh, and t.
+
+    A context's maps (b, c', h, w) stand beside the input, its vector is added to the hidden features.
+    """
 
     def __init__(
         self,
@@ -36,18 +40,20 @@ class CouplingNet(nn.Module):
         width: int,  # hidden features
         blocks: int,  # residual blocks
         dropout: float,  # probability that a hidden feature of a block is dropped in training
-        classes: int | None,  # labels, whose embedding is added to the hidden features; None: none
+        context: Sizes,  # a vector, maps; {}: none
     ):
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 3, padding=1)
-        self.label = None if classes is None else nn.Embedding(classes, width)
+        given = widths(context, ("vector", "maps"), "the network of a coupling")
+        self.stem = nn.Conv2d(channels + given["maps"], width, 3, padding=1)
+        self.vector = nn.Linear(given["vector"], width, bias=False) if given["vector"] else None
         self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(blocks)))
         self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), nn.Conv2d(width, 2 * channels, 3, padding=1))
         for parameter in self.head[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Features, y: Labels | None = None) -> Float[Tensor, "b 2*c h w"]:
-        h = self.stem(x)  # (b, width, h, w)
-        if self.label is not None:
-            h = h + self.label(y)[:, :, None, None]
+    def forward(self, x: Features, context: Context = NO_CONTEXT) -> Float[Tensor, "b 2*c h w"]:
+        h = x if context.maps is None else torch.cat([x, context.maps], dim=1)
+        h = self.stem(h)  # (b, width, h, w)
+        if self.vector is not None:
+            h = h + self.vector(context.vector)[:, :, None, None]
         return self.head(self.blocks(h))

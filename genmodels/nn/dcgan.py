@@ -1,6 +1,6 @@
 """Generator and discriminator of DCGAN (Radford et al. 2016, https://arxiv.org/abs/1511.06434), for
-images of any size. Labels enter the generator beside z, one-hot and so weaker than z at first (as strong
-as z they make it collapse to one image a class), and the discriminator by projection (Miyato & Koyama
+images of any size. A condition's vector enters the generator beside z, a label one-hot and so weaker than z at first
+(as strong as z it makes it collapse to one image a class), and the discriminator by projection (Miyato & Koyama
 2018, https://arxiv.org/abs/1802.05637)."""
 
 from collections.abc import Sequence
@@ -12,15 +12,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels, PerSample
+from genmodels.capabilities import PerSample
+from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
+from genmodels.fields import image_shape
 from genmodels.nn.batch_norm import BatchNorm2d
-from genmodels.nn.conditioning import join_labels
 from genmodels.nn.conv import Doubling, halved
+from genmodels.parts.conditioners import join
 
 
 class DCGANGenerator(nn.Module):
-    """Codes (b, d), and labels, to images (b, c, h, w) on (-1, 1)."""
+    """Codes (b, d), and a context's vector, to images (b, c, h, w) on (-1, 1)."""
 
     def __init__(
         self,
@@ -29,14 +31,15 @@ class DCGANGenerator(nn.Module):
         latent_dim: int,  # d
         width: int,  # channels before the last doubling; each doubling before it has twice as many
         depth: int,  # doublings
-        classes: int | None,
+        context: Sizes,  # of the condition
     ):
         super().__init__()
+        image_shape(shape, "DCGAN's generator")
         channels = [*(width * 2**i for i in reversed(range(depth))), shape[0]]
         sizes = halved(shape[1:], depth)[::-1]  # smallest first, the image's last
         self.start = (channels[0], *sizes[0])
-        self.classes = classes
-        self.stem = nn.Linear(latent_dim + (classes or 0), prod(self.start))
+        vector = widths(context, ("vector",), "DCGAN's generator")["vector"]
+        self.stem = nn.Linear(latent_dim + vector, prod(self.start))
         layers = [
             nn.Sequential(BatchNorm2d(i), nn.ReLU(), Doubling(i, o, size, bias=size == sizes[-1]))
             for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
@@ -44,12 +47,12 @@ class DCGANGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(init_normal)
 
-    def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Float[Tensor, "b c h w"]:
-        return self.layers(self.stem(join_labels(z, y, self.classes)).unflatten(1, self.start))
+    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Float[Tensor, "b c h w"]:
+        return self.layers(self.stem(join(z, context)).unflatten(1, self.start))
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (b, c, h, w) on [-1, 1], and labels, to logits (b,)."""
+    """Images (b, c, h, w) on [-1, 1], and a context's vector, to logits (b,)."""
 
     def __init__(
         self,
@@ -58,9 +61,10 @@ class DCGANDiscriminator(nn.Module):
         width: int,  # channels after the first halving; each halving after it has twice as many
         depth: int,  # halvings
         normalization: Literal["batch", "none"],  # none where there is a gradient penalty
-        classes: int | None,
+        context: Sizes,  # of the condition
     ):
         super().__init__()
+        image_shape(shape, "DCGAN's discriminator")
         size = [n // 2**depth for n in shape[1:]]
         if min(size) < 1:
             raise UserError(
@@ -72,14 +76,16 @@ class DCGANDiscriminator(nn.Module):
         layers = [halving_layer(i, o, norm) for (i, o), norm in zip(pairwise(channels), normalized, strict=True)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1] * prod(size), 1)
-        self.label = nn.Embedding(classes, channels[-1]) if classes is not None else None
+        vector = widths(context, ("vector",), "DCGAN's discriminator")["vector"]
+        self.projection = nn.Linear(vector, channels[-1], bias=False) if vector else None
         self.apply(init_normal)
 
-    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> PerSample:
+    def forward(self, x: Float[Tensor, "b c h w"], context: Context) -> PerSample:
         h = self.layers(x)  # (b, width * 2**(depth - 1), h/2**depth, w/2**depth)
         logit = self.head(h.flatten(1)).squeeze(1)
-        if self.label is not None:
-            logit = logit + (self.label(y) * h.sum((2, 3))).sum(1)
+        if self.projection is not None:
+            assert context.vector is not None
+            logit = logit + (self.projection(context.vector) * h.sum((2, 3))).sum(1)
         return logit
 
 
@@ -92,7 +98,7 @@ def halving_layer(c_in: int, c_out: int, batch_norm: bool) -> nn.Sequential:
 @torch.no_grad()
 def init_normal(module: nn.Module) -> None:
     """Weights from N(0, 0.02²), those of batch norm around 1; biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         module.weight.normal_(0, 0.02)
     if isinstance(module, nn.BatchNorm2d):
         module.weight.normal_(1, 0.02)

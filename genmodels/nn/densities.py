@@ -20,8 +20,8 @@ class Density(nn.Module, ABC):
         """log p(z) in nats, shape (b,), in the precision of z."""
 
     @abstractmethod
-    def sample(self, n: int, rng: Random = GLOBAL) -> Float[Tensor, "n *shape"]:
-        """`n` draws."""
+    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, "n *shape"]:
+        """`n` draws; of the density with its standard deviations times `temperature`."""
 
 
 class StandardNormal(Density):
@@ -40,5 +40,5 @@ class StandardNormal(Density):
     def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
         return -0.5 * (z.square() + log(2 * pi)).flatten(1).sum(1)
 
-    def sample(self, n: int, rng: Random = GLOBAL) -> Float[Tensor, "n *shape"]:
-        return rng.normal((n, *self.mean.shape), self.mean.device).to(self.mean)
+    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, "n *shape"]:
+        return rng.normal((n, *self.mean.shape), self.mean.device).to(self.mean) * temperature

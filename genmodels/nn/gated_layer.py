@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
+from genmodels.context import Context
 from genmodels.nn.masked_conv import MaskedConv, RowsConv, channel_of
 
 
@@ -17,7 +17,7 @@ class GatedLayer(nn.Module):
     """The vertical stack's next features, and what the horizontal stack adds to its own."""
 
     def __init__(
-        self, *, channels: int, inputs: int, width: int, kernel: int, strict: bool, classes: int | None, dropout: float
+        self, *, channels: int, inputs: int, width: int, kernel: int, strict: bool, vector: int, dropout: float
     ):
         super().__init__()
         own = channel_of(width, channels)
@@ -28,19 +28,19 @@ class GatedLayer(nn.Module):
         )
         self.mix = MaskedConv(inputs=own, outputs=own, taps=1, strict=False)
         self.dropout = nn.Dropout(dropout)
-        self.labels = None if classes is None else nn.Embedding(classes, 4 * width)
-        if self.labels is not None:
-            nn.init.normal_(self.labels.weight, std=0.1)  # small beside the convolution it is added to
+        self.told = nn.Linear(vector, 4 * width, bias=False) if vector else None
+        if self.told is not None:
+            nn.init.normal_(self.told.weight, std=0.1)  # small beside the convolution it is added to
 
-    def forward(self, v: Tensor, h: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
-        v, across = self.look_up(self.vertical(v), y)
+    def forward(self, v: Tensor, h: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        v, across = self.look_up(self.vertical(v), context)
         more = self.mix(self.dropout(gate(self.horizontal(h) + across)))
         return self.dropout(v), more  # drawn last: of the last layer nothing uses it, and a compiler leaves it out
 
-    def look_up(self, a: Tensor, y: Labels | None) -> tuple[Tensor, Tensor]:
+    def look_up(self, a: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """From the vertical convolution: the vertical stack's features, and the horizontal gates' share."""
         across = self.across(a)
-        if self.labels is None:
+        if self.told is None or context.vector is None:
             return gate(a), across
-        bias_v, bias_h = self.labels(y)[:, :, None, None].chunk(2, dim=1)  # Vᵀh, equation 4
+        bias_v, bias_h = self.told(context.vector.to(a.dtype))[:, :, None, None].chunk(2, dim=1)  # Vᵀh, equation 4
         return gate(a + bias_v), across + bias_h

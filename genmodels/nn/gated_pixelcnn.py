@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
+from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
-from genmodels.nn.causal import CausalNetwork
+from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, as_image, entries_in_turn
 from genmodels.nn.gated_layer import GatedLayer
 from genmodels.nn.masked_conv import MaskedConv, channel_of
 from genmodels.nn.pixelcnn_cache import PixelCNNCache
+from genmodels.parts.site_likelihoods import SiteLikelihood
 
 
 class GatedPixelCNN(CausalNetwork):
-    """Logits (b, levels, c, h, w) of every entry of x (b, c, h, w) on [-1, 1], given those before it.
+    """Every entry is a site, in raster order and, within a pixel, channel after channel.
 
     The horizontal stack is residual from the second layer on. Each feature of it belongs to one
     of the c channels and sees, at its pixel, only the channels before (first layer) or the
@@ -31,37 +32,47 @@ class GatedPixelCNN(CausalNetwork):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
+        shape: Sequence[int],  # (c, h, w), or (h, w)
         levels: int,  # values that an entry can take
-        classes: int | None,  # labels the network is conditional on
+        context: Sizes,  # widths of what it is told: a vector
+        likelihood: SiteLikelihood,  # whose parameters it makes
+        inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
+        embedding: int,  # width of a symbol, where inputs are embedded
         width: int,  # features of each stack, at least one for every channel
         layers: int,  # gated layers
         first_kernel: int,  # odd: the first layer sees k//2 + 1 rows and k//2 columns back
         kernel: int,  # odd: likewise, of the other layers
-        head_width: int,  # features between the two 1 x 1 convolutions that end in the logits
+        head_width: int,  # features between the two 1 x 1 convolutions that end in the parameters
         dropout: float,  # probability that a feature between layers is dropped in training
     ):
         super().__init__()
-        self.shape, self.levels = tuple(shape), levels
-        c = self.shape[0]
+        self.image = c, _, _ = as_image(shape, "a PixelCNN")
         check(c, width, head_width, first_kernel, kernel)
-        layer = partial(GatedLayer, channels=c, width=width, classes=classes, dropout=dropout)
-        self.first = layer(inputs=c, kernel=first_kernel, strict=True)
+        vector = widths(context, ("vector",), "a PixelCNN")["vector"]
+        self.register_buffer("order", entries_in_turn(shape), persistent=False)
+        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding)
+        layer = partial(GatedLayer, channels=c, width=width, vector=vector, dropout=dropout)
+        self.first = layer(inputs=c * self.inputs.features, kernel=first_kernel, strict=True)
         self.layers = nn.ModuleList(layer(inputs=width, kernel=kernel, strict=False) for _ in range(layers - 1))
-        own, head, out = (channel_of(features, c) for features in (width, head_width, levels * c))
+        outputs = likelihood.n_params(1)
+        own, head, out = (channel_of(features, c) for features in (width, head_width, outputs * c))
         self.hidden = MaskedConv(inputs=own, outputs=head, taps=1, strict=False)
         self.out = MaskedConv(inputs=head, outputs=out, taps=1, strict=False)
 
-    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None = None) -> Float[Tensor, "b levels c h w"]:
-        v, h = self.first(F.pad(x, (0, 0, 1, -1)), x, y)  # the vertical stack begins one row above
+    def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
+        x = self.inputs(codes.reshape(-1, *self.image))  # (b, c, h, w, e)
+        x = x.permute(0, 4, 1, 2, 3).flatten(1, 2)  # features take turns: those of channel k are k, k + c, ...
+        v, h = self.first(F.pad(x, (0, 0, 1, -1)), x, context)  # the vertical stack begins one row above
         for layer in self.layers:
-            v, more = layer(v, h=h, y=y)
+            v, more = layer(v, h=h, context=context)
             h = h + more
-        return self.out(self.hidden(h.relu()).relu()).unflatten(1, (self.levels, -1))
+        params = self.out(self.hidden(h.relu()).relu()).unflatten(1, (-1, self.image[0]))  # (b, k, c, h, w)
+        return params.permute(0, 1, 3, 4, 2).flatten(2)
 
-    def stepper(self, n: int, y: Labels | None = None) -> PixelCNNCache:
-        layers = [self.first, *self.layers]
-        return PixelCNNCache(layers, [self.hidden, self.out], n=n, shape=self.shape, y=y)
+    def stepper(self, n: int, context: Context) -> PixelCNNCache:
+        c, _, w = self.image
+        layers, head = [self.first, *self.layers], [self.hidden, self.out]
+        return PixelCNNCache(layers, head, self.inputs, n=n, channels=c, columns=w, context=context)
 
 
 def check(c: int, width: int, head_width: int, *kernels: int) -> None:

@@ -11,7 +11,7 @@ from math import sqrt
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from torch.special import erfcx
@@ -22,7 +22,7 @@ from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
 Params = Float[Tensor, "b kc *hw"]  # k = n_params planes of c channels each, one plane after the other
-Values = UInt8[Tensor, "b c *hw"]
+Values = Integer[Tensor, "b c *hw"]
 
 LOG_SCALE = (-7.0, 7.0)  # log-scales on [-1, 1] are kept in here; at the lower end a value of 256 levels is certain
 

@@ -9,16 +9,19 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
-from genmodels.nn.conditioning import join_labels
+from genmodels.context import Context, Sizes, widths
+from genmodels.fields import image_shape
+from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.parts.conditioners import join
+from genmodels.parts.posteriors import Posterior
 
 Activation = Literal["tanh", "relu", "silu", "gelu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
-class MLPEncoder(nn.Module):
-    """Images (b, c, h, w) on [-1, 1], and labels, to mean and log-std of q(z|x), (b, 2d); no hidden layers: linear."""
+class MLPEncoder(Encoder):
+    """Images (b, c, h, w) on [-1, 1], and a context, to the posterior's numbers, (b, n); no hidden layers: linear."""
 
     def __init__(
         self,
@@ -27,18 +30,21 @@ class MLPEncoder(nn.Module):
         latent_dim: int,  # d
         hidden: Sequence[int],  # widths of the hidden layers, from the image to the code
         activation: Activation,
-        classes: int | None,
+        posterior: Posterior,  # says how many numbers it needs
+        context: Sizes,
     ):
         super().__init__()
-        self.classes = classes
-        self.layers = glorot(mlp([prod(shape) + (classes or 0), *hidden, 2 * latent_dim], activation))
+        image_shape(shape, "the fully connected encoder")
+        self.latent_shape = (latent_dim,)
+        told = widths(context, ("vector",), "the fully connected encoder")["vector"]
+        self.layers = glorot(mlp([prod(shape) + told, *hidden, posterior.numbers(latent_dim)], activation))
 
-    def forward(self, x: Float[Tensor, "b c h w"], y: Labels | None) -> Float[Tensor, "b two_d"]:
-        return self.layers(join_labels((x.flatten(1) + 1) / 2, y, self.classes))  # on [0, 1]: mostly 0
+    def forward(self, x: Float[Tensor, "b c h w"], context: Context) -> Float[Tensor, "b n"]:
+        return self.layers(join((x.flatten(1) + 1) / 2, context))  # on [0, 1]: mostly 0
 
 
 class MLPDecoder(nn.Module):
-    """Codes (b, d), and labels, to the likelihood's parameters (b, kc, h, w); no hidden layers: linear."""
+    """Codes (b, d), and a context, to the likelihood's parameters (b, kc, h, w); no hidden layers: linear."""
 
     def __init__(
         self,
@@ -48,16 +54,16 @@ class MLPDecoder(nn.Module):
         hidden: Sequence[int],  # widths of the hidden layers, from the code to the image
         activation: Activation,
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
-        classes: int | None,
+        context: Sizes,
     ):
         super().__init__()
-        c, h, w = shape
-        self.classes = classes
+        c, h, w = image_shape(shape, "the fully connected decoder")
+        told = widths(context, ("vector",), "the fully connected decoder")["vector"]
         self.shape = (likelihood.n_params * c, h, w)
-        self.layers = glorot(mlp([latent_dim + (classes or 0), *hidden, prod(self.shape)], activation))
+        self.layers = glorot(mlp([latent_dim + told, *hidden, prod(self.shape)], activation))
 
-    def forward(self, z: Float[Tensor, "b d"], y: Labels | None) -> Float[Tensor, "b kc h w"]:
-        return self.layers(join_labels(z, y, self.classes)).unflatten(1, self.shape)
+    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Float[Tensor, "b kc h w"]:
+        return self.layers(join(z, context)).unflatten(1, self.shape)
 
 
 def mlp(widths: Sequence[int], activation: Activation) -> nn.Sequential:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.capabilities import Labels, PerSample
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.bijections import Bijection
 
 Maps = Float[Tensor, "b c h w"]
@@ -38,12 +39,12 @@ class Squeezed(Bijection):
         super().__init__()
         self.inner = inner
 
-    def forward(self, x: Maps, y: Labels | None = None) -> tuple[Maps, PerSample]:
-        z, ladj = self.inner(squeeze(x), y)
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+        z, ladj = self.inner(squeeze(x), context)
         return unsqueeze(z), ladj
 
-    def inverse(self, z: Maps, y: Labels | None = None) -> Maps:
-        return unsqueeze(self.inner.inverse(squeeze(z), y))
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+        return unsqueeze(self.inner.inverse(squeeze(z), context))
 
 
 class Split(Bijection):
@@ -57,11 +58,11 @@ class Split(Bijection):
         super().__init__()
         self.inner = inner
 
-    def forward(self, x: Maps, y: Labels | None = None) -> tuple[Maps, PerSample]:
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
         leaving, staying = x.chunk(2, dim=1)
-        z, ladj = self.inner(staying, y)
+        z, ladj = self.inner(staying, context)
         return torch.cat([leaving, z], dim=1), ladj
 
-    def inverse(self, z: Maps, y: Labels | None = None) -> Maps:
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
         leaving, z = z.chunk(2, dim=1)
-        return torch.cat([leaving, self.inner.inverse(z, y)], dim=1)
+        return torch.cat([leaving, self.inner.inverse(z, context)], dim=1)

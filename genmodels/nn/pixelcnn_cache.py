@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from genmodels.capabilities import Labels
-from genmodels.nn.causal import Stepper
+from genmodels.context import Context
+from genmodels.nn.causal import Inputs, Stepper
 from genmodels.nn.gated_layer import GatedLayer, gate
 from genmodels.nn.masked_conv import MaskedConv
 
@@ -47,8 +47,8 @@ class ConvCache:
 class LayerCache:
     """A gated layer that keeps the rows its vertical stack looks back on, and a row of its horizontal stack."""
 
-    def __init__(self, layer: GatedLayer, n: int, columns: int, channels: int, y: Labels | None):
-        self.layer, self.y = layer, y
+    def __init__(self, layer: GatedLayer, n: int, columns: int, channels: int, context: Context):
+        self.layer, self.context = layer, context
         self.own = [layer.horizontal.outputs == k for k in range(channels)]
         self.horizontal = ConvCache(layer.horizontal, n, columns, channels)
         self.mix = ConvCache(layer.mix, n, columns, channels)
@@ -58,7 +58,7 @@ class LayerCache:
     def start_row(self, v: Tensor) -> Tensor:
         """The vertical stack's next features (n, p, 1, w) of a row, from those (n, i, 1, w) that come in."""
         self.above = torch.cat([self.above[:, :, 1:], v], 2)
-        v, across = self.layer.look_up(self.layer.vertical.conv(self.above), self.y)
+        v, across = self.layer.look_up(self.layer.vertical.conv(self.above), self.context)
         self.across = [across[:, mine.to(v.device), 0].unbind(2) for mine in self.own]  # [k][j] -> (n, 2 p_k)
         return v
 
@@ -75,28 +75,31 @@ class PixelCNNCache(Stepper):
         self,
         layers: Sequence[GatedLayer],
         head: Sequence[MaskedConv],
+        inputs: Inputs,
         *,
         n: int,
-        shape: Sequence[int],
-        y: Labels | None,
+        channels: int,
+        columns: int,
+        context: Context,
     ):
-        self.channels, _, self.columns = shape
-        self.layers = [LayerCache(layer, n, self.columns, self.channels, y) for layer in layers]
+        self.inputs, self.channels, self.columns = inputs, channels, columns
+        self.layers = [LayerCache(layer, n, self.columns, self.channels, context) for layer in layers]
         self.head = [ConvCache(conv, n, self.columns, self.channels) for conv in head]
-        self.x = self.head[0].row.new_zeros(n, self.channels, 1, self.columns)  # the row above, then this one
+        features = channels * inputs.features
+        self.x = self.head[0].row.new_zeros(n, features, 1, columns)  # the row above, then this one
         self.entry = 0  # of those in a row
 
-    def step(self, value: Float[Tensor, "n"] | None) -> Float[Tensor, "n levels"]:
-        if value is not None:
-            self.take(value)
+    def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
+        if values is not None:
+            self.take(self.inputs(values[:, 0]))
         if self.entry == 0:
             self.start_row()
         return self.logits(*divmod(self.entry, self.channels))
 
-    def take(self, value: Tensor) -> None:
+    def take(self, features: Float[Tensor, "n e"]) -> None:
         j, k = divmod(self.entry, self.channels)
-        self.x[:, k, 0, j] = value
-        self.layers[0].horizontal.write(value[:, None], j, k)
+        self.x[:, k :: self.channels, 0, j] = features
+        self.layers[0].horizontal.write(features, j, k)
         self.entry = (self.entry + 1) % (self.columns * self.channels)
 
     def start_row(self) -> None:

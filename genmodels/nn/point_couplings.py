@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.capabilities import Labels
+from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.conditioning import join_labels
 from genmodels.nn.coupling import AffineCoupling, ChannelAffine, checkerboard
 from genmodels.nn.mlp import Activation, mlp
+from genmodels.parts.conditioners import join
 
 
 class PointNet(nn.Module):
-    """(b, d), labels or None -> (b, 2d): s before its tanh, and t. Zero at first, and so the coupling the identity."""
+    """(b, d) and a context to (b, 2d): s before its tanh, and t. Zero at first, and so the coupling the identity."""
 
     def __init__(
         self,
@@ -22,16 +22,16 @@ class PointNet(nn.Module):
         d: int,
         hidden: Sequence[int],  # widths of the hidden layers
         activation: Activation,
-        classes: int | None,
+        context: Sizes,
     ):
         super().__init__()
-        self.classes = classes
-        self.layers = mlp([d + (classes or 0), *hidden, 2 * d], activation)
+        given = widths(context, ("vector",), "PointCouplings")
+        self.layers = mlp([d + given["vector"], *hidden, 2 * d], activation)
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Float[Tensor, "b d"], y: Labels | None = None) -> Float[Tensor, "b two_d"]:
-        return self.layers(join_labels(x, y, self.classes))
+    def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b two_d"]:
+        return self.layers(join(x, context))
 
 
 class PointCouplings(Chain):
@@ -44,7 +44,7 @@ class PointCouplings(Chain):
         couplings: int,
         hidden: Sequence[int],  # widths of the hidden layers of each network
         activation: Activation,
-        classes: int | None,  # labels that the networks are given; None: none
+        context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         if len(shape) != 1:
             raise UserError(
@@ -53,6 +53,6 @@ class PointCouplings(Chain):
             )
         steps: list[Bijection] = []
         for i in range(couplings):
-            net = PointNet(d=shape[0], hidden=hidden, activation=activation, classes=classes)
+            net = PointNet(d=shape[0], hidden=hidden, activation=activation, context=context)
             steps += [AffineCoupling(mask=checkerboard(shape, i % 2), net=net), ChannelAffine(shape=shape)]
         super().__init__(steps)

@@ -6,8 +6,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.capabilities import Labels, PerSample
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context, Sizes
+from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
+from genmodels.fields import image_shape
 from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.coupling import AffineCoupling, ChannelAffine, Mask, channelwise, checkerboard
 from genmodels.nn.coupling_net import CouplingNet
@@ -31,12 +34,13 @@ class RealNVP(Bijection):
         couplings: int,  # of each kind of mask at each scale; the paper has 3
         blocks: int,  # residual blocks of each network
         dropout: float,  # in the networks, while training
-        classes: int | None,  # labels that the networks are given; None: none
+        context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         super().__init__()
+        context_widths(context, ("vector",), "RealNVP")
         check_divides(shape, scales=len(widths))
         (c, h, w), (width, *coarser) = shape, widths
-        options: dict[str, Any] = {"blocks": blocks, "dropout": dropout, "classes": classes}
+        options: dict[str, Any] = {"blocks": blocks, "dropout": dropout, "context": context}
         count = couplings if coarser else couplings + 1
         self.fine = coupling_stack(checkerboard, shape, count, width=width, **options)
         self.coarse: Bijection = Chain([])
@@ -46,13 +50,13 @@ class RealNVP(Bijection):
             rest = RealNVP(shape=(2 * c, h // 2, w // 2), widths=coarser, couplings=couplings, **options)
             self.coarse = Squeezed(inner=Chain([channels, Split(inner=rest)]))
 
-    def forward(self, x: Maps, y: Labels | None = None) -> tuple[Maps, PerSample]:
-        x, fine = self.fine(x, y)
-        z, coarse = self.coarse(x, y)
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+        x, fine = self.fine(x, context)
+        z, coarse = self.coarse(x, context)
         return z, fine + coarse
 
-    def inverse(self, z: Maps, y: Labels | None = None) -> Maps:
-        return self.fine.inverse(self.coarse.inverse(z, y), y)
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+        return self.fine.inverse(self.coarse.inverse(z, context), context)
 
 
 def coupling_stack(mask: Callable[[Sequence[int], int], Mask], shape: Sequence[int], count: int, **options) -> Chain:
@@ -65,7 +69,7 @@ def coupling_stack(mask: Callable[[Sequence[int], int], Mask], shape: Sequence[i
 
 
 def check_divides(shape: Sequence[int], scales: int) -> None:
-    _, h, w = shape
+    _, h, w = image_shape(shape, "RealNVP")
     factor = 2 ** (scales - 1)
     if h % factor or w % factor or h * w == factor * factor:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Embedding of time and label: sinusoids (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), then an MLP."""
+"""Embedding of time and condition: sinusoids (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), then an MLP."""
 
 from math import log
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from genmodels.capabilities import Labels
+from genmodels.context import Context
 from genmodels.nn.unet_layers import initialised
 
 
@@ -20,17 +20,24 @@ def sinusoids(t: Shaped[Tensor, "b"], dim: int) -> Float[Tensor, "b {dim}"]:
 
 
 class TimeEmbedding(nn.Module):
-    """What every residual block is told: time t and, with `classes`, label y."""
+    """What every residual block is told: time t and, where a context has one, its vector of width `vector`."""
 
-    def __init__(self, channels: int, out: int, classes: int | None):
+    def __init__(self, channels: int, out: int, vector: int):
         super().__init__()
         self.channels = channels
         self.first = initialised(nn.Linear(channels, out))
         self.second = initialised(nn.Linear(out, out))
-        self.label = None if classes is None else nn.Embedding(classes, out)
+        self.vector = embedding(vector, out) if vector else None
 
-    def forward(self, t: Shaped[Tensor, "b"], y: Labels | None) -> Float[Tensor, "b out"]:
-        """Times (b,), integer or not, and labels (b,) or None -> (b, out)."""
+    def forward(self, t: Shaped[Tensor, "b"], context: Context) -> Float[Tensor, "b out"]:
+        """Times (b,), integer or not, and a context -> (b, out)."""
         waves = sinusoids(t, self.channels).to(self.first.weight)
         emb = self.second(silu(self.first(waves)))
-        return emb if self.label is None else emb + self.label(y)
+        return emb if self.vector is None else emb + self.vector(context.vector)
+
+
+def embedding(vector: int, out: int) -> nn.Linear:
+    """A linear map whose columns start as N(0, I), as embeddings of labels do: a one-hot vector chooses a column."""
+    layer = nn.Linear(vector, out, bias=False)
+    nn.init.normal_(layer.weight)
+    return layer

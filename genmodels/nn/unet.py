@@ -1,6 +1,6 @@
 """The U-Net of DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, appendix B)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -8,7 +8,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from genmodels.capabilities import Labels
+from genmodels.context import Context
+from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
 from genmodels.nn.attention import AttentionBlock
 from genmodels.nn.time_embedding import TimeEmbedding
@@ -39,8 +40,9 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """net(x, t, y): an image, a time and a label to an image; one level per multiplier, each half the size of the last.
+    """net(x, t, context): image and time to an image; one level per multiplier, each half the size of the last.
 
+    Of a context, the vector is added to the time's embedding; the maps, as large as the image, are further channels.
     Raises UserError where the image cannot be halved that often, or `channels` is no even number >= 4.
     """
 
@@ -54,15 +56,17 @@ class UNet(nn.Module):
         attention_resolutions: Sequence[int],  # heights at which every block is followed by attention
         dropout: float,
         groups: int,  # of group norm, at most; fewer where a group would have less than 4 channels
-        classes: int | None,
+        context: Mapping[str, int],  # widths of `vector` and `maps`; {}: unconditional
     ):
         super().__init__()
         check(shape, channels, len(channel_multipliers))
         widths = [channels * m for m in channel_multipliers]
         attends = [shape[1] >> level in attention_resolutions for level in range(len(widths))]
         stage = partial(Stage, emb=4 * channels, dropout=dropout, groups=groups)
-        self.embed = TimeEmbedding(channels, 4 * channels, classes)
-        self.inlet = conv3x3(shape[0], channels)
+        told = context_widths(context, ("vector", "maps"), "the U-Net")
+        self.takes_maps = told["maps"] > 0
+        self.embed = TimeEmbedding(channels, 4 * channels, told["vector"])
+        self.inlet = conv3x3(shape[0] + told["maps"], channels)
         self.down, skips = way_down(stage, channels, widths, attends, blocks)
         width = skips[-1]
         self.middle = nn.ModuleList([stage(width, width, attention=attention) for attention in (True, False)])
@@ -71,9 +75,12 @@ class UNet(nn.Module):
         self.norm = group_norm(widths[0], groups)
         self.outlet = conv3x3(widths[0], shape[0], gain=ALMOST_ZERO)
 
-    def forward(self, x: Image, t: Shaped[Tensor, "b"], y: Labels | None) -> Image:
-        """(b, c, h, w), times (b,) integer or not, labels (b,) or None -> (b, c, h, w)."""
-        emb = self.embed(t, y)
+    def forward(self, x: Image, t: Shaped[Tensor, "b"], context: Context) -> Image:
+        """(b, c, h, w), times (b,) integer or not, and a context -> (b, c, h, w)."""
+        emb = self.embed(t, context)
+        if self.takes_maps:
+            assert context.maps is not None
+            x = torch.cat([x, context.maps.to(x.dtype)], dim=1)
         skips = [self.inlet(x)]
         for step in self.down:
             skips.append(step(skips[-1], emb))

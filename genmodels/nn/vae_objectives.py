@@ -1,7 +1,8 @@
 """What a variational autoencoder descends on: bounds of -log p(x) over draws z_1, ..., z_k from q(z|x).
 
 ELBO (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114) with the weight beta on its rate (Higgins et al. 2017,
-https://openreview.net/forum?id=Sy2fzU9gl); importance-weighted bound (Burda et al. 2016,
+https://openreview.net/forum?id=Sy2fzU9gl), which may rise from 0 at the beginning (Bowman et al. 2016,
+https://arxiv.org/abs/1511.06349, section 3.1); importance-weighted bound (Burda et al. 2016,
 https://arxiv.org/abs/1509.00519, equation 8).
 """
 
@@ -11,13 +12,13 @@ from math import log
 from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.capabilities import PerSample, Terms
+from genmodels.capabilities import Clock, FollowsClock, PerSample, Terms
 from genmodels.errors import UserError
 
 PerDraw = Float[Tensor, "k b"]
 
 
-class Objective(ABC):
+class Objective(FollowsClock, ABC):
     """Objective per sample from k draws of z; its terms are nats, (b,)."""
 
     draws: int  # k
@@ -35,13 +36,26 @@ class Objective(ABC):
 class ELBO(Objective):
     """-E_q[log p(x|z)] + beta KL(q(z|x) | p(z))."""
 
-    def __init__(self, *, draws: int, beta: float | int):
+    def __init__(
+        self,
+        *,
+        draws: int,
+        beta: float | int,  # 1 trains the ELBO itself
+        warmup_steps: int,  # over which the weight of the KL rises from 0 to beta; 0: none
+    ):
         super().__init__(draws=draws)
-        self.beta = beta  # 1 trains the ELBO itself
+        if warmup_steps < 0:
+            raise UserError(f"model.objective.warmup_steps is {warmup_steps}, expected 0 (none) or more")
+        self.beta = beta
+        self.warmup_steps = warmup_steps
+        self.weight = beta  # now
+
+    def at(self, clock: Clock) -> None:
+        self.weight = self.beta * min(1, clock.step / self.warmup_steps) if self.warmup_steps else self.beta
 
     def __call__(self, log_likelihood: PerDraw, log_ratio: PerDraw, kl: PerSample) -> Terms:
         distortion = -log_likelihood.mean(0)
-        return {"loss": distortion + self.beta * kl, "rate": kl, "distortion": distortion}
+        return {"loss": distortion + self.weight * kl, "rate": kl, "distortion": distortion}
 
 
 class ImportanceWeighted(Objective):

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from genmodels.errors import UserError
 from genmodels.report.baselines import Beside, beside_papers
+from genmodels.report.columns import Column, Columns
 from genmodels.report.curves import points_of_each, thinned
 from genmodels.report.differences import differences, labels
 from genmodels.report.figures import Measured, figures, measured
 from genmodels.report.gather import Curves, Gathered, Run, Skipped, Track, curve
-from genmodels.report.metrics import keys
 from genmodels.report.pictures import as_urls, last_grid
 from genmodels.report.seeds import Group, over_seeds
-from genmodels.report.tables import best_first, sorting
+from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,10 @@ class Contents:
     """Runs are known by their number in `runs`, groups by theirs in `groups`."""
 
     runs: list[Run]  # by dataset, best first
-    metrics: list[str]  # of all results, the one that was asked for first
-    sorted_by: str | None  # the metric that sorts all runs; None where each dataset has its own, or none
+    entries: list[Entry]  # the rows, likewise
+    columns: Columns
+    order: list[Column]  # all columns, those of the metric that was asked for first
+    sorted_by: Column | None  # what sorts all rows; None where each dataset has its own, or none
     differs: list[list[str]]  # of each run what tells it from others, as words
     groups: list[Group]
     group_of: list[int]  # each run's
@@ -33,23 +35,31 @@ class Contents:
     pictures: dict[int, str]  # a run's newest grid as a URL
     skipped: list[Skipped]
 
+    def number_of(self, run: Run) -> int:
+        """The number of a run."""
+        return next(number for number, other in enumerate(self.runs) if other is run)
+
 
 def contents(found: Gathered, metric: str | None, track: Track = iter) -> Contents:
     """Everything about the runs that were found, sorted by `metric` (None: in each dataset one that its runs share)."""
-    runs = ordered(found.runs, metric)
+    columns = columns_of(found.runs)
+    rows = ordered(found.runs, columns, metric)
+    runs = list({id(row.run): row.run for row in rows}.values())
     groups = over_seeds(runs)
     numbers = {id(run): number for number, group in enumerate(groups) for run in group.runs}
     curves, pictures, skipped = _files(runs, track)
-    ways = measured(groups)
+    measured_ways = measured(groups)
     return Contents(
         runs=runs,
-        metrics=_metrics(runs, metric),
-        sorted_by=sorting(runs, metric) if len({run.dataset for run in runs}) == 1 else None,
+        entries=rows,
+        columns=columns,
+        order=sorted(columns.all, key=lambda column: column.metric != metric),
+        sorted_by=common_column(rows, columns, metric) if len({run.dataset for run in runs}) == 1 else None,
         differs=labels(differences(runs)),
         groups=groups,
         group_of=[numbers[id(run)] for run in runs],
-        ways=ways,
-        figures=figures(ways, groups),
+        ways=measured_ways,
+        figures=figures(measured_ways, groups),
         beside=beside_papers(groups),
         curves=curves,
         pictures=pictures,
@@ -57,17 +67,12 @@ def contents(found: Gathered, metric: str | None, track: Track = iter) -> Conten
     )
 
 
-def ordered(runs: Sequence[Run], metric: str | None) -> list[Run]:
-    """By the names of datasets, and in each the best first."""
-    sets: dict[str, list[Run]] = {name: [] for name in sorted({run.dataset for run in runs})}
-    for run in runs:
-        sets[run.dataset].append(run)
-    return [run for members in sets.values() for run in best_first(members, sorting(members, metric))]
-
-
-def _metrics(runs: Sequence[Run], metric: str | None) -> list[str]:
-    every = keys(record for run in runs for record in run.records)
-    return [metric, *(key for key in every if key != metric)] if metric in every else every
+def ordered(runs: Sequence[Run], columns: Columns, metric: str | None) -> list[Entry]:
+    """The rows by the names of datasets, and in each the best first."""
+    sets: dict[str, list[Entry]] = {name: [] for name in sorted({run.dataset for run in runs})}
+    for row in entries(runs):
+        sets[row.run.dataset].append(row)
+    return [row for rows in sets.values() for row in best_first(rows, columns, common_column(rows, columns, metric))]
 
 
 def _files(runs: Sequence[Run], track: Track) -> tuple[list[Curves], dict[int, str], list[Skipped]]:

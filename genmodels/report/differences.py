@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from genmodels.report.gather import Run
+from genmodels.runs import WRITTEN_BY
 
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 PLACES = (
@@ -13,7 +14,10 @@ PLACES = (
     "root",
     "log_every_n_steps",
 )  # keys anywhere in a config: where files lie, what is logged
-APART = ("seed", "logger", "resume", "trusted", "baseline", "callbacks", "evaluator", "features", "eval_batch_size")
+APART = (
+    *(WRITTEN_BY, "seed", "logger", "resume", "trusted", "baseline"),
+    *("callbacks", "evaluator", "features", "eval_batch_size"),
+)
 
 
 def settings(run: Run) -> dict[str, Any]:

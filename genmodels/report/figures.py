@@ -1,14 +1,14 @@
 """What the figures are drawn from: of every way that runs were sampled, how good, how diverse, how fast."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
 from genmodels.report.gather import Run
-from genmodels.report.metrics import comparable
+from genmodels.report.metrics import as_text, compared, drawn
 from genmodels.report.seeds import Group, Spread
+from genmodels.report.ways import ways
 from genmodels.report.words import in_short, with_spread
 
 ONE_CALL = ("vae", "gan", "flow")  # families that draw a sample by one call of their network
@@ -16,6 +16,7 @@ LIKELIHOODS = ("test/bits_per_dim", "test/nll_nats")
 QUALITY = ("fid", "kid", "density", "precision", "inception_score")  # how their names begin
 DIVERSITY = ("recall", "coverage")
 SPEED = "samples_per_second"
+TOLD_BESIDE = ("bound", "draws")  # that points of likelihoods may differ in: their labels say so, and the figure's note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,52 +25,48 @@ class Measured:
 
     group: int  # number of the group
     sampler: str | None
+    settings: str  # the sampler's, but for its steps, which are what a line goes along
     steps: int | None  # of the sampler; None: it has none
     calls: int | None  # of the network for a sample; None: not known
-    spreads: dict[str, Spread]  # by metric; likelihoods are no matter of sampling and stand with the first way
+    spreads: dict[str, Spread]  # by metric
 
 
 def measured(groups: Sequence[Group]) -> list[Measured]:
     """Every group in every way that it was sampled."""
-    return [way for number, group in enumerate(groups) for way in _ways(number, group)]
+    return [found for number, group in enumerate(groups) for found in _ways(number, group)]
 
 
 def _ways(number: int, group: Group) -> list[Measured]:
-    ways: dict[tuple[Any, Any], dict[str, Spread]] = {}
-    likelihoods: dict[str, Spread] = {}
-    for spread in group.spreads:
-        if not isfinite(spread.mean):
-            continue
-        if "bound" in spread.protocol:
-            likelihoods.setdefault(spread.metric, spread)
-        else:
-            key = (spread.protocol.get("sampler"), spread.protocol.get("sampler_steps"))
-            ways.setdefault(_plain(key), {}).setdefault(spread.metric, spread)
-    if not ways and likelihoods:
-        ways[None, None] = {}
-    found = [_measured(number, group.runs[0], *key, spreads) for key, spreads in ways.items()]
-    for first in found[:1]:
-        first.spreads.update(likelihoods)
-    return found
+    every = ways([spread for spread in group.spreads if isfinite(spread.mean)])
+    return [_measured(number, group.runs[0], way.results) for way in every if way.results]
 
 
-def _plain(key: tuple[Any, Any]) -> tuple[str | None, int | None]:
-    """What a protocol from anywhere says of sampler and steps, as far as it is of the right kind."""
-    sampler, steps = key
-    whole = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
-    return None if sampler is None else str(sampler), steps if whole else None
-
-
-def _measured(number: int, run: Run, sampler: str | None, steps: int | None, spreads: dict[str, Spread]) -> Measured:
-    if sampler is not None and steps is None:
+def _measured(number: int, run: Run, spreads: Sequence[Spread]) -> Measured:
+    how: dict[str, Any] = next((found for spread in spreads if (found := drawn(spread.protocol))), {})
+    sampler = None if how.get("sampler") is None else str(how["sampler"])
+    steps = _whole(how.get("sampler_steps"))
+    if steps is None and "sampler_steps" in how:
         steps = _noise_levels(run)
-    calls = steps if sampler is not None else _calls(run)
-    return Measured(group=number, sampler=sampler, steps=steps, calls=calls, spreads=spreads)
+    return Measured(
+        group=number,
+        sampler=sampler,
+        settings=as_text({key: value for key, value in how.items() if key != "sampler_steps"}),
+        steps=steps,
+        calls=steps if "sampler_steps" in how else _calls(run),
+        spreads={spread.key: spread for spread in spreads[::-1]},  # of several the first
+    )
+
+
+def _whole(steps: Any) -> int | None:
+    """What a protocol from anywhere says of steps, as far as it is of the right kind."""
+    return steps if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0 else None
 
 
 def _noise_levels(run: Run) -> int | None:
     """How many steps a sampler takes that takes all of its model's."""
-    schedule = run.config["model"].get("schedule")
+    model = run.config["model"]
+    process = model.get("process")
+    schedule = (process if isinstance(process, dict) else model).get("schedule")
     steps = schedule.get("steps") if isinstance(schedule, dict) else None
     return steps if isinstance(steps, int) and steps > 0 else None
 
@@ -93,6 +90,7 @@ def plain(way: Measured) -> dict[str, Any]:
     return {
         "group": way.group,
         "sampler": way.sampler,
+        "settings": way.settings,
         "steps": way.steps,
         "calls": way.calls,
         "values": {metric: _value(spread) for metric, spread in way.spreads.items()},
@@ -107,7 +105,7 @@ def _value(spread: Spread) -> dict[str, Any]:
         "text": with_spread(spread.mean, spread.std),
         "how": in_short(spread.protocol),
         "bound": spread.protocol.get("bound"),
-        "against": json.dumps(comparable(spread.protocol), sort_keys=True, default=str),
+        "against": as_text({key: v for key, v in compared(spread.protocol).items() if key not in TOLD_BESIDE}),
     }
 
 
@@ -131,8 +129,8 @@ def _have(ways: Sequence[Measured], *kinds: Sequence[str]) -> int:
 
 def _steps(ways: Sequence[Measured]) -> bool:
     """Whether any runs were sampled with several numbers of steps."""
-    seen: dict[tuple[int, str | None], set[int | None]] = {}
+    seen: dict[tuple[int, str], set[int]] = {}
     for way in ways:
         if of_kind(way.spreads, QUALITY) and way.calls is not None:
-            seen.setdefault((way.group, way.sampler), set()).add(way.calls)
+            seen.setdefault((way.group, way.settings), set()).add(way.calls)
     return any(len(calls) > 1 for calls in seen.values())

@@ -11,7 +11,8 @@ from genmodels.report.markdown import markdown
 from genmodels.report.page import page
 from genmodels.runs import write_atomically
 
-FIRST = ("run", "name", "dataset", "family", "model", "seed", "status", "differs", "metric", "split", "value", "std")
+ABOUT = ("run", "name", "dataset", "family", "model", "seed", "status", "differs")
+FIRST = (*ABOUT, "metric", "split", "value", "std", "mode")
 
 
 def write(contents: Contents, folder: Path) -> dict[str, Path]:
@@ -37,7 +38,8 @@ def table(contents: Contents) -> str:
 def _row(contents: Contents, number: int, record: Any) -> dict[str, Any]:
     run = contents.runs[number]
     about = (run.path, run.name, run.dataset, run.family, run.model, run.seed, run.status)
-    values = (*about, " ".join(contents.differs[number]), record.metric, record.split, record.value, record.std)
+    number_and_way = (record.metric, record.split, record.value, record.std, record.mode)
+    values = (*about, " ".join(contents.differs[number]), *number_and_way)
     return {**dict(zip(FIRST, values, strict=True)), **{f"protocol.{key}": v for key, v in record.protocol.items()}}
 
 

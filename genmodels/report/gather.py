@@ -16,6 +16,7 @@ from typing import Any
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.families import family_of
+from genmodels.report.older import as_record
 from genmodels.report.past import Past, Status, past
 from genmodels.runs import read_results
 from genmodels.trust import read_config, refused
@@ -113,7 +114,7 @@ def _add(folder: Path, found: Gathered) -> None:
         return
     file = folder / "results.json"
     try:
-        records = [Record.from_dict(plain | {"value": float(plain["value"])}) for plain in read_results(file)]
+        records = [as_record(plain, config) for plain in read_results(file)]
     except (UserError, OSError) as error:
         records = []
         found.skipped.append(Skipped(file, _reason(error, file)))

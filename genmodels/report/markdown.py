@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from genmodels.report.contents import Contents
-from genmodels.report.metrics import keys
-from genmodels.report.seeds import Group, Spread
+from genmodels.report.seeds import Spread
+from genmodels.report.tables import heading
+from genmodels.report.ways import ways
 from genmodels.report.words import lines, mean_and_spread, plural
 
 HASH = re.compile("[0-9a-f]{64}")
@@ -41,23 +42,22 @@ def markdown(contents: Contents) -> str:
 
 def _table(contents: Contents, dataset: str, notes: Notes) -> Iterator[str]:
     numbers = [n for n, group in enumerate(contents.groups) if group.runs[0].dataset == dataset]
-    there = keys(record for n in numbers for run in contents.groups[n].runs for record in run.records)
-    metrics = [metric for metric in contents.metrics if metric in there]
+    rows = [(n, way) for n in numbers for way in ways(contents.groups[n].spreads)]
+    there = {contents.columns.of(spread) for _, way in rows for spread in way.results}
+    columns = [column for column in contents.order if column in there]
     yield f"## {_text(dataset)}\n"
-    yield _line(["run", "family", "what differs", "n", *metrics])
-    yield _line(["---", "---", "---", "---:", *("---:" for _ in metrics)])
-    for n in numbers:
+    yield _line(["run", "family", "what differs", "n", *(heading(column) for column in columns)])
+    yield _line(["---", "---", "---", "---:", *("---:" for _ in columns)])
+    for n, way in rows:
         group = contents.groups[n]
-        differs = ", ".join(contents.differs[contents.group_of.index(n)])
-        cells = [_cell(group, metric, notes) for metric in metrics]
+        differs = ", ".join(contents.differs[contents.group_of.index(n)] + way.words)
+        found = contents.columns.placed(way.results)
+        cells = [_cell(found[column][0], len(group.seeds), notes) if column in found else "" for column in columns]
         yield _line([group.runs[0].name, group.runs[0].family, differs, str(len(group.seeds)), *cells])
 
 
-def _cell(group: Group, metric: str, notes: Notes) -> str:
-    spread = group.spread(metric)
-    if spread is None:
-        return ""
-    some = f" (n = {spread.n})" if spread.n < len(group.seeds) else ""
+def _cell(spread: Spread, seeds: int, notes: Notes) -> str:
+    some = f" (n = {spread.n})" if spread.n < seeds else ""
     return f"{mean_and_spread(spread)}{some}{notes.mark(_protocol(spread))}"
 
 

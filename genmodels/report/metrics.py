@@ -1,37 +1,51 @@
-"""What the name of a metric says: which way is better, and which of a run's records it stands for."""
+"""What a result's name and protocol say: what it may be laid beside, how its samples were drawn, where it stands."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from genmodels.evaluators.results import Record
+from genmodels.evaluators.results import Mode, Record
 
-HIGHER = ("inception_score", "precision", "recall", "density", "coverage", "elbo_nats", "samples_per_second")
 ORDER = (
     *("bits_per_dim", "nll_nats", "elbo_nats"),
+    *("conditional_bits_per_dim", "conditional_nll_nats", "conditional_elbo_nats"),
     *("fid", "kid", "inception_score", "precision", "density", "recall", "coverage"),
     "samples_per_second",
 )
 OTHERS = len(ORDER) - 1.5  # where in that order what it does not name stands
 CHANCE = ("seed", "standard_error", "world_size", "step")  # of a protocol: what tells no two ways of measuring apart
-COMPARED = (  # of a protocol: what two results must share to be laid side by side
-    *("reference", "reference_fingerprint", "reference_prepared", "features", "features_sha256", "resize"),
-    *("device", "hardware", "threads"),
+BESIDE = (  # of a protocol: what was found beside the number, or changes it by chance only
+    *("note", "seeded", "subset_seed"),
+    *("features_accuracy", "features_weights", "distance_within_reference"),
 )
+MODEL = ("weights", "dtype")  # of a protocol: which of a run's models was measured, and in which precision
+CONDITIONS = ("labels", "conditions")  # likewise: what its samples were conditioned on
+DRAWN = ("sampler", *CONDITIONS)  # likewise, with all that begins so: how it drew its samples
 
 
-def direction(metric: str) -> Literal["min", "max"]:
-    """Which way a metric such as "test/fid_classifier_1k" or "val/nll_nats" is better; losses are better low."""
-    return "max" if any(_is(metric, kind) for kind in HIGHER) else "min"
+@runtime_checkable
+class Measured(Protocol):
+    """A result: a record of one run, or the mean over several."""
+
+    @property
+    def key(self) -> str:
+        """Split and metric, such as "test/bits_per_dim"."""
+
+    @property
+    def mode(self) -> Mode | None:
+        """Which values are better; None: neither."""
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How it was measured."""
 
 
-def better(metric: str, value: float) -> float:
-    """A number that is smaller the better the value is."""
-    return value if direction(metric) == "min" else -value
+M = TypeVar("M", bound=Measured)
 
 
-def keys(records: Iterable[Record]) -> list[str]:
-    """The names of all records, each once: likelihoods, then quality, then diversity, then others, speed last."""
-    names = dict.fromkeys(record.key for record in records)
+def keys(results: Iterable[Measured]) -> list[str]:
+    """The names of all results, each once: likelihoods, then quality, then diversity, then others, speed last."""
+    names = dict.fromkeys(result.key for result in results)
     return sorted(names, key=lambda name: next((i for i, kind in enumerate(ORDER) if _is(name, kind)), OTHERS))
 
 
@@ -40,11 +54,17 @@ def _is(metric: str, kind: str) -> bool:
     return name == kind or name.startswith(f"{kind}_")
 
 
-def chosen(records: Iterable[Record], metric: str) -> Record | None:
+def newest(records: Sequence[Record]) -> list[Record]:
+    """Of each metric the records of the newest step that it was measured at."""
+    last: dict[str, float] = {}
+    for record in records:
+        last[record.key] = max(last.get(record.key, -1), _step(record))
+    return [record for record in records if _step(record) == last[record.key]]
+
+
+def chosen(records: Sequence[Record], metric: str) -> Record | None:
     """The record that stands for a metric: of the newest step, and there the first, which training itself measured."""
-    found = [record for record in records if record.key == metric]
-    newest = max((_step(record) for record in found), default=0)
-    return next((record for record in found if _step(record) == newest), None)
+    return next((record for record in newest(records) if record.key == metric), None)
 
 
 def _step(record: Record) -> float:
@@ -57,6 +77,35 @@ def way(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.protocol.items() if key not in CHANCE}
 
 
-def comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """The reference, the features it was seen in, and where time was taken, as far as a protocol has them."""
-    return {key: protocol[key] for key in COMPARED if key in protocol}
+def drawn(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """How the model's samples were drawn; empty where the protocol does not say."""
+    return {key: value for key, value in protocol.items() if _is_of(key, DRAWN)}
+
+
+def is_condition(key: str) -> bool:
+    """Whether a key of a protocol says what samples were conditioned on."""
+    return _is_of(key, CONDITIONS)
+
+
+def of_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Which weights were measured, and in which precision."""
+    return {key: protocol[key] for key in MODEL if key in protocol}
+
+
+def compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What two results of one metric must share to be laid side by side: see docs/metrics.md.
+
+    That is all but chance and what belongs to the run: its weights and how its samples were drawn. Where time was
+    taken the number of processes counts, too.
+    """
+    apart = {*CHANCE, *BESIDE, *MODEL} - ({"world_size"} if "hardware" in protocol else set())
+    return {key: value for key, value in protocol.items() if key not in apart and not _is_of(key, DRAWN)}
+
+
+def _is_of(key: str, kinds: Sequence[str]) -> bool:
+    return any(key == kind or key.startswith(f"{kind}_") for kind in kinds)
+
+
+def as_text(protocol: Mapping[str, Any]) -> str:
+    """A part of a protocol as one text: the same for the same."""
+    return json.dumps(protocol, sort_keys=True, default=str)

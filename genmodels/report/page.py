@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from genmodels.report.columns import Column
 from genmodels.report.contents import Contents
-from genmodels.report.metrics import direction
 from genmodels.report.past import Status
 from genmodels.report.payload import payload
 from genmodels.report.rows import group_rows, rows
@@ -43,24 +43,24 @@ def page(contents: Contents) -> str:
     )
 
 
-def heading(metric: str) -> str:
+def heading(column: Column) -> str:
     """A metric as it stands above its column, with places where a line may end."""
-    return shown(metric).replace("/", "/\u200b").replace("_", "_\u200b")
+    return shown(column.metric).replace("/", "/\u200b").replace("_", "_\u200b")
 
 
 def _shown(contents: Contents) -> dict[str, Any]:
     counted = Counter(run.status for run in contents.runs)
+    table, over_seeds = rows(contents), group_rows(contents)
     return {
         "contents": contents,
-        "rows": rows(contents),
-        "groups": group_rows(contents),
+        "rows": table,
+        "groups": over_seeds,
         "data": payload(contents),
         "title": plural(len(contents.runs), "run"),
         "statuses": [(status, counted[status]) for status in STATUSES if counted[status]],
         "without_results": sum(not run.records for run in contents.runs),
         "datasets": sorted({run.dataset for run in contents.runs}),
-        "differ": any(contents.differs),
-        "direction": direction,
+        "differ": any(row.differs for row in table) or any(row.differs for row in over_seeds),
         "families": sorted({run.family for run in contents.runs}),
         "missing": [text for figure, text in MISSING.items() if not contents.figures[figure]],
         "made": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),

@@ -8,7 +8,6 @@ from genmodels.report.contents import Contents
 from genmodels.report.curves import as_columns
 from genmodels.report.figures import DIVERSITY, QUALITY, SPEED, of_kind, plain
 from genmodels.report.gather import Run
-from genmodels.report.metrics import direction
 from genmodels.report.words import duration, in_short, lines, with_spread
 
 LIKELIHOOD = ("bits_per_dim", "nll_nats")
@@ -16,15 +15,16 @@ LIKELIHOOD = ("bits_per_dim", "nll_nats")
 
 def payload(contents: Contents) -> dict[str, Any]:
     """Runs with their results and curves, the groups over seeds, and what the figures are drawn from."""
+    metrics = list(dict.fromkeys(column.metric for column in contents.order))
     return {
         "runs": [_run(contents, number) for number in range(len(contents.runs))],
         "groups": [_group(contents, number) for number in range(len(contents.groups))],
         "ways": [plain(way) for way in contents.ways],
-        "directions": {metric: direction(metric) for metric in contents.metrics},
-        "quality": of_kind(contents.metrics, QUALITY),
-        "diversity": of_kind(contents.metrics, DIVERSITY),
-        "likelihood": of_kind(contents.metrics, LIKELIHOOD),
-        "speed": of_kind(contents.metrics, (SPEED,)),
+        "directions": {column.metric: column.mode for column in contents.order},
+        "quality": of_kind(metrics, QUALITY),
+        "diversity": of_kind(metrics, DIVERSITY),
+        "likelihood": of_kind(metrics, LIKELIHOOD),
+        "speed": of_kind(metrics, (SPEED,)),
     }
 
 

@@ -1,14 +1,18 @@
 """The rows of the page's tables."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from genmodels.report.baselines import Aim, aim_of
+from genmodels.evaluators.results import Record
+from genmodels.report.baselines import aim_of
+from genmodels.report.columns import Column
 from genmodels.report.contents import Contents
 from genmodels.report.gather import Run
-from genmodels.report.metrics import chosen, comparable
-from genmodels.report.seeds import Spread
+from genmodels.report.metrics import as_text, compared
+from genmodels.report.seeds import Group, Spread
+from genmodels.report.tables import Entry
+from genmodels.report.ways import Way, ways
 from genmodels.report.words import duration, in_short, lines, mean_and_spread, number, with_spread
 
 
@@ -21,13 +25,13 @@ class Cell:
     value: float | None  # None: not finite
     against: str  # the same for all that it may be laid beside
     protocol: str  # one line a fact
-    more: int  # other records of this metric
+    more: int  # other records that would stand here
     paper: str | None  # the published number beside it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run."""
+    """One run in one of the ways in which it was sampled."""
 
     number: int
     run: Run
@@ -37,35 +41,39 @@ class Row:
 
 
 def rows(contents: Contents) -> list[Row]:
-    """A row for each run, with a cell for each metric."""
-    return [_row(contents, number, run) for number, run in enumerate(contents.runs)]
+    """A row for each run, and for each further way in which it was sampled, with a cell for each column."""
+    return [_row(contents, entry) for entry in contents.entries]
 
 
-def _row(contents: Contents, number: int, run: Run) -> Row:
+def _row(contents: Contents, entry: Entry) -> Row:
+    run, number = entry.run, contents.number_of(entry.run)
     time = ("at least " if run.killed and run.seconds is not None else "") + duration(run.seconds)
-    aim = aim_of(run)
-    cells = [_cell(run, metric, aim) for metric in contents.metrics]
-    return Row(number=number, run=run, differs=contents.differs[number], time=time, cells=cells)
+    found = contents.columns.placed(entry.way.results)
+    cells = [_cell(run, column, found[column]) if column in found else None for column in contents.order]
+    return Row(number=number, run=run, differs=contents.differs[number] + entry.way.words, time=time, cells=cells)
 
 
-def _cell(run: Run, metric: str, aim: Aim | None) -> Cell | None:
-    record = chosen(run.records, metric)
-    if record is None:
-        return None
+def _cell(run: Run, column: Column, records: Sequence[Record]) -> Cell:
+    record = records[0]
     return Cell(
-        metric=metric,
+        metric=column.metric,
         text=with_spread(record.value, record.std),
         value=record.value if isfinite(record.value) else None,
-        against=json.dumps(comparable(record.protocol), sort_keys=True, default=str),
+        against=as_text(compared(record.protocol)),
         protocol="\n".join(f"{key}: {text}" for key, text in lines(record.protocol)),
-        more=sum(other.key == metric for other in run.records) - 1,
-        paper=f"paper: {number(aim.figure)}" if aim is not None and aim.metric == metric else None,
+        more=len(records) - 1,
+        paper=_papers(run, record),
     )
+
+
+def _papers(run: Run, record: Record) -> str | None:
+    aim = aim_of(run)
+    return f"paper: {number(aim.figure)}" if aim is not None and aim.metric == record.key else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRow:
-    """Runs that differ in their seed only."""
+    """Runs that differ in their seed only, in one of the ways in which they were sampled."""
 
     number: int
     run: Run  # the first
@@ -75,16 +83,17 @@ class GroupRow:
 
 
 def group_rows(contents: Contents) -> list[GroupRow]:
-    """A row for each group of several seeds."""
-    return [_group_row(contents, n) for n, group in enumerate(contents.groups) if len(group.seeds) > 1]
+    """The rows of each group of several seeds."""
+    several = [(n, group) for n, group in enumerate(contents.groups) if len(group.seeds) > 1]
+    return [_group_row(contents, n, group, way) for n, group in several for way in ways(group.spreads)]
 
 
-def _group_row(contents: Contents, n: int) -> GroupRow:
-    group = contents.groups[n]
-    cells = [_mean(group.spread(metric), len(group.seeds)) for metric in contents.metrics]
+def _group_row(contents: Contents, n: int, group: Group, way: Way[Spread]) -> GroupRow:
+    found = contents.columns.placed(way.results)
+    cells = [_mean(found[column][0] if column in found else None, len(group.seeds)) for column in contents.order]
+    differs = contents.differs[contents.group_of.index(n)] + way.words
     seeds = ", ".join(map(str, group.seeds))
-    first = contents.group_of.index(n)
-    return GroupRow(number=n, run=group.runs[0], differs=contents.differs[first], seeds=seeds, cells=cells)
+    return GroupRow(number=n, run=group.runs[0], differs=differs, seeds=seeds, cells=cells)
 
 
 def _mean(spread: Spread | None, seeds: int) -> tuple[str, float | None, str]:

@@ -10,14 +10,15 @@ from typing import Any
 from genmodels.evaluators.results import Record
 from genmodels.report.differences import settings
 from genmodels.report.gather import Run
-from genmodels.report.metrics import chosen, keys, way
+from genmodels.report.metrics import Mode, as_text, compared, drawn, newest, of_model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """One result of runs that differ in their seeds; a seed that was run or sampled repeatedly counts by its mean."""
 
-    metric: str
+    key: str  # split and metric, such as "test/bits_per_dim"
+    mode: Mode | None  # which values are better; None: neither
     n: int  # seeds that have it
     mean: float
     std: float | None  # over seeds (n - 1); None for one
@@ -38,7 +39,7 @@ class Group:
 
     def spread(self, metric: str) -> Spread | None:
         """The result that stands for a metric."""
-        return next((spread for spread in self.spreads if spread.metric == metric), None)
+        return next((spread for spread in self.spreads if spread.key == metric), None)
 
 
 def over_seeds(runs: Sequence[Run]) -> list[Group]:
@@ -51,28 +52,26 @@ def over_seeds(runs: Sequence[Run]) -> list[Group]:
 
 def _spreads(runs: Sequence[Run]) -> list[Spread]:
     """One for each metric and way of measuring it, what the runs were chosen to show first."""
-    shown = [record for run in runs for metric in keys(run.records) if (record := chosen(run.records, metric))]
+    of_seeds = [(run.seed, newest(run.records)) for run in runs]
+    shown = [record for _, records in of_seeds for record in {record.key: record for record in records[::-1]}.values()]
     ways: dict[str, dict[int, list[Record]]] = {_mark(record): {} for record in shown}  # way -> seed -> records
-    for run in runs:
-        for record in run.records:
-            if _as_new(record, chosen(run.records, record.key)):
-                ways.setdefault(_mark(record), {}).setdefault(run.seed, []).append(record)
+    for seed, records in of_seeds:
+        for record in records:
+            ways.setdefault(_mark(record), {}).setdefault(seed, []).append(record)
     return [_spread(list(by_seed.values())) for by_seed in ways.values()]
 
 
-def _as_new(record: Record, newest: Record | None) -> bool:
-    return newest is not None and record.protocol.get("step") == newest.protocol.get("step")
-
-
 def _mark(record: Record) -> str:
-    return json.dumps([record.key, way(record)], sort_keys=True)
+    parts = (compared(record.protocol), drawn(record.protocol), of_model(record.protocol))
+    return "\n".join([record.key, str(record.mode), *map(as_text, parts)])
 
 
 def _spread(by_seed: Sequence[Sequence[Record]]) -> Spread:
     values = [fmean(record.value for record in records) for records in by_seed]
     every = [record for records in by_seed for record in records]
     return Spread(
-        metric=every[0].key,
+        key=every[0].key,
+        mode=every[0].mode,
         n=len(values),
         mean=fmean(values),
         std=stdev(values) if len(values) > 1 and all(map(isfinite, values)) else None,

@@ -1,44 +1,52 @@
 """Ancestral sampling of DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, algorithm 2).
 
-The paper's step goes from x_t to x_{t-1}. Here x is x_t/sqrt(alpha_bar_t) = x_0 + sigma noise, so one step is
-from sigma down to s, with sigma² = (1 - alpha_bar_t)/alpha_bar_t and s² the same of t-1; nothing else changes.
+From x_t = alpha x_0 + sigma eps to a lower level s of any process, not only of the paper's variance-preserving one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from genmodels.capabilities import Denoiser, Sampler
-from genmodels.samplers.steps import descend, fresh_noise
+from genmodels.capabilities import Denoiser, Level
+from genmodels.samplers.base import DenoisingSampler
+from genmodels.samplers.steps import fresh_noise, noise_in, steps
 from genmodels.seeds import GLOBAL, Random
 
 Variance = Literal["small", "large"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ancestral(Sampler):
-    """x_s ~ p(x_s|x) = N(x_0 + s²/sigma² (x - x_0), v) with x_0 = D(x, sigma), and x_0 itself at the end."""
+class Ancestral(DenoisingSampler):
+    """x_s ~ p(x_s|x) = N(alpha_s x_0 + sigma_s rho eps, v) with x_0 = D(x), rho = (sigma_s/alpha_s)/(sigma/alpha).
 
-    steps: int | None
+    That is the mean of q(x_s|x, x_0). The sample is the last x_0 itself.
+    """
+
     variance: Variance
 
-    def __call__(self, denoiser: Denoiser, noise: Tensor, sigmas: Tensor, rng: Random = GLOBAL) -> Iterator[Tensor]:
+    def __call__(
+        self, denoiser: Denoiser, noise: Tensor, levels: Sequence[Level], rng: Random = GLOBAL
+    ) -> Iterator[Tensor]:
         x = noise
-        for sigma, s in descend(sigmas, self.steps):
-            x0 = denoiser(x, sigma)
+        for level, lower in steps(levels):
+            x0 = denoiser(x, level)
             yield x0
-            v = reverse_variance(sigma, s, self.variance)
-            x = x0 + (s / sigma) ** 2 * (x - x0) + fresh_noise(x, v, rng)
+            if lower.sigma > 0:
+                rho = lower.sigma * level.alpha / (lower.alpha * level.sigma)
+                mean = lower.alpha * x0 + lower.sigma * rho * noise_in(x, x0, level)
+                x = mean + fresh_noise(x, reverse_variance(level, lower, self.variance), rng)
 
 
-def reverse_variance(sigma: Tensor, s: Tensor, variance: Variance) -> Tensor:
-    """Variance v of p(x_s|x), any shape.
+def reverse_variance(level: Level, lower: Level, variance: Variance) -> Tensor:
+    """Variance v of p(x_s|x_t), any shape, where `lower` has signal.
 
-    "small": of q(x_s|x, x_0), right for data that is one point: the paper's tilde-beta_t. "large": the paper's
-    beta_t, right for data that is N(0, I). Both divided by alpha_bar_{t-1}, for the scale of x.
+    "small": of q(x_s|x_t, x_0), right for data that is one point: the paper's tilde-beta_t. "large": right for data
+    that is N(0, I), the paper's beta_t.
     """
+    squared = (level.alpha / lower.alpha) ** 2
     if variance == "small":
-        return s**2 * (sigma**2 - s**2) / sigma**2
-    return (1 + s**2) * (sigma**2 - s**2) / (1 + sigma**2)
+        return lower.sigma**2 * (1 - squared * lower.sigma**2 / level.sigma**2)
+    total, lower_total = (each.alpha**2 + each.sigma**2 for each in (level, lower))
+    return lower_total * (1 - squared * lower_total / total)

@@ -1,33 +1,27 @@
-"""Which of a model's noise levels a sampler visits."""
+"""What the steps of samplers share, from a level (alpha, sigma) down to the next."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
-from genmodels.errors import UserError
+from genmodels.capabilities import Level
 from genmodels.seeds import Random
 
 
-def descend(sigmas: Float64[Tensor, "t"], steps: int | None) -> list[tuple[Tensor, Tensor]]:
-    """Pairs (sigma, next sigma), from the largest level down to a last next sigma of 0.
+def steps(levels: Sequence[Level]) -> Iterator[tuple[Level, Level]]:
+    """(a level, the next lower one), from the noisiest on; the last next one is (1, 0)."""
+    return pairwise(levels)
 
-    The `steps` levels are evenly spaced among the T in `sigmas` (increasing), rounded to whole ones, and
-    have the first and the last among them (one step: the last alone); None takes all. UserError where
-    there are not that many.
-    """
-    last = len(sigmas) - 1
-    steps = len(sigmas) if steps is None else steps
-    if not 1 <= steps <= len(sigmas):
-        raise UserError(
-            f"got sampler.steps={steps}, expected 1 to the model's {len(sigmas)} steps; change sampler.steps"
-        )
-    visited = last - torch.arange(steps) * last // max(steps - 1, 1)
-    levels = torch.cat([sigmas[visited], sigmas.new_zeros(1)])
-    return list(zip(levels[:-1], levels[1:], strict=True))
+
+def noise_in(x: Tensor, x0: Tensor, level: Level) -> Tensor:
+    """The eps of x = alpha x_0 + sigma eps."""
+    return (x - level.alpha * x0) / level.sigma
 
 
 def fresh_noise(x: Tensor, variance: Tensor, rng: Random) -> Tensor:
     """Normal draws of this variance, shaped as `x`; zero, without a draw, where the variance is."""
     if variance == 0:
         return torch.zeros_like(x)
-    return variance.sqrt() * rng.normal(x.shape, x.device)
+    return variance.sqrt() * rng.normal(x.shape, x.device).to(x.dtype)

@@ -1,29 +1,32 @@
 """Training by descent on one objective: Lightning's own steps, so every Trainer flag works."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from genmodels.capabilities import Labels
+from genmodels.capabilities import Batch, Condition
 from genmodels.training.module import Training
+
+PLAYER = "model"  # what hooks are told has taken a step
 
 
 class Descent(Training):
     """Descends the mean of `model.loss`."""
 
-    def trained_parts(self) -> list[tuple[nn.Module, Callable[..., Optimizer]]]:
-        return [(self.model, self.optimizer)]
+    def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
+        return {PLAYER: [self.model]}
 
-    def training_step(self, batch: tuple[Tensor, Labels | None], batch_idx: int) -> Tensor:
-        x, y = batch
+    def training_step(self, batch: tuple[Batch, Condition], batch_idx: int) -> Tensor:
+        x, condition = batch
         if self.batches % self.batches_per_step == 0:
             self.watch.begin(self.trainer)
-        loss = self.mean_loss(self.model.loss(x, y))
+        loss = self.mean_loss(self.model.loss(x, condition))
         self.batches += 1
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        self.after_step(step=self.global_step + 1)  # Lightning counts the step when this hook is over
+        clock = self.clock._replace(step=self.global_step + 1)  # Lightning counts the step when this hook is over
+        self.after_move(PLAYER, clock)
+        self.after_step(clock)

@@ -1,42 +1,173 @@
-"""Exponential moving average of a model's weights, with a warm-up.
+"""Averages of a model's weights over training, theta_ema <- d theta_ema + (1 - d) theta after every step.
 
-theta_ema <- d theta_ema + (1 - d) theta  with  d = min(decay, (1 + k)/(10 + k)) at the k-th update: the
-average forgets the initial weights however short the run is (the warm-up of TensorFlow's
-ExponentialMovingAverage). Buffers, such as batch norm's running statistics, are copied.
+The rules for the decay d: `Decay`, a constant with a warm-up; `HalfLife` (Karras et al. 2020,
+https://arxiv.org/abs/1912.04958, and 2022, https://arxiv.org/abs/2206.00364); `Power` (Karras et al. 2024,
+https://arxiv.org/abs/2312.02696).
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Set
 from copy import deepcopy
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genmodels.capabilities import Clock
+from genmodels.errors import UserError
+
+
+class Rule(ABC):
+    """How much of the average stays at a step."""
+
+    off: bool = False  # whether there is to be no average at all
+
+    @abstractmethod
+    def __call__(self, updates: int, clock: Clock) -> float:
+        """d in [0, 1], after `updates` earlier ones; `clock` counts the step that has just been taken."""
+
+
+class Decay(Rule):
+    """d = min(decay, (1 + k)/(10 + k)) at the k-th update.
+
+    The average forgets the initial weights however short the run is (the warm-up of TensorFlow's
+    ExponentialMovingAverage).
+    """
+
+    def __init__(
+        self,
+        *,
+        decay: float,  # in [0, 1); 0: no average
+    ):
+        self.decay = decay
+        self.off = decay == 0
+
+    def __call__(self, updates: int, clock: Clock) -> float:
+        return min(self.decay, (1 + updates) / (10 + updates))
+
+
+class HalfLife(Rule):
+    """d = 2^(-b/h) with b images a step and a half-life h in images, at most `ramp_up` times those seen before."""
+
+    def __init__(
+        self,
+        *,
+        half_life: int,  # images
+        ramp_up: float | None,  # null: no bound
+    ):
+        if half_life <= 0 or (ramp_up is not None and ramp_up <= 0):
+            raise UserError(f"ema.half_life={half_life} and ema.ramp_up={ramp_up} must be above 0; null: no ramp-up")
+        self.half_life = half_life
+        self.ramp_up = ramp_up
+
+    def __call__(self, updates: int, clock: Clock) -> float:
+        images = clock.images_seen / clock.step
+        half_life: float = self.half_life
+        if self.ramp_up is not None:
+            half_life = min(half_life, self.ramp_up * (clock.images_seen - images))
+        return 0.5 ** (images / half_life) if half_life > 0 else 0.0
+
+
+class Power(Rule):
+    """d = (1 - 1/t)^(gamma + 1) at the t-th update: the weights at time t count as t^gamma."""
+
+    def __init__(
+        self,
+        *,
+        relative_std: float,  # of the average's profile, as a part of t
+    ):
+        self.gamma = gamma_of(relative_std)
+
+    def __call__(self, updates: int, clock: Clock) -> float:
+        return (1 - 1 / (updates + 1)) ** (self.gamma + 1)
+
+
+def gamma_of(relative_std: float) -> float:
+    """The exponent whose profile has this relative standard deviation,
+    (gamma + 1)^(1/2) (gamma + 2)^-1 (gamma + 3)^(-1/2)."""
+    if not 0 < relative_std < 12**-0.5:
+        raise UserError(f"ema.relative_std is {relative_std}, expected a number above 0 and below 0.2886")
+    inverse = relative_std**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+
 
 class EMA(nn.Module):
-    """A second model with averaged weights; it lies in the state_dict beside the raw one, and on its device."""
+    """A second model with averaged weights; what of it is averaged lies in the state_dict beside the raw one.
+
+    Not averaged are frozen weights, and the parts that the model names in `unaveraged`, such as discriminators: there
+    the weights are the raw model's own. Buffers, such as batch norm's running statistics, are copied.
+    """
 
     updates: Tensor  # int64 (), how many there have been
 
-    def __init__(self, model: nn.Module, *, decay: float):
+    def __init__(self, model: nn.Module, *, rule: Rule):
         super().__init__()
-        self.model = deepcopy(model).requires_grad_(False).eval()
-        self.decay = decay
+        self.raw = raw_names(model)
+        shared = {id(p): p for name, p in model.named_parameters() if name in self.raw}
+        self.model = deepcopy(model, shared).eval()
+        for mine in self._averaged(self.model):
+            mine.requires_grad_(False)
+        self.rule = rule
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._count = 0  # `updates` as a Python number: reading the buffer would wait for the GPU
+        self._register_state_dict_hook(_leave_out)
+
+    def _averaged(self, model: nn.Module) -> list[Tensor]:
+        return [p for name, p in model.named_parameters() if name not in self.raw]
 
     def train(self, mode: bool = True) -> "EMA":
         """Stays in eval mode whatever the caller asks for: nothing trains here."""
         return super().train(False)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Moves the average towards the weights of `model`, after an optimizer step."""
-        d = min(self.decay, (1 + self._count) / (10 + self._count))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
+    def update(self, model: nn.Module, clock: Clock) -> None:
+        """Moves the average towards the weights of `model`, after an optimizer step, which `clock` counts."""
+        d = self.rule(self._count, clock)
+        torch._foreach_lerp_(self._averaged(self.model), self._averaged(model), 1 - d)
+        self._copy_buffers(model)
         self._count += 1
         self.updates.fill_(self._count)
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    @torch.no_grad()
+    def start_from(self, model: nn.Module) -> None:
+        """Takes the weights and buffers of `model` as they are."""
+        torch._foreach_copy_(self._averaged(self.model), self._averaged(model))
+        self._copy_buffers(model)
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module) -> nn.Module:
+        """The averaged model, the rest of it as it is in `model` now."""
+        self._copy_buffers(model, self.raw)
+        return self.model
+
+    def _copy_buffers(self, model: nn.Module, only: Set[str] | None = None) -> None:
+        for (name, mine), theirs in zip(self.model.named_buffers(), model.buffers(), strict=True):
+            if only is None or name in only:
+                mine.copy_(theirs)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        mine = self.model.state_dict()
+        state_dict.update({f"{prefix}model.{name}": mine[name] for name in self.raw & mine.keys()})
+        super()._load_from_state_dict(state_dict, prefix, *args)
         self._count = int(self.updates)
+
+
+def _leave_out(ema: EMA, state_dict: dict[str, Any], prefix: str, _: Any) -> None:
+    """Keeps out of a checkpoint what lies in it as the raw model's."""
+    for name in ema.raw:
+        state_dict.pop(f"{prefix}model.{name}", None)
+
+
+def raw_names(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters and buffers that are not averaged: those of frozen parts and of parts in `unaveraged`."""
+    parts = [*getattr(model, "unaveraged", ()), *(name for name, part in model.named_modules() if _is_frozen(part))]
+    beginnings = tuple(f"{name}." if name else "" for name in parts)
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    return frozenset(frozen | {name for name, _ in tensors if name.startswith(beginnings)})
+
+
+def _is_frozen(part: nn.Module) -> bool:
+    weights = list(part.parameters())
+    return bool(weights) and not any(p.requires_grad for p in weights)

@@ -1,6 +1,6 @@
 """What every training shares: optimizers, schedule, EMA, the clock, logging, exact resume.
 
-`Descent` and `Adversarial` add how one step is taken. All that a step draws at random is a
+`Descent` and `Game` add how one step is taken. All that a step draws at random is a
 function of (seed, batch, process), so a resumed run draws what the uninterrupted one would have.
 """
 
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from genmodels.capabilities import Terms
+from genmodels.capabilities import Clock, Terms
+from genmodels.clock import followers, set_clock
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
 from genmodels.seeds import fold, seed_generators
 from genmodels.training.checkpoint import LastCheckpoint
-from genmodels.training.ema import EMA
+from genmodels.training.ema import EMA, Rule
+from genmodels.training.hooks import initialise, initialisers, prepared
+from genmodels.training.optimizers import Group, MakeOptimizer, grouped, weights_of
 from genmodels.training.sharding import FullySharded, gather, is_sharded, shard
 from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
@@ -37,9 +40,10 @@ class Training(LightningModule, ABC):
         *,
         model: nn.Module,
         data: Data,
-        optimizer: Callable[..., Optimizer],
+        optimizers: Mapping[str, MakeOptimizer],  # by the names of `trained_parts`
+        groups: Mapping[str, Group],  # of weights that have settings of their own (`training.optimizers`)
         schedule: Callable[[int], float],  # step -> factor of the learning rate
-        ema_decay: float,  # 0: no EMA
+        ema: Rule,
         batch_size: int,  # images a batch of the loader, over all processes
         batches_per_step: int,  # of the loader, where a step accumulates several; the loader never ends within a step
         log_every_n_steps: int,
@@ -49,9 +53,10 @@ class Training(LightningModule, ABC):
     ):
         super().__init__()
         self.model: Any = model  # what its class line names; nn.Module's attributes are Tensors to a type checker
-        self.ema = EMA(model, decay=ema_decay) if ema_decay else None
+        self.ema = None if ema.off else EMA(model, rule=ema)
         self.data = data
-        self.optimizer = optimizer
+        self.make_optimizers = optimizers
+        self.groups = groups
         self.schedule = schedule
         self.batch_size = batch_size
         self.batches_per_step = batches_per_step
@@ -68,6 +73,7 @@ class Training(LightningModule, ABC):
         self._terms: list[dict[str, Tensor]] = []  # means of the terms of each part of the optimizer step under way
         self._pending: dict[str, Tensor] = {}  # terms to be logged with the step that is under way
         self._passed = True  # whether the newest optimizer step was taken
+        self._followers = followers(model)
         self._unsharded: list[Any] = []  # a model to be evaluated in place of one whose weights are sharded
 
     def configure_model(self) -> None:
@@ -84,6 +90,11 @@ class Training(LightningModule, ABC):
         """Training images taken since the run began, over all processes: the x axis of everything logged."""
         return self.batches * self.batch_size
 
+    @property
+    def clock(self) -> Clock:
+        """Where the training is."""
+        return Clock(self.global_step, self.images_seen, self.trainer.max_steps)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the data that the model is trained on."""
@@ -92,7 +103,7 @@ class Training(LightningModule, ABC):
     def train_dataloader(self) -> Loader:
         return Loader(
             split=self.data.training_split(),
-            transform=self.data.transform,
+            visit=self.data.visit,
             batch_size=self.batch_size // self.trainer.world_size,
             batches_per_step=self.batches_per_step,
             seed=fold(self.seed, DATA_ORDER),
@@ -103,6 +114,11 @@ class Training(LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.stepped, self.evaluated = False, {}
+        set_clock(self.model, self.clock)
+        if self.batches == 0 and initialisers(self.model):
+            initialise(self.model, batch, self.seed)
+            if self.ema is not None:
+                self.ema.start_from(self.model)
         seed_generators(fold(self.seed, STEP_NOISE, self.batches, self.global_rank), self.device)
 
     # The model that is evaluated, sampled and shown
@@ -114,15 +130,17 @@ class Training(LightningModule, ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model to evaluate, in eval mode, without gradients, as it is written also where it trains compiled;
-        training goes on as if nothing had happened."""
-        model = self.model if self.ema is None else self.ema.model
+        """The model to evaluate, prepared, in eval mode, without gradients, as it is written also where it trains
+        compiled; training goes on as if nothing had happened."""
+        model = self.model if self.ema is None else self.ema.follow(self.model)
         if is_sharded(model):
             model = gather(model, self._unsharded[0], self.device)
         training, self.is_evaluating = model.training, True
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-                yield model.eval()
+                set_clock(model.eval(), self.clock)
+                with prepared(model, self.data, self.device):
+                    yield model
         finally:
             self.is_evaluating = False
             model.train(training)
@@ -130,11 +148,14 @@ class Training(LightningModule, ABC):
     # Optimizers
 
     @abstractmethod
-    def trained_parts(self) -> list[tuple[nn.Module, Callable[..., Optimizer]]]:
-        """The parts that have an optimizer of their own, the one that counts steps first."""
+    def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
+        """The parts that each optimizer moves by its player's name, that which counts steps first."""
 
     def configure_optimizers(self) -> Any:
-        optimizers = [make(part.parameters()) for part, make in self.trained_parts()]
+        optimizers = [
+            self.make_optimizers[player](grouped(self.model, weights_of(self.model, modules), self.groups))
+            for player, modules in self.trained_parts().items()
+        ]
         schedule = self.schedule  # in a lambda: LambdaLR would save an object's settings and undo a change at resume
         return optimizers, [
             {"scheduler": LambdaLR(optimizer, lambda step: schedule(step)), "interval": "step"}
@@ -148,13 +169,20 @@ class Training(LightningModule, ABC):
         if self._passed:
             self._pending |= terms
 
-    def after_step(self, step: int) -> None:
-        """Follows the run's `step`-th step: of the only optimizer, or of the generator's."""
+    @torch.no_grad()
+    def after_move(self, player: str, clock: Clock) -> None:
+        """Follows an optimizer step of a player, if it was taken."""
+        if self._passed:
+            for part in self._followers:
+                part.after_step(player, clock)
+
+    def after_step(self, clock: Clock) -> None:
+        """Follows a step of the run, which `clock` counts: of the only optimizer, or of the last player."""
         self.stepped = True
         if self.ema is not None and self._passed:
-            self.ema.update(self.model)
-        if step % self.log_every_n_steps == 0:
-            self._log_pending(step)
+            self.ema.update(self.model, clock)
+        if clock.step % self.log_every_n_steps == 0:
+            self._log_pending(clock.step)
         self._pending = {}
 
     # Logging

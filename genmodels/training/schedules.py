@@ -57,6 +57,18 @@ class Linear(_Decay):
         return 1 - progress
 
 
+class LinearHalf(Schedule):
+    """1 for the first half of `total_steps`, then a straight line to 0 (Zhu et al. 2017,
+    https://arxiv.org/abs/1703.10593, section 4)."""
+
+    def __init__(self, *, warmup_steps: int, total_steps: int):
+        super().__init__(warmup_steps=warmup_steps)
+        self.total_steps = total_steps
+
+    def shape(self, step: int) -> float:
+        return min(1.0, max(0.0, 2 - 2 * step / self.total_steps))
+
+
 class Stages(Schedule):
     """Stage i = 0, 1, ... lasts 3^i times the first one and has the factor 10^(-i/7), the last one on to the end
     (Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5)."""

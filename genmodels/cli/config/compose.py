@@ -1,10 +1,12 @@
 """Composing configs: what interpolations may call, which options a group has, and the result in plain containers."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError
 
 from genmodels.cli.config import naming  # noqa: F401  its resolvers
 from genmodels.cli.config.places import CONFIGS
@@ -12,11 +14,62 @@ from genmodels.cli.many.together import started
 from genmodels.errors import UserError
 
 
-def label_classes(conditional: Any, classes: int | None) -> int | None:
-    """`classes` where a model is conditional on labels, else None; UserError where the data have no labels."""
-    if conditional and classes is None:
-        raise UserError("model.conditional=true needs labels, and the data have none (data.classes is null)")
-    return classes if conditional else None
+def label_sizes(classes: int | None) -> dict[str, int]:
+    """Sizes of the context of a label (`genmodels.parts.conditioners.Label`); UserError where the data have none."""
+    if classes is None:
+        raise UserError("model/conditioner=label needs labels, and the data have none (data.classes is null)")
+    return {"vector": classes + 1}
+
+
+def image_sizes(shape: Sequence[int]) -> dict[str, int]:
+    """Sizes of the context of an image of this shape (`genmodels.parts.conditioners.ImageMaps`)."""
+    return {"maps": shape[0] + 1}
+
+
+def degraded_shape(shape: Sequence[int], degradation: str, factor: int) -> list[int]:
+    """Shape of a degraded copy (`genmodels.data.degraded`), which refuses what has none."""
+    c, *sides = shape
+    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor) for side in sides)]
+
+
+def modelled_shape(*, _root_: Any) -> Any:
+    """The shape of what the model sees: that of its space, or of a sample where it has none."""
+    space = _root_.model.get("space")
+    return _root_.data.shape if space is None else space.shape
+
+
+def condition_of(name: str, fact: str, *, _root_: Any) -> Any:
+    """`shape` or `levels` of one of the data's conditions; UserError where the data have no such condition."""
+    conditions = _root_.data.get("condition") or {}
+    if name not in conditions:
+        have = f"only {', '.join(conditions)}" if conditions else "none but the label"
+        raise UserError(
+            f"model/conditioner=image needs the condition {name!r}, and the data have {have} "
+            "(data.condition); choose data that have it, such as data=degraded"
+        )
+    return conditions[name][fact]
+
+
+def code_of(run: str, fact: str, *, _root_: Any) -> Any:
+    """`shape` or `levels` of the codes of the first stage that a run trained (`genmodels.parts.of_run.OfRun`)."""
+    found = getattr(_stage(run, _root_).code, fact)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def stage_of(run: str, *, _root_: Any) -> Any:
+    """The constructor call of the first stage that a run trained."""
+    return dict(_stage(run, _root_).node)
+
+
+def stage_sha256(run: str, *, _root_: Any) -> str:
+    """Hash of the first stage's weights."""
+    return _stage(run, _root_).sha256
+
+
+def _stage(run: str, root: Any) -> Any:
+    from genmodels.first_stages import first_stage
+
+    return first_stage(run, cast(dict, OmegaConf.to_container(root.data, resolve=True)), root.get("trusted") or [])
 
 
 def options(group: str) -> list[str]:
@@ -32,7 +85,9 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 
 OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
-OmegaConf.register_new_resolver("label_classes", label_classes, replace=True)
+FACTS = (label_sizes, image_sizes, degraded_shape, condition_of, modelled_shape, code_of, stage_of, stage_sha256)
+for resolver in FACTS:
+    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True)
 
 
@@ -45,7 +100,10 @@ def compose_config(command: str, overrides: list[str]) -> DictConfig:
 
 def resolved(cfg: DictConfig) -> dict:
     """The config in plain containers, interpolations resolved; UserError names a key that was left open (???)."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+    except InterpolationToMissingValueError as error:  # of a key that others are made of
+        missing = [str(error).split("Missing mandatory value: ")[-1].split()[0]]
     if missing:
         raise UserError(f"{missing[0]} is not given; set it on the command line: {missing[0]}=...")
     return cast(dict, OmegaConf.to_container(cfg, resolve=True))

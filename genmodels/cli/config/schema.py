@@ -9,13 +9,6 @@ Parts = Mapping[str, Part]  # parts by name
 
 
 @dataclass(kw_only=True)
-class EMA:
-    """Exponential moving average of the weights."""
-
-    decay: float  # 0 turns it off
-
-
-@dataclass(kw_only=True)
 class Baseline:
     """The published number that an experiment aims at, or a variant of it that is named as such."""
 
@@ -44,9 +37,10 @@ class Train:
     data: Part
     model: Part
     optimizer: Part
-    discriminator_optimizer: Mapping[str, Any]  # what differs from `optimizer` for a model's adversary
+    players: Mapping[str, Any]  # by a player's name: what differs from `optimizer` for it
+    parameter_groups: Mapping[str, Any]  # by name: which weights, and what differs from `optimizer` for them
     scheduler: Part
-    ema: EMA
+    ema: Part
     compile: bool  # the networks, by torch.compile
     channels_last: bool  # how the weights of 2-D convolutions lie in memory
     nan_policy: Literal["stop", "skip"]  # what to do with a step whose loss or gradient is not finite
@@ -86,6 +80,8 @@ class Evaluate:
     seed: int
     batch_size: int
     device: str
+    devices: int  # processes on this machine
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     trusted: Sequence[str]
     run_dir: str
     data: EvaluatedData
@@ -105,6 +101,7 @@ class EvaluateImages:
     classifier_data: str | None
     batch_size: int
     device: str
+    devices: int  # processes on this machine
     run_dir: str
     data: ReferenceData
     evaluator: Parts
@@ -118,12 +115,19 @@ class Sample:
     run: str | None
     checkpoint: str | None
     which: Literal["last", "best"]
+    task: Literal["sample", "translate"]
     n: int
-    out: str
+    out: str | None  # null: samples.png, samples.txt or samples.npz, as the kind of the samples has it
     label: int | None
+    condition: str | None  # a split of the run's data, or an .npz of arrays by name
+    source: int | None  # of translate: domains
+    target: int | None
+    images: str | None
     seed: int
     batch_size: int
     device: str
+    devices: int  # processes on this machine
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     trusted: Sequence[str]
     sampler: Part | None
 

@@ -1,4 +1,4 @@
-"""Commands without a Trainer on several processes, where torchrun or srun start them: one group, one device each."""
+"""Commands without a Trainer on several processes, whoever started them: one group, one device each."""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +13,16 @@ from genmodels.errors import UserError
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins the processes that were started beside this one; alone, does nothing."""
+    """Joins the processes that were started beside this one; alone, does nothing.
+
+    A GPU is set before the first collective, which would else take the first one in every process.
+    """
     if together().world == 1:
         yield
         return
     meeting_point()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -32,11 +37,11 @@ def leave_group() -> None:
 
 
 def device_named(name: str) -> torch.device:
-    """A device by name; "auto" is this process's GPU, or the CPU where there is none."""
+    """A device by name; "auto" is this process's GPU, or the CPU where there is none, "cuda" its GPU."""
+    own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0'))}"
     if name == "auto":
-        own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0'))}"
         return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=own if name == "cuda" else name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={name} cannot be used here ({str(error).splitlines()[0]}); use device=cpu") from error

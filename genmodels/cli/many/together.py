@@ -1,4 +1,4 @@
-"""Processes that torchrun or srun have started together: who this one is, and what they agree on before training."""
+"""Processes started together, by torchrun, srun or `spawn`: who this one is, and what they agree on at first."""
 
 import os
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from genmodels.errors import UserError
 
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+STARTED_HERE = "GENMODELS_STARTED_TOGETHER"  # set for the processes that `spawn` starts
 PATIENCE = timedelta(minutes=30)  # for the last process to come, as between nodes that start one after the other
 
 
@@ -20,6 +21,8 @@ class Place(NamedTuple):
 
 def together() -> Place:
     """This process's rank and the number of processes; (0, 1) where it was started alone, or by `launch`."""
+    if STARTED_HERE in os.environ:
+        return Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if "TORCHELASTIC_RUN_ID" in os.environ:
         if missing := [name for name in OF_TORCHRUN if name not in os.environ]:
             raise UserError(f"TORCHELASTIC_RUN_ID is set and {missing[0]} is not; start by torchrun, or unset it")
@@ -66,7 +69,7 @@ def meeting_point() -> Any:
 
     rank, world = together()
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not {"TORCHELASTIC_RUN_ID", STARTED_HERE} & os.environ.keys():
         from lightning_fabric.plugins.environments import SLURMEnvironment
 
         slurm = SLURMEnvironment()

@@ -1,23 +1,26 @@
-"""One of a run's processes, started by `launch`: the config comes on stdin, which ends when that process does."""
+"""One of several processes, started by `workers`: the config comes on stdin, which ends when that process does."""
 
 import json
 import os
 import sys
 import threading
+from pkgutil import resolve_name
 
 from genmodels.cli.failures import FAULT, explain
 from genmodels.cli.many.group import leave_group
-from genmodels.cli.train import train_here
 
 
 def main() -> int:
-    """Trains; how that failed goes to the file descriptor that the command line names, as a line of JSON."""
-    reports = int(sys.argv[1])
+    """Does the work that the command line names, a function of a config.
+
+    How that failed goes to the file descriptor that the command line names, as a line of JSON.
+    """
+    work, reports = resolve_name(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(reports, False)
     config = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        train_here(config)
+        work(config)
         leave_group()
         return 0
     except BaseException as error:

@@ -6,58 +6,67 @@ from typing import Any
 from genmodels.cli.config.complaints import nearest
 from genmodels.cli.sweeps.settings import Settings
 from genmodels.errors import UserError
-from genmodels.report.metrics import direction
 from genmodels.training.callbacks.pruning import Mode
 
-SECOND = {"nll_nats": "bits_per_dim", "elbo_nats": "bits_per_dim", "recall": "precision", "coverage": "density"}
+Modes = dict[str, Mode]  # names of results, and which way they are better
+BESIDE: dict[str, dict[str, Mode]] = {  # what our evaluators give beside their first result
+    "bits_per_dim": {"nll_nats": "min", "elbo_nats": "max"},
+    "nll_nats": {"elbo_nats": "max"},
+    "precision": {"recall": "max"},
+    "density": {"coverage": "max"},
+}
 
 
-def evaluated(config: Mapping[str, Any]) -> list[str]:
+def evaluated(config: Mapping[str, Any]) -> Modes:
     """The first result of each evaluator that applies in a job, as it is logged while training."""
     from genmodels.cli import build
     from genmodels.cli.config.check import chosen
     from genmodels.evaluators.evaluate import applicable
+    from genmodels.evaluators.subject import Subject
 
     evaluation = chosen(config["callbacks"]).get("evaluation")
-    if evaluation is None:
-        return []
     evaluators = build.parts(chosen(config["evaluator"]))
+    if evaluation is None or not evaluators:
+        return {}
+    subject = Subject(model=build.part(config["model"]), data=build.part(config["data"]))
     features = build.part(config["features"])
-    able = applicable(build.class_of(config["model"]), evaluators, build.part(config["data"]))
-    named = (e.primary(features.name if features else "", config["data"]["levels"]) for e in able.values())
-    return [f"{evaluation['split']}/{name}" for name in named]
+    able = applicable(subject.model, evaluators, subject.data).values()
+    split, extractor = evaluation["split"], features.name if features else ""
+    return {f"{split}/{e.primary(subject, extractor)}": e.mode for e in able}
 
 
-def followed(settings: Settings, configs: Sequence[Mapping[str, Any]]) -> str | None:
+def followed(settings: Settings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:
     """The metric of a sweep: the one that is named, or the first that all jobs evaluate; None where there is none.
+
+    Which way it is better, the evaluators say that give it, unless the settings do.
 
     Raises:
         UserError: a job does not evaluate the metric, or one is needed and there is none.
     """
-    lists = [evaluated(config) for config in configs]
-    if settings.metric is not None:
-        for names in lists:
-            _require(settings.metric, names)
-        return settings.metric
-    shared = next((name for name in lists[0] if all(name in names for names in lists)), None)
-    if shared is None and (settings.search == "tpe" or settings.pruner is not None):
-        what = "tpe search" if settings.search == "tpe" else "a pruner"
-        raise UserError(f"{what} follows a metric, and no job evaluates one while training; choose evaluators")
-    return shared
+    jobs = [evaluated(config) for config in configs]
+    metric = settings.metric or next((name for name in jobs[0] if all(name in modes for modes in jobs)), None)
+    if metric is None:
+        if settings.search == "tpe" or settings.pruner is not None:
+            what = "tpe search" if settings.search == "tpe" else "a pruner"
+            raise UserError(f"{what} follows a metric, and no job evaluates one while training; choose evaluators")
+        return None, "min"
+    modes = {_mode(metric, modes) for modes in jobs}
+    if settings.mode is None and len(modes) > 1:
+        raise UserError(f"{metric} is better low in some jobs and high in others; say which with hydra.sweeper.mode")
+    return metric, settings.mode or modes.pop()
 
 
-def mode_of(settings: Settings, metric: str | None) -> Mode:
-    """Which way the metric is better."""
-    return settings.mode or direction(metric or "")
-
-
-def _require(metric: str, names: Sequence[str]) -> None:
-    """UserError unless an evaluator gives the metric, as its first result or beside that."""
-    split, _, name = metric.partition("/")
-    first = [f"{split}/{name.replace(kind, other, 1)}" for kind, other in SECOND.items() if name.startswith(kind)]
-    if not {metric, *first} & {*names}:
-        if not names:
+def _mode(metric: str, modes: Modes) -> Mode:
+    """Which way the metric is better in a job; UserError unless an evaluator gives it, first or beside that."""
+    known = dict(modes)
+    for first in modes:
+        for kind, others in BESIDE.items():
+            if kind in first:
+                known |= {first.replace(kind, other, 1): mode for other, mode in others.items()}
+    if metric not in known:
+        if not modes:
             raise UserError(f"hydra.sweeper.metric={metric} is not evaluated: no evaluator is chosen")
-        hint = nearest(metric, list(names))
-        choices = hint if hint.endswith("?") else f"choices are {', '.join(names)}"
+        hint = nearest(metric, list(modes))
+        choices = hint if hint.endswith("?") else f"choices are {', '.join(modes)}"
         raise UserError(f"hydra.sweeper.metric={metric} is not evaluated while training; {choices}")
+    return known[metric]

@@ -12,7 +12,7 @@ from genmodels.cli.tables import console
 from genmodels.evaluators.results import Record
 from genmodels.report.gather import Run, gather
 from genmodels.report.tables import show
-from genmodels.training.callbacks.pruning import SENTENCE, Reports
+from genmodels.training.callbacks.pruning import SENTENCE, Mode, Reports
 
 ALONE = {"finished": "finished", "pruned": "pruned", "running": "running in another process"}  # no more to be done
 DUE = {"begun": "go on", "failed": "are tried again"}
@@ -21,9 +21,10 @@ DUE = {"begun": "go on", "failed": "are tried again"}
 class Said:
     """Speaks of one sweep."""
 
-    def __init__(self, sweep_dir: Path, metric: str | None, command: str):
+    def __init__(self, sweep_dir: Path, metric: str | None, mode: Mode | None, command: str):
         self.sweep_dir = sweep_dir
-        self.metric = metric
+        self.metric = metric  # that the sweep follows
+        self.mode = mode  # which way it is better
         self.command = command  # that goes on with it
         self.seconds: list[float] = []  # that jobs took
         self.since = 0.0
@@ -59,25 +60,25 @@ class Said:
 
     def table(self) -> None:
         """All jobs, best first, and where they lie."""
-        runs = [_with_metric(run, self.metric) for run in gather([self.sweep_dir]).runs]
+        runs = [self._with_metric(run) for run in gather([self.sweep_dir]).runs]
         if runs:
             show(runs, self.metric, console)
         _line(f"sweep     {self.sweep_dir}")
         _line(f"goes on   {self.command}")
 
+    def _with_metric(self, run: Run) -> Run:
+        """A run with the newest value of the metric before its results, and with the protocol of that value."""
+        reports = Reports.read(run.path)
+        if self.metric is None or reports.last is None:
+            return run
+        split, _, name = self.metric.partition("/")
+        protocol = (reports.record or {}).get("protocol", {})
+        record = Record(metric=name, split=split, value=reports.last, std=None, protocol=protocol, mode=self.mode)
+        return replace(run, records=[record, *run.records])
+
     def interrupted(self) -> None:
         """How to go on."""
         print(f"genmodels: go on with the whole sweep, this job too: {self.command}", file=sys.stderr, flush=True)
-
-
-def _with_metric(run: Run, metric: str | None) -> Run:
-    """A run with the newest value of the metric that its sweep follows before its results."""
-    last = Reports.read(run.path).last
-    if metric is None or last is None:
-        return run
-    split, _, name = metric.partition("/")
-    record = Record(metric=name, split=split, value=last, std=None, protocol={})
-    return replace(run, records=[record, *run.records])
 
 
 def _span(seconds: float) -> str:

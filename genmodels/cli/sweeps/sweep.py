@@ -56,8 +56,7 @@ class Sweep:
         combinations = self.space.grid() if self.settings.search == "grid" else [self.space.first()]
         jobs = [self.space.overrides(values) for values in combinations]
         configs = [self.composer.config_of(self.space.fixed, overrides) for overrides in jobs]
-        self.metric = metric.followed(self.settings, configs)
-        self.mode = metric.mode_of(self.settings, self.metric)
+        self.metric, self.mode = metric.followed(self.settings, configs)
         with place.held(self.directory):
             place.begin(self.directory, self._facts())
             named = [(identity(config, self.space.keys()), words) for config, words in zip(configs, jobs, strict=True)]
@@ -80,7 +79,7 @@ class Sweep:
         return Search(study, self.space, self.composer, self.register, self.settings.n_trials)
 
     def _run_all(self, plan: Plan) -> None:
-        said = Said(self.directory, self.metric, place.command(sys.argv[1:], str(self.directory)))
+        said = Said(self.directory, self.metric, self.mode, place.command(sys.argv[1:], str(self.directory)))
         said.begins(list(self.register.jobs.values()), plan.total)
         done = sum(not is_due(job) for job in self.register.jobs.values())
         statuses: dict[int, int] = {}

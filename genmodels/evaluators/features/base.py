@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Examples
 
 
 class Extracted(NamedTuple):
@@ -32,9 +32,10 @@ class Features(ABC):
     classes: int  # k
     sha256: str  # hash of the weights
     facts: dict[str, Any]  # what else the protocol should say
+    tells_labels: bool = False  # whether the logits are those of the labels of the data it was made ready for
 
     @abstractmethod
-    def prepare(self, data: Data, device: torch.device) -> None:
+    def prepare(self, data: Examples, device: torch.device) -> None:
         """Makes ready for pictures of `data` on `device`; all processes call it, more than once."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genmodels.disk.user_cache import cache_dir
-from genmodels.evaluators.dataset import Data, picture_levels
+from genmodels.evaluators.dataset import Examples, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
@@ -84,11 +84,12 @@ class Classifier(Features):
         self.key = ""
 
     @torch.inference_mode(False)
-    def prepare(self, data: Data, device: torch.device) -> None:
+    def prepare(self, data: Examples, device: torch.device) -> None:
         """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
         if (key := self.key_of(data)) != self.key:
             weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
             self.classes = labels_of(data)
+            self.tells_labels = data.classes is not None
             self.sha256 = weights_sha256(weights)
             with torch.device("meta"):  # no weights are drawn
                 self.network = self.build(data).eval()
@@ -100,23 +101,23 @@ class Classifier(Features):
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
         return self.network(to_unit(pixels, 256))
 
-    def key_of(self, data: Data) -> str:
+    def key_of(self, data: Examples) -> str:
         """A hash of all that the weights are a function of."""
         facts = [data.fingerprint("train"), list(data.shape), data.levels, data.classes]
         settings = [self.dim, self.width, self.steps, self.batch_size, self.lr, self.seed]
         return sha256(json.dumps([ARCHITECTURE, *facts, *settings]).encode()).hexdigest()
 
-    def build(self, data: Data) -> Network:
+    def build(self, data: Examples) -> Network:
         return Network(shape=data.shape, width=self.width, dim=self.dim, classes=labels_of(data))
 
-    def load_or_train(self, data: Data, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
+    def load_or_train(self, data: Examples, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
         path = cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
         if (found := cache.load(path)) is None:
             found = self.train(data, path, device)
             cache.store(path, *found)
         return found
 
-    def train(self, data: Data, path: Path, device: torch.device) -> tuple[cache.Weights, Facts]:
+    def train(self, data: Examples, path: Path, device: torch.device) -> tuple[cache.Weights, Facts]:
         """Weights on the CPU and the accuracies they reach: a function of the data and the settings alone."""
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"training the classifier of {data.name} for metrics over samples, once; it is kept as {path}")
@@ -130,7 +131,7 @@ class Classifier(Features):
         return weights, {"features_task": task, "features_accuracy": accuracies}
 
     @torch.enable_grad()
-    def fit(self, network: Network, data: Data, steps: Iterable[int]) -> None:
+    def fit(self, network: Network, data: Examples, steps: Iterable[int]) -> None:
         """Adam on the cross-entropy, under a one-cycle schedule; batches are drawn with replacement."""
         n, example = examples(data, "train")
         optimizer = torch.optim.Adam(network.parameters())
@@ -144,17 +145,18 @@ class Classifier(Features):
             schedule.step()
 
 
-def labels_of(data: Data) -> int:
+def labels_of(data: Examples) -> int:
     """The number of labels to tell: the data's own, or of the orientations."""
     return ORIENTATIONS if data.classes is None else data.classes
 
 
-def examples(data: Data, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+def examples(data: Examples, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """How many examples the task has, and images (b, c, h, w) in data units with their labels (b,) by number."""
-    x, y = data.split(split)
+    x, condition = data.split(split)
+    assert isinstance(x, Tensor)
     if data.classes is None:
         return ORIENTATIONS * len(x), lambda i: (turned(x[i % len(x)], i // len(x)), i // len(x))
-    assert y is not None, f"{data.name} has classes={data.classes}, but no labels in its {split} split"
+    y = condition["label"]
     return len(x), lambda i: (x[i], y[i])
 
 
@@ -165,14 +167,14 @@ def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, "b"]) -> UInt8[Tensor, "b
     return torch.where(upside_down, x.flip(-2), x)
 
 
-def logits_of(network: Network, x: Tensor, data: Data) -> Float[Tensor, "b k"]:
+def logits_of(network: Network, x: Tensor, data: Examples) -> Float[Tensor, "b k"]:
     """Logits of images x (b, c, h, w) in data units, wherever they are."""
     pixels = to_pixels(x.to(network.head.weight.device), picture_levels(data))
     return network(to_unit(pixels, 256)).logits
 
 
 @torch.no_grad()
-def accuracy(network: Network, data: Data, split: str) -> float | None:
+def accuracy(network: Network, data: Examples, split: str) -> float | None:
     """Share of the split's examples whose label is the likeliest class; None for an empty split."""
     n, example = examples(data, split)
     right = 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Examples
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import weights as files
 from genmodels.evaluators.features.base import Extracted, Features
@@ -54,7 +54,7 @@ class Inception(Features):
         self.sha256 = ""
 
     @torch.inference_mode(False)
-    def prepare(self, data: Data, device: torch.device) -> None:
+    def prepare(self, data: Examples, device: torch.device) -> None:
         """Finds the weights on rank 0, and gives them to every process, once."""
         if not self.sha256:
             state, self.sha256 = from_rank_zero(self.load)

@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Examples
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
 
@@ -35,7 +35,7 @@ class AnyModule(Features):
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def prepare(self, data: Data, device: torch.device) -> None:
+    def prepare(self, data: Examples, device: torch.device) -> None:
         """Gives every process rank 0's weights, once; learns d and k from two black pictures of the data's shape."""
         if not self.sha256:
             self.module.load_state_dict(from_rank_zero(self.module.state_dict))

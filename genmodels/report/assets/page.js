@@ -38,7 +38,7 @@ function sortBy(header) {
   const table = header.closest("table");
   const column = [...header.parentNode.children].indexOf(header);
   const now = header.getAttribute("aria-sort");
-  const descending = now ? now === "ascending" : data.directions[header.dataset.metric] === "max"; // the best come first
+  const descending = now ? now === "ascending" : header.dataset.mode === "max"; // the best come first
   all("thead th", table).forEach((th) => th.removeAttribute("aria-sort"));
   header.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const text = header.classList.contains("text");
@@ -57,18 +57,19 @@ function sortBy(header) {
 function markBest() {
   all("#table thead th").forEach((header, column) => {
     if (!header.dataset.metric) return;
-    const sign = data.directions[header.dataset.metric] === "min" ? 1 : -1;
-    const rivals = new Map(); // dataset and reference -> cells
+    const sign = { min: 1, max: -1 }[header.dataset.mode];
+    const rivals = new Map(); // dataset and way of measuring -> cells
     all("#table tbody tr").forEach((row) => {
       const cell = row.children[column];
       cell.classList.remove("best");
-      if (row.hidden || !cell.dataset.value) return;
+      if (row.hidden || !cell.dataset.value || !sign) return;
       const key = data.runs[row.dataset.run].dataset + cell.dataset.against;
       rivals.set(key, [...(rivals.get(key) || []), cell]);
     });
     rivals.forEach((cells) => {
-      const best = Math.min(...cells.map((cell) => sign * Number(cell.dataset.value)));
-      if (cells.length > 1) cells.forEach((cell) => cell.classList.toggle("best", sign * Number(cell.dataset.value) === best));
+      const values = cells.map((cell) => sign * Number(cell.dataset.value));
+      const best = Math.min(...values);
+      if (Math.max(...values) > best) cells.forEach((cell, i) => cell.classList.toggle("best", values[i] === best));
     });
   });
 }
@@ -194,10 +195,10 @@ function axis(metric, ways, side) {
 }
 
 function points(ways, xOf, yMetric, label, hover) {
-  // One trace for each group and sampler, so that a line joins its numbers of steps.
+  // One trace for each group and sampler with its settings, so that a line joins its numbers of steps.
   const lines = new Map();
   ways.forEach((way) => {
-    const key = `${way.group} ${way.sampler}`;
+    const key = `${way.group} ${way.settings}`;
     lines.set(key, [...(lines.get(key) || []), way]);
   });
   const families = new Set();

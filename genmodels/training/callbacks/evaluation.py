@@ -6,16 +6,17 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from genmodels.data.base import SplitName
-from genmodels.evaluators.base import DataMetric, Evaluator, SampleMetric
-from genmodels.evaluators.evaluate import applicable, evaluate, prepared
+from genmodels.evaluators.base import Evaluator
+from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared, sample_metrics
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.shown import Show
+from genmodels.evaluators.results import Record
+from genmodels.evaluators.shown import NOTHING, Show, together
 from genmodels.training.callbacks.progress import say
 from genmodels.training.loggers.base import shown_by
 
 
 class Evaluation(Callback):
-    """Logs `<split>/<metric>` and leaves the metrics of the newest step in `metrics` for the best checkpoint."""
+    """Logs `<split>/<metric>` and keeps the results of the newest step in `records`."""
 
     def __init__(
         self,
@@ -31,27 +32,36 @@ class Evaluation(Callback):
         self.batch_size = batch_size
         self.evaluators = evaluators
         self.features = features
+        self.records: dict[str, list[Record]] = {}  # of the newest step, by evaluator; {}: it was not evaluated
+        self.show_at_the_end = NOTHING  # where the last evaluation puts its pictures, whose samples are not drawn again
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Finds what cannot be evaluated before the training, not after."""
-        able = applicable(type(pl_module.model), self.evaluators, pl_module.data).values()
-        if any(isinstance(evaluator, DataMetric) for evaluator in able):
+        able = applicable(pl_module.model, self.evaluators, pl_module.data)
+        metrics = sample_metrics(able)
+        if len(metrics) < len(able):
             pl_module.data.split(self.split)
-        if any(isinstance(evaluator, SampleMetric) for evaluator in able):
-            prepared(self.features, pl_module.data, pl_module.device)
+        if metrics:
+            prepared(self.features, pl_module.data, pl_module.device, metrics)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
-        if pl_module.stepped and self.evaluators and (step % self.every_n_steps == 0 or step == trainer.max_steps):
+        if not pl_module.stepped:
+            return
+        self.records = {}
+        if self.evaluators and (step % self.every_n_steps == 0 or step == trainer.max_steps):
             say(trainer, f"evaluating on {self.split}")
-            pl_module.record_evaluation(self.evaluate(pl_module), step)
+            self.records = self.evaluate(pl_module)
+            measured = [record for records in self.records.values() for record in records]
+            pl_module.record_evaluation({record.key: record.value for record in measured}, step)
 
-    def evaluate(self, pl_module: Any) -> dict[str, float]:
-        """Every metric by its logged name, in the order of the evaluators; loggers are shown the values of single
-        samples, how they are distributed."""
-        values = shown_by(pl_module.loggers, pl_module.images_seen).values
+    def evaluate(self, pl_module: Any) -> dict[str, list[Record]]:
+        """The results of each evaluator; loggers are shown the values of single samples, how they are distributed, and
+        at the end all that there is to see."""
+        shown = shown_by(pl_module.loggers, pl_module.images_seen)
+        last = pl_module.trainer.global_step == pl_module.trainer.max_steps
         with pl_module.evaluating() as model:
-            records = evaluate(
+            return by_evaluator(
                 model,
                 self.evaluators,
                 data=pl_module.data,
@@ -61,6 +71,5 @@ class Evaluation(Callback):
                 batch_size=self.batch_size,
                 weights=pl_module.weights,
                 device=pl_module.device,
-                show=Show(values=values),
+                show=together(self.show_at_the_end, shown) if last else Show(values=shown.values),
             )
-        return {record.key: record.value for record in records}

@@ -14,6 +14,7 @@ from pytorch_lightning import Callback, Trainer
 
 from genmodels.disk.atomic import replacing
 from genmodels.errors import Pruned, UserError
+from genmodels.training.callbacks.evaluation import Evaluation
 
 FILE = "reports.json"
 SENTENCE = "pruned.txt"  # in the directory of a job that was pruned: why
@@ -29,6 +30,7 @@ class Reports:
     values: dict[int, float] = field(default_factory=dict)  # step: the metric there
     complete: bool = False  # whether the last step is among them
     kept: dict[str, Any] = field(default_factory=dict)  # what a pruner keeps of the job
+    record: dict[str, Any] | None = None  # the newest value with its protocol, as results.json has it
 
     @property
     def last(self) -> float | None:
@@ -41,12 +43,13 @@ class Reports:
         try:
             facts = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
             values = {int(step): float(value) for step, value in facts["values"].items()}
-            return cls(dict(sorted(values.items())), bool(facts["complete"]), dict(facts["kept"]))
+            record = facts.get("record")
+            return cls(dict(sorted(values.items())), bool(facts["complete"]), dict(facts["kept"]), record)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return cls()
 
     def write(self, run_dir: Path) -> None:
-        facts = {"values": self.values, "complete": self.complete, "kept": self.kept}
+        facts = {"values": self.values, "complete": self.complete, "kept": self.kept, "record": self.record}
         with replacing(run_dir / FILE) as file:
             file.write(json.dumps(facts).encode())
 
@@ -75,16 +78,23 @@ class Pruning(Callback):
             raise UserError(
                 f"hydra.sweeper.metric={self.metric} is not evaluated while training; choose one of {known}"
             )
+        step, value = trainer.global_step, pl_module.evaluated[self.metric]
         hopeless = trainer.is_global_zero and self.report(
-            trainer.global_step, pl_module.evaluated[self.metric], complete=trainer.global_step == trainer.max_steps
+            step, value, complete=step == trainer.max_steps, record=self._record(trainer)
         )
         if trainer.strategy.broadcast(hopeless):
-            raise Pruned(self.explain(trainer.global_step, pl_module.evaluated[self.metric], trainer.is_global_zero))
+            raise Pruned(self.explain(step, value, trainer.is_global_zero))
 
-    def report(self, step: int, value: float, *, complete: bool) -> bool:
+    def _record(self, trainer: Trainer) -> dict[str, Any] | None:
+        """What the callback that evaluates has measured, with its protocol."""
+        evaluations = [one for one in trainer.callbacks if isinstance(one, Evaluation)]  # type: ignore[attr-defined]
+        found = [record for one in evaluations for records in one.records.values() for record in records]
+        return next((record.to_dict() for record in found if record.key == self.metric), None)
+
+    def report(self, step: int, value: float, *, complete: bool, record: dict[str, Any] | None = None) -> bool:
         """Writes the value down; whether the job is to end. One that is complete goes on to its last evaluation."""
         reports = Reports.read(self.run_dir)
-        reports.values[step], reports.complete = value, complete
+        reports.values[step], reports.complete, reports.record = value, complete, record
         hopeless = self.pruner is not None and self._judge(reports)
         reports.write(self.run_dir)
         return hopeless and not complete

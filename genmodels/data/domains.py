@@ -1,0 +1,142 @@
+"""Two or more domains of images without pairs: datasets or folders of the same shape, the domain as the label.
+
+A domain can be made from any dataset by a change that is easy to see (`change`), and where several domains are made of
+the same images each gets images of its own, so that there are no pairs (as in Zhu et al. 2017,
+https://arxiv.org/abs/1703.10593).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, cast
+
+import torch
+from jaxtyping import UInt8
+from numpy.random import RandomState
+from torch import Tensor
+
+from genmodels.data.base import Data, Split, SplitName, Splits
+from genmodels.data.transforms import random_flip
+from genmodels.errors import UserError
+from genmodels.fields import Field
+from genmodels.trees import take
+
+Change = Literal["none", "inverted", "rotated", "coloured"]
+Images = UInt8[Tensor, "n c h w"]
+
+
+class Domain:
+    """A dataset whose images are seen as they are, or changed."""
+
+    def __init__(
+        self,
+        *,
+        source: Data,
+        change: Change,  # inverted: light and dark exchanged; rotated: by 90 degrees; coloured: each in a hue
+    ):
+        self.source = source
+        self.change: Change = change
+
+    def images(self, split: SplitName, numbers: slice, channels: int) -> Images:
+        """Those of a split with these numbers."""
+        x = cast(Tensor, self.source.split(split).x)[numbers]
+        x = x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
+        return CHANGES[self.change](x, cast(int, self.source.levels))
+
+
+def are_images(source: Data) -> bool:
+    """Whether its samples are images of integers."""
+    return isinstance(source.x, Field) and source.x.kind == "image" and source.x.dtype == torch.uint8
+
+
+def inverted(x: Images, levels: int) -> Images:
+    return levels - 1 - x
+
+
+def rotated(x: Images, levels: int) -> Images:
+    return x.rot90(1, (2, 3))
+
+
+def coloured(x: Images, levels: int) -> Images:
+    """Each image in a hue, which its number decides, of full saturation."""
+    hue = torch.from_numpy(RandomState(0).rand(len(x), 1)) * 6
+    offset = (hue + torch.tensor([0.0, 4.0, 2.0], dtype=torch.float64)) % 6  # red, green, blue
+    tint = ((offset - 3).abs() - 1).clamp(0, 1)
+    return (x * tint[:, :, None, None]).round().to(torch.uint8)
+
+
+CHANGES: Mapping[str, Callable[[Images, int], Images]] = {
+    "none": lambda x, levels: x,
+    "inverted": inverted,
+    "rotated": rotated,
+    "coloured": coloured,
+}
+
+
+class Share(NamedTuple):
+    """Which of a source's images a domain gets: number `first`, and every `of`-th after it."""
+
+    first: int
+    of: int
+
+
+class Domains(Data):
+    """Images of all domains in a mixed order that never changes; labels are the domains in their order."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: Sequence[int],
+        levels: int,
+        classes: int,  # how many domains there are
+        batch_size: int,
+        flip: bool,
+        domains: Mapping[str, Domain],
+    ):
+        super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
+        if classes != len(domains):
+            raise UserError(f"data.classes is {classes} and there are {len(domains)} domains; set data.classes to that")
+        self.flip = flip
+        self.domains = domains
+        for each, domain in domains.items():
+            self._require_fit(each, domain)
+
+    def _require_fit(self, name: str, domain: Domain) -> None:
+        source, own = domain.source, [*domain.source.shape]
+        widened = [self.shape[0], *own[1:]] if own[0] == 1 and self.shape[0] == 3 else own
+        if widened != [*self.shape] or source.levels != self.levels or not are_images(source):
+            raise UserError(
+                f"the domain {name} has samples of shape {own} with levels={source.levels}, expected images of shape "
+                f"{[*self.shape]} with levels={self.levels} as the data; choose domains of the same shape"
+            )
+        if domain.change == "coloured" and self.shape[0] != 3:
+            raise UserError(f"the domain {name} cannot be coloured in grey; set data.shape=[3,{own[1]},{own[2]}]")
+        if domain.change == "rotated" and own[1] != own[2]:
+            raise UserError(f"the domain {name} cannot be rotated: its images are {own[1]}x{own[2]}, expected a square")
+
+    def read(self) -> Splits:
+        for name, domain in self.domains.items():
+            source = domain.source
+            if source.training_split() is not source.split("train"):
+                raise UserError(
+                    f"the domain {name} is of {source.name}, whose images are drawn anew at every visit; choose images "
+                    "that stay, such as binarize=none"
+                )
+        train, val, test = (self._mixed(split) for split in ("train", "val", "test"))
+        return Splits(train, val, test, training=train)
+
+    def _mixed(self, split: SplitName) -> Split:
+        parts = [
+            domain.images(split, slice(share.first, None, share.of), self.shape[0])
+            for domain, share in zip(self.domains.values(), self._shares(), strict=True)
+        ]
+        y = torch.cat([torch.full((len(x),), number) for number, x in enumerate(parts)])
+        order = torch.from_numpy(RandomState(0).permutation(len(y)))
+        return Split(take(torch.cat(parts), order), {"label": take(y, order)})
+
+    def _shares(self) -> list[Share]:
+        """Domains of the same images share these."""
+        prints = [domain.source.fingerprint("train") for domain in self.domains.values()]
+        return [Share(prints[:number].count(print_), prints.count(print_)) for number, print_ in enumerate(prints)]
+
+    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+        return random_flip(x, generator) if self.flip else x

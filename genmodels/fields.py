@@ -1,0 +1,60 @@
+"""What kind of thing a tensor is: the one place where that is said, of samples and of what they are conditioned on."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Literal, NamedTuple
+
+import torch
+
+from genmodels.errors import UserError
+
+KindName = Literal["image", "points", "tokens", "wave", "cloud", "graph", "series", "label", "vector"]
+
+
+class Field(NamedTuple):
+    """One tensor of a sample or of a condition, without the batch's dimension."""
+
+    kind: KindName
+    shape: tuple[int, ...]  # (c, h, w) of an image, (d,) of a point, (l,) of tokens, () of a label
+    levels: int | None  # integers 0..levels-1, in the smallest dtype that holds them; None: float32
+    vocabulary: str | None = None  # the characters that tokens stand for, where they stand for characters
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32 if self.levels is None else smallest_dtype(self.levels)
+
+    @property
+    def dims(self) -> int:
+        """Entries of a sample."""
+        return prod(self.shape)
+
+    def __str__(self) -> str:
+        values = "real" if self.levels is None else f"0..{self.levels - 1}"
+        return f"{self.kind} {list(self.shape)} of {values}"
+
+
+Fields = Mapping[str, Field]
+
+
+def smallest_dtype(levels: int) -> torch.dtype:
+    """The smallest integer type that holds 0..levels-1 and that torch computes with; labels are int64 by custom."""
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        if levels - 1 <= torch.iinfo(dtype).max:
+            return dtype
+    return torch.int64
+
+
+def label(classes: int | None) -> Fields:
+    """The condition of data with that many classes; none where there are no classes."""
+    return {} if classes is None else {"label": Field("label", (), classes)}
+
+
+def image_shape(shape: Sequence[int], who: str) -> tuple[int, int, int]:
+    """(c, h, w) of an image; UserError where the data are something else. `who` is a network's name in a sentence."""
+    if len(shape) != 3:
+        raise UserError(
+            f"{who} takes images (c, h, w), and the samples have shape {list(shape)}; choose data of images, or "
+            "another model"
+        )
+    c, h, w = shape
+    return c, h, w

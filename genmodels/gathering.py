@@ -1,0 +1,42 @@
+"""What several processes have of one global batch, in the order in which a single process has it."""
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from genmodels.trees import Tree
+
+
+def processes() -> tuple[int, int]:
+    """The number of this process and how many there are."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def in_global_order(x: Shaped[Tensor, "b *shape"]) -> Shaped[Tensor, "all_b *shape"]:
+    """The samples of all processes, of which each has every world-th, without gradients; all must call it.
+
+    They travel as bytes, since not every backend moves every type.
+    """
+    _, world = processes()
+    if world == 1:
+        return x
+    x = x.detach().contiguous()
+    mine = x.flatten().view(torch.uint8)
+    parts = [torch.empty_like(mine) for _ in range(world)]
+    dist.all_gather(parts, mine)
+    return torch.stack([part.view(x.dtype).view(x.shape) for part in parts], dim=1).flatten(0, 1)
+
+
+def global_batch(batch: Tree) -> Tree:
+    """Every tensor of a batch `in_global_order`."""
+    return tree_map(in_global_order, batch)
+
+
+def share_of_this_process(x: Shaped[Tensor, "all_b *shape"]) -> Shaped[Tensor, "b *shape"]:
+    """Of what `in_global_order` gave, this process's own part."""
+    rank, world = processes()
+    return x[rank::world]

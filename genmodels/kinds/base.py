@@ -1,0 +1,102 @@
+"""What a person does with samples of one kind: look at them, read them, keep them.
+
+A kind is one file in this folder and one line in `genmodels/kinds/__init__.py`. Samples come on the CPU and in data
+units.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from genmodels.capabilities import Batch
+from genmodels.disk.atomic import replacing
+from genmodels.errors import UserError
+from genmodels.fields import Field, Fields
+from genmodels.trees import tensors
+
+
+class Shown(NamedTuple):
+    """A batch and what it is: samples, originals or conditions, to stand beside others."""
+
+    x: Any  # (n, *field.shape)
+    field: Field
+
+
+class Way(NamedTuple):
+    """A way to keep samples."""
+
+    what: str  # is written, such as "a grid"
+    write: Callable[[Any, Path], None]
+
+
+class Kind:
+    """Samples as pictures, texts and files. By itself it keeps arrays, of one tensor or several, and shows nothing."""
+
+    file: ClassVar[str] = "samples.npz"  # where samples go unless the person says
+    pictures: ClassVar[bool] = False  # whether there is a `picture` of samples
+    compares: ClassVar[bool] = False  # whether there are pictures of samples beside others: `stacked` and `film`
+    dots: ClassVar[int] = 0  # samples in a picture, where each is a mere dot; 0: as many as a person wants to look at
+
+    def __init__(self, of: Field | Fields):
+        self.of = of
+
+    @classmethod
+    def suits(cls, field: Field) -> bool:
+        """Whether it can do what it says with samples of this field."""
+        return True
+
+    def picture(self, x: Batch | None, model: Any, data: Batch | None = None) -> Image.Image:
+        """Samples (None: the model draws none), beside some of the data where it wants `dots`; and, where a kind has
+        it, what else the model that drew them knows of them, such as a density."""
+        raise NotImplementedError
+
+    def stacked(self, rows: Sequence[Shown]) -> Image.Image:
+        """The first of each of `rows` under each other, then the second, ..."""
+        raise NotImplementedError
+
+    def film(self, moments: Sequence[Batch]) -> Image.Image:
+        """One row a sample, one column a moment."""
+        raise NotImplementedError
+
+    def text(self, x: Batch) -> str | None:
+        """Samples that can be read; None: they cannot."""
+        return None
+
+    def arrays(self, x: Batch) -> dict[str, np.ndarray]:
+        """Samples by the names that an .npz has them under."""
+        values = {name or "x": values.numpy() for name, values in tensors(x)}
+        return values | levels_of(self.of)
+
+    def ways(self, model: Any) -> dict[str, Way]:
+        """How samples can be kept, by a file's ending; "" is a folder."""
+        return {".npz": Way("arrays", lambda x, out: save_arrays(self.arrays(x), out))}
+
+    def require_way(self, out: Path, model: Any) -> Way:
+        """How samples are kept in this place; UserError where the ending is unknown, or a folder is not empty."""
+        ways = self.ways(model)
+        if out.suffix not in ways:
+            known = ", ".join(f"{ending or 'no ending'} for {way.what}" for ending, way in ways.items())
+            raise UserError(f"out={out} has an unknown ending; use {known}")
+        if not out.suffix and out.is_dir() and any(out.iterdir()):
+            raise UserError(f"the folder {out} is not empty; choose another, so that no sample is overwritten")
+        return ways[out.suffix]
+
+    def save(self, x: Batch, out: Path, model: Any) -> None:
+        """Writes samples by the way that the ending of `out` names, and the folder that it lies in."""
+        way = self.require_way(out, model)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        way.write(x, out)
+
+
+def levels_of(of: Field | Fields) -> dict[str, np.ndarray]:
+    """How many values an entry of integers can take, for who reads the file."""
+    return {"levels": np.array(of.levels)} if isinstance(of, Field) and of.levels is not None else {}
+
+
+def save_arrays(arrays: dict[str, Any], out: Path) -> None:
+    """Writes an .npz, whole or not at all."""
+    with replacing(out) as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,162 @@
+"""What a model can show of itself: samples, reconstructions, a film of its denoising, translations.
+
+Pictures that are drawn with the same seed differ by the model alone: they have the same random numbers, conditions and
+originals.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Translates, can
+from genmodels.data.base import Data, Split, SplitName
+from genmodels.fields import Field, Fields
+from genmodels.kinds import Kind, kind_of
+from genmodels.kinds.base import Shown
+from genmodels.seeds import GLOBAL, ByNumber
+from genmodels.trees import count, first, take, to
+
+FILM_ROWS = 8  # samples in a film strip: the first of the grid
+
+
+@dataclass(frozen=True)
+class OfModel:
+    """Pictures of a model in eval mode, with the data that it was trained on."""
+
+    model: Any
+    data: Data
+    split: SplitName  # whose first samples are shown beside what the model makes of them, or lend their conditions
+    n: int  # samples in a picture
+    frames: int  # moments in a film strip
+    device: torch.device
+    seed: int
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.data.x)
+
+    @property
+    def field(self) -> Field:
+        """What a sample is, of a kind that can stand beside others."""
+        assert isinstance(self.data.x, Field)
+        return self.data.x
+
+    def pictures(self) -> dict[str, Image]:
+        """A picture of each sort that the model and the kind of the data can give."""
+        kind, model, pictures = self.kind, self.model, {}
+        if can(model, Samples) or kind.dots:
+            pictures["samples"] = self.samples()
+        if kind.compares and can(model, Encodes):
+            pictures["reconstructions"] = self.reconstructions()
+        if kind.compares and can(model, Denoises):
+            pictures["film"] = self.film()
+        if kind.compares and can(model, Translates):
+            pictures |= self.translations()
+        return pictures
+
+    def samples(self) -> Image:
+        if self.kind.dots:
+            return self.dots()
+        condition = self.condition(self.n)
+        x = self.model.sample(self.n, condition, ByNumber(self.seed, 0, self.n)).cpu()
+        given = [Shown(condition[name].cpu(), field) for name, field in self.seen().items()]
+        if not given:
+            return self.kind.picture(x, self.model)
+        originals = self.rows(self.n).x.cpu()
+        return self.kind.stacked([*given, Shown(x, self.field), Shown(originals, self.field)])
+
+    def dots(self) -> Image:
+        """Samples that are so many that they share one generator."""
+        data = first(self.data.split(self.split).x, self.kind.dots)
+        n, x = count(data), None
+        if can(self.model, Samples):
+            x = self.model.sample(n, self.condition(n), GLOBAL).cpu()
+        return self.kind.picture(x, self.model, data)
+
+    def reconstructions(self) -> Image:
+        """Originals above what their codes say."""
+        x, condition = self.own_rows()
+        x_hat = self.model.decode(self.model.encode(x, condition), condition)
+        return self.stacked(x, x_hat)
+
+    def film(self) -> Image:
+        film = self.model.film(FILM_ROWS, self.condition(FILM_ROWS), ByNumber(self.seed, 0, FILM_ROWS))
+        return self.kind.film(evenly(film, self.frames))
+
+    def translations(self) -> dict[str, Image]:
+        """Originals above their translations, for each direction."""
+        x, condition = self.data.split(self.split)
+        pictures = {}
+        for source in range(self.model.domains):
+            rows = torch.nonzero(condition["label"] == source).flatten()[: self.n]
+            originals = to(take(x, rows), self.device)
+            for target in range(self.model.domains) if len(rows) else ():
+                if target != source:
+                    made = self.model.translate(originals, source, target, ByNumber(self.seed, 0, len(rows)))
+                    pictures[f"translations_{source}_to_{target}"] = self.stacked(originals, made)
+        return pictures
+
+    def stacked(self, x: Tensor, made: Tensor) -> Image:
+        """Samples above what was made of them."""
+        return self.kind.stacked([Shown(x.cpu(), self.field), Shown(made.cpu(), self.field)])
+
+    # What the model is conditioned on
+
+    def seen(self) -> Fields:
+        """The conditions that can stand beside samples."""
+        fields = {name: field for name, field in condition_of(self.model).items() if self.kind.compares}
+        return {name: field for name, field in fields.items() if type(kind_of(field)) is type(self.kind)}
+
+    def condition(self, n: int) -> Condition:
+        """Of `n` samples: labels 0, 1, 2, ... and again from 0; where there are other conditions, all from the data."""
+        fields = condition_of(self.model)
+        if lends_rows(self.model):
+            return to({name: self.rows(n).condition[name] for name in fields}, self.device)
+        return {name: torch.arange(n, device=self.device) % (field.levels or 1) for name, field in fields.items()}
+
+    def rows(self, n: int) -> Split:
+        """The first `n` rows of the split, and again from the first where there are fewer."""
+        split = self.data.split(self.split)
+        return Split(*(take(tree, torch.arange(n) % count(split.x)) for tree in split))
+
+    def own_rows(self) -> Split:
+        """The first samples of the split, with what the model takes of their conditions, on the device."""
+        x, condition = (to(first(tree, self.n), self.device) for tree in self.data.split(self.split))
+        return Split(x, {name: condition[name] for name in condition_of(self.model)})
+
+
+def condition_of(model: Any) -> Fields:
+    """What a model is conditional on; {}: nothing."""
+    return getattr(model, "condition", {})
+
+
+def lends_rows(model: Any) -> bool:
+    """Whether a model is conditional on what can only come from data."""
+    return bool(condition_of(model).keys() - {"label"})
+
+
+def needs_rows(model: Any, data: Data) -> bool:
+    """Whether there are samples of the data in the pictures of this model."""
+    return bool(kind_of(data.x).dots) or can(model, Encodes) or can(model, Translates) or lends_rows(model)
+
+
+def evenly(film: Iterable[Tensor], n: int) -> list[Tensor]:
+    """About evenly spaced moments of a film, `n` of them where it is that long, its first and last among them.
+
+    A long film never lies in memory as a whole: of its moments every one, then every second, every fourth, ... is kept.
+    """
+    kept, stride, last = [], 1, None
+    for i, x in enumerate(film):
+        last = x.cpu()
+        if i % stride == 0:
+            kept.append(last)
+        if len(kept) > 8 * n:
+            kept, stride = kept[::2], 2 * stride
+    if last is not None and kept[-1] is not last:
+        kept.append(last)
+    chosen = torch.linspace(0, len(kept) - 1, min(n, len(kept))).round().long()
+    return [kept[i] for i in chosen]

@@ -1,0 +1,32 @@
+"""Points in the plane: how densely they lie beside the data, and the density itself where a model knows it."""
+
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from genmodels.fields import Field
+from genmodels.kinds.base import Kind, Way
+from genmodels.pictures import save
+from genmodels.point_pictures import exact_density, is_plane, panels
+
+
+class Points(Kind):
+    """Float points (2,)."""
+
+    file = "samples.png"
+    pictures = True
+    dots = 20_000
+
+    @classmethod
+    def suits(cls, field: Field) -> bool:
+        return is_plane(field.shape, field.levels)
+
+    def picture(self, x: Any, model: Any, data: Any = None) -> Image.Image:
+        sets: dict[str, Tensor | None] = {"data": data, "samples": x}
+        there = {name: points for name, points in sets.items() if points is not None}
+        return panels(there, exact_density(model), next(model.parameters()).device)
+
+    def ways(self, model: Any) -> dict[str, Way]:
+        png = Way("how densely they lie", lambda x, out: save(self.picture(x, model), out))
+        return {".png": png, **super().ways(model)}

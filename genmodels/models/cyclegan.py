@@ -1,0 +1,138 @@
+"""CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593): translation between two domains without pairs.
+
+G maps the first domain to the second, F back. With least-squares adversarial losses each sample x of the first domain
+has the generators' loss (equations 1 to 3, and section 5.2's identity loss)
+
+    (D_second(G(x)) - 1)^2 + cycle |F(G(x)) - x| + cycle identity |F(x) - x|,
+
+those of the second domain the same with the roles changed. Squares are means over patches, absolute values means over
+entries.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Batch,
+    Condition,
+    HasPlayers,
+    PerSample,
+    Player,
+    Terms,
+    Translates,
+)
+from genmodels.errors import UserError
+from genmodels.nn.adversarial import AdversarialLoss
+from genmodels.nn.cyclegan import Pool
+from genmodels.parts.spaces import Space
+from genmodels.seeds import GLOBAL, Random
+
+Domains = Int[Tensor, "b"]  # 0, the first, or 1
+
+
+class CycleGAN(nn.Module, HasPlayers, Translates):
+    """Two generators against two discriminators. The condition `label` says which domain a sample is of; a batch has
+    samples of both, or of one.
+
+    All networks see the whole batch and each sample takes what is meant for it, so that nothing depends on how many
+    there are of a domain.
+    """
+
+    domains = 2
+    unaveraged = ("of_first", "of_second", "fakes_of_first", "fakes_of_second")
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        domains: int,  # of the data
+        to_first: nn.Module,  # images of the second domain on [-1, 1], (b, c, h, w), to those of the first
+        to_second: nn.Module,
+        of_first: nn.Module,  # discriminator of the first domain: images to logits (b, rows, columns)
+        of_second: nn.Module,
+        adversarial: AdversarialLoss,
+        cycle: float | int,  # weight of the cycle loss
+        identity: float | int,  # of the identity loss, as a part of that of the cycle loss
+        pool: int,  # earlier fakes of each domain from which a discriminator may see one; 0: none
+    ):
+        super().__init__()
+        if domains != 2:
+            raise UserError(
+                f"CycleGAN translates between two domains, and data.classes is {domains}; choose data of two domains, "
+                "such as data=domains"
+            )
+        self.space = space
+        self.to_first, self.to_second = to_first, to_second
+        self.of_first, self.of_second = of_first, of_second
+        self.fakes_of_first, self.fakes_of_second = (Pool(space.code.shape, pool) for _ in range(2))
+        self.adversarial = adversarial
+        self.cycle = cycle
+        self.identity = identity
+
+    def players(self) -> Sequence[Player]:
+        """The generators together, then the discriminators, both on every batch: a step of the run is theirs."""
+        return [
+            Player("generators", [self.to_first, self.to_second], self.generator_loss, 1),
+            Player("discriminators", [self.of_first, self.of_second], self.discriminator_loss, 1),
+        ]
+
+    def generator_loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
+        """The loss of the module's docstring, (b,), and its three terms, unweighted."""
+        domain, u = domains_of(condition, len(x)), self.space.encode(x)[0]
+        fake = self.routed([self.to_first, self.to_second], u, 1 - domain)
+        logits = self.routed([self.of_first, self.of_second], fake, 1 - domain)
+        back = self.routed([self.to_first, self.to_second], fake, domain)
+        adversarial = mean(self.adversarial.generator(logits.float()))
+        cycle = mean((back - u).abs())
+        terms = {"adversarial": adversarial, "cycle": cycle}
+        loss = adversarial + self.cycle * cycle
+        if self.identity > 0:
+            terms["identity"] = mean((self.routed([self.to_first, self.to_second], u, domain) - u).abs())
+            loss = loss + self.cycle * self.identity * terms["identity"]
+        return {"loss": loss, **terms}
+
+    def discriminator_loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
+        """The adversarial loss of each sample's own discriminator on it, and of the other one on its translation, or
+        an earlier one, (b,)."""
+        domain, u = domains_of(condition, len(x)), self.space.encode(x)[0]
+        discriminators = [self.of_first, self.of_second]
+        with torch.no_grad():
+            fake = self.routed([self.to_first, self.to_second], u, 1 - domain)
+            fake = self.fakes_of_second(self.fakes_of_first(fake, domain == 1), domain == 0)
+        real_logits = self.routed(discriminators, u, domain).float()
+        fake_logits = self.routed(discriminators, fake, 1 - domain).float()
+        loss = mean(self.adversarial.discriminator(real_logits, fake_logits))
+        return {"loss": loss, "real_logit": mean(real_logits), "fake_logit": mean(fake_logits)}
+
+    @torch.no_grad()
+    def translate(self, x: Batch, source: int, target: int, rng: Random = GLOBAL) -> Batch:
+        """Each sample of domain `source` as one of domain `target`, in data units; itself where these are the same."""
+        for name, domain in (("source", source), ("target", target)):
+            if domain not in (0, 1):
+                raise UserError(f"{name} is domain {domain}, expected 0 or 1, one of the two domains of the data")
+        if source == target:
+            return x
+        network = self.to_second if target else self.to_first
+        return self.space.decode(network(self.space.encode(x)[0]).float())
+
+    def routed(self, networks: Sequence[nn.Module], u: Tensor, to: Domains) -> Float[Tensor, "b ..."]:
+        """What the network number `to` of each sample makes of it, float32."""
+        first, second = (network(u).float() for network in networks)
+        return torch.where((to == 0).view(-1, *[1] * (first.ndim - 1)), first, second)
+
+
+def domains_of(condition: Condition, n: int) -> Domains:
+    """Which domain each of `n` samples is of."""
+    label = condition.get("label")
+    if label is None or label.shape != (n,):
+        raise UserError("CycleGAN has to know which domain each sample is of; give condition={'label': ...}, 0 or 1")
+    return label
+
+
+def mean(values: Float[Tensor, "b ..."]) -> PerSample:
+    """The mean over all but the batch."""
+    return values.flatten(1).mean(1)

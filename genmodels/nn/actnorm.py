@@ -1,0 +1,49 @@
+"""Activation normalization (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.1)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context
+from genmodels.nn.bijections import Reals
+from genmodels.nn.coupling import ChannelAffine
+
+SMALLEST = 1e-6  # standard deviation of a channel, so that a constant one is not divided by 0
+
+
+class ActNorm(ChannelAffine):
+    """A scale and a shift for each channel, set from the first batch so that each has mean 0 and std 1 after it.
+
+    From then on they are weights like any other. Until then, it is the identity.
+    """
+
+    initialising = False  # whether the next input sets the weights
+
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
+        if self.initialising:
+            self.normalise(x)
+        return super().forward(x, context)
+
+    @torch.no_grad()
+    def normalise(self, x: Reals) -> None:
+        """Sets scale and shift from the mean and std of `x`, of each channel over the batch and all places."""
+        std, mean = torch.std_mean(x.transpose(0, 1).flatten(1).double(), dim=1, correction=0)
+        std = std.clamp(min=SMALLEST)
+        self.log_scale.copy_(-std.log().view_as(self.log_scale))
+        self.shift.copy_((-mean / std).view_as(self.shift))
+
+
+@contextmanager
+def initialising(model: nn.Module) -> Iterator[None]:
+    """For the block, each ActNorm of `model` sets its weights from what reaches it, so that one pass sets them all."""
+    norms = [part for part in model.modules() if isinstance(part, ActNorm)]
+    try:
+        for norm in norms:
+            norm.initialising = True
+        yield
+    finally:
+        for norm in norms:
+            norm.initialising = False

@@ -1,0 +1,121 @@
+"""The affine coupling of Glow, its network, and its learned prior of what leaves at a split (Kingma & Dhariwal 2018,
+https://arxiv.org/abs/1807.03039, sections 3.3 and 3.5)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context, Sizes, widths
+from genmodels.nn.actnorm import ActNorm
+from genmodels.nn.bijections import Bijection
+
+Maps = Float[Tensor, "b c h w"]
+SMALLEST_SCALE = 1e-3
+
+
+class GlowNet(nn.Module):
+    """(b, c_in, h, w) and a context to (b, c_out, h, w), 0 at first: convolutions 3x3, 1x1, 3x3 with ReLU between.
+
+    ActNorm stands before each ReLU, as in the authors' code. A context's vector is added before the first.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels_in: int,
+        channels_out: int,
+        width: int,  # hidden features
+        context: Sizes,  # a vector, or {}: none
+    ):
+        super().__init__()
+        vector = widths(context, ("vector",), "Glow")["vector"]
+        self.first = nn.Conv2d(channels_in, width, 3, padding=1, bias=False)
+        self.vector = nn.Linear(vector, width, bias=False) if vector else None
+        self.second = nn.Conv2d(width, width, 1, bias=False)
+        self.last = zero_conv(width, channels_out)
+        self.norms = nn.ModuleList(ActNorm(shape=(width, 1, 1)) for _ in range(2))
+
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> Float[Tensor, "b c_out h w"]:
+        h = self.first(x)
+        if self.vector is not None:
+            h = h + self.vector(context.vector)[:, :, None, None]
+        h = self.norms[0](h)[0].relu()
+        h = self.norms[1](self.second(h))[0].relu()
+        return self.last(h)
+
+
+class GlowCoupling(Bijection):
+    """(a, b) = split(x); (r, t) = net(a); z = (a, s ⊙ b + t) with s = sigmoid(r + 2) + 0.001; ladj = Σ log s.
+
+    s is near 1 at first. No input makes it explode, nor, as it is not below 0.001, its inverse.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,  # c
+        width: int,  # hidden features of the network
+        context: Sizes,
+    ):
+        super().__init__()
+        kept, changed = channels // 2, channels - channels // 2
+        self.net = GlowNet(channels_in=kept, channels_out=2 * changed, width=width, context=context)
+
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+        a, b = halves(x)
+        log_s, t = self.log_scale_and_shift(a, context)
+        return torch.cat([a, b * log_s.exp() + t], dim=1), log_s.flatten(1).sum(1)
+
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+        a, b = halves(z)
+        log_s, t = self.log_scale_and_shift(a, context)
+        return torch.cat([a, (b - t) * (-log_s).exp()], dim=1)
+
+    def log_scale_and_shift(self, a: Maps, context: Context) -> tuple[Maps, Maps]:
+        r, t = self.net(a, context).to(a.dtype).chunk(2, dim=1)
+        return ((r + 2).sigmoid() + SMALLEST_SCALE).log(), t
+
+
+class SplitPrior(Bijection):
+    """The prior of the half a that leaves at a split, N(mean(b), std(b)²), as a map of it to standard normal noise.
+
+    mean and r are one convolution of the half b that stays, 0 at first; z = ((a - mean(b))/std(b), b). log std is
+    scale · tanh(r) with a learned scale for each channel, as in RealNVP's couplings, so that no b makes it explode.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,  # c, even
+    ):
+        super().__init__()
+        self.net = zero_conv(channels // 2, channels)
+        self.scale = nn.Parameter(torch.ones(channels // 2, 1, 1))
+
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+        a, b = halves(x)
+        mean, log_std = self.mean_and_log_std(b)
+        return torch.cat([(a - mean) * (-log_std).exp(), b], dim=1), -log_std.flatten(1).sum(1)
+
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+        a, b = halves(z)
+        mean, log_std = self.mean_and_log_std(b)
+        return torch.cat([a * log_std.exp() + mean, b], dim=1)
+
+    def mean_and_log_std(self, b: Maps) -> tuple[Maps, Maps]:
+        mean, r = self.net(b).to(b.dtype).chunk(2, dim=1)
+        return mean, self.scale * r.tanh()
+
+
+def halves(x: Maps) -> tuple[Tensor, Tensor]:
+    """The first half of the channels and the rest."""
+    return x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+
+
+def zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """A 3x3 convolution that starts at 0."""
+    conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv

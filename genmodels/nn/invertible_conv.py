@@ -1,0 +1,60 @@
+"""Invertible 1x1 convolution (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.2, equation 10)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import PerSample
+from genmodels.context import NO_CONTEXT, Context
+from genmodels.nn.bijections import Bijection
+
+Maps = Float[Tensor, "b c h w"]
+Square = Float[Tensor, "c c"]
+
+
+class InvertibleConv(Bijection):
+    """z = W x at every place, W = P L (U + diag(s)) (c, c), a random rotation at first; ladj = h w Σ log|s|.
+
+    The permutation P and the signs of s stay as they are; L (ones on its diagonal), U (zeros) and log|s| are learned.
+    """
+
+    order: Tensor  # P as the rows of L (U + diag(s)) that it takes
+    sign: Tensor
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w)
+    ):
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(shape[0], shape[0]).double()).Q
+        permutation, lower, upper = torch.linalg.lu(rotation)
+        s = upper.diag()
+        self.register_buffer("order", permutation.argmax(1))
+        self.register_buffer("sign", s.sign().float())
+        self.lower = nn.Parameter(lower.tril(-1).float())
+        self.upper = nn.Parameter(upper.triu(1).float())
+        self.log_s = nn.Parameter(s.abs().log().float())
+
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+        with torch.autocast(x.device.type, enabled=False):
+            lower, upper = self.triangles()
+            z = at_every_place((lower @ upper)[self.order], x)
+        return z, (x.shape[2] * x.shape[3] * self.log_s.sum()).expand(len(x))
+
+    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+        with torch.autocast(z.device.type, enabled=False):
+            lower, upper = (torch.linalg.inv(triangle.double()) for triangle in self.triangles())
+            return at_every_place((upper @ lower)[:, self.order].to(z.dtype), z)
+
+    def triangles(self) -> tuple[Square, Square]:
+        """L and U + diag(s)."""
+        ones = torch.ones_like(self.log_s).diag()
+        return self.lower.tril(-1) + ones, self.upper.triu(1) + (self.sign * self.log_s.exp()).diag()
+
+
+def at_every_place(w: Square, x: Maps) -> Maps:
+    """W x at each place, x's channels there as a vector."""
+    return (w @ x.flatten(2)).view_as(x)

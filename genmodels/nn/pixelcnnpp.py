@@ -1,0 +1,69 @@
+"""PixelCNN++ (Salimans et al. 2017, https://arxiv.org/abs/1701.05517): a pixel with its channels is a site.
+
+It differs from the paper's network in one thing: convolutions have neither weight normalization nor the initialization
+from data that goes with it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.context import Context, Sizes, widths
+from genmodels.errors import UserError
+from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, as_image, raster_order
+from genmodels.nn.pixelcnnpp_cache import PixelCNNPPCache
+from genmodels.nn.pixelcnnpp_layers import Stage, Stem
+from genmodels.parts.site_likelihoods import SiteLikelihood
+
+
+class PixelCNNPP(CausalNetwork):
+    """Every pixel is a site, in raster order."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w), or (h, w)
+        levels: int,  # values that an entry can take
+        context: Sizes,  # widths of what it is told: a vector
+        likelihood: SiteLikelihood,  # whose parameters it makes
+        inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
+        embedding: int,  # width of a symbol, where inputs are embedded
+        width: int,  # features of each stream
+        stages: int,  # sizes, each half of the one before
+        layers: int,  # gated resnets of a stream at each size on the way in; on the way back as many or one more
+        dropout: float,  # probability that a feature within a gated resnet is dropped in training
+    ):
+        super().__init__()
+        self.image = c, h, w = as_image(shape, "PixelCNN++")
+        check(h, w, stages)
+        vector = widths(context, ("vector",), "PixelCNN++")["vector"]
+        self.register_buffer("order", raster_order(c, h * w), persistent=False)
+        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding)
+        self.stem = Stem(inputs=c * self.inputs.features + 1, width=width)
+        self.stage = Stage(stages=stages, layers=layers, width=width, vector=vector, dropout=dropout)
+        self.head = nn.Conv2d(width, likelihood.n_params(c), 1)
+
+    def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
+        x = self.features(codes.reshape(-1, *self.image))
+        _, h = self.stage(*self.stem(F.pad(x, (1, 1, 2, 0))), context)
+        return self.head(F.elu(h)).flatten(2)
+
+    def features(self, values: Codes) -> Float[Tensor, "b f *s"]:
+        """Values (b, c, *s) as features of each pixel, the last of which is 1, and 0 only outside of the image."""
+        x = self.inputs(values).movedim(-1, 1).flatten(1, 2)
+        return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+
+    def stepper(self, n: int, context: Context) -> PixelCNNPPCache:
+        _, h, w = self.image
+        return PixelCNNPPCache(self.stem, self.stage, self.head, self.features, n=n, rows=h, columns=w, context=context)
+
+
+def check(h: int, w: int, stages: int) -> None:
+    if stages < 1 or h % 2 ** (stages - 1) or w % 2 ** (stages - 1):
+        raise UserError(
+            f"PixelCNN++ got stages={stages} for images of {h}x{w}, which are halved {stages - 1} times; set "
+            "model.network.stages so that both sides divide by 2 each time"
+        )

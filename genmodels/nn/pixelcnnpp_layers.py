@@ -1,0 +1,131 @@
+"""Layers of PixelCNN++ (Salimans et al. 2017, https://arxiv.org/abs/1701.05517, section 2.3 and the authors' code).
+
+Two streams: the vertical one sees whole rows, up to the one before a pixel's own, the horizontal one the pixels left of
+it and, beside it, the vertical one. Both are residual, and shrunk and grown again as in a U-net.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.context import Context
+
+Map = Float[Tensor, "b _p _h _w"]
+VERTICAL, HORIZONTAL = (2, 3), (2, 2)  # kernels: a row and the one above it, left and right; or left alone
+
+
+def concat_elu(x: Map) -> Float[Tensor, "b twice h w"]:
+    """elu of x and of -x, side by side."""
+    return F.elu(torch.cat([x, -x], dim=1))
+
+
+class Stem(nn.Module):
+    """First features of the two streams, from inputs with two rows of zeros above and a column on either side."""
+
+    def __init__(self, *, inputs: int, width: int):
+        super().__init__()
+        self.above = nn.Conv2d(inputs, width, (2, 3))  # the two rows above
+        self.over = nn.Conv2d(inputs, width, (1, 3))  # the row above
+        self.left = nn.Conv2d(inputs, width, (2, 1))  # the pixel to the left, and the one above that
+
+    def forward(self, x: Float[Tensor, "b i h_and_2 w_and_2"]) -> tuple[Tensor, Tensor]:
+        return self.above(x[:, :, :-1]), self.over(x[:, :, 1:-1]) + self.left(x[:, :, 1:, :-2])
+
+
+class ShiftedConv(nn.Module):
+    """Convolution whose last row is the pixel's own, and whose last column too where the kernel is HORIZONTAL."""
+
+    def __init__(self, *, inputs: int, outputs: int, kernel: tuple[int, int], stride: int):
+        super().__init__()
+        self.right = kernel[1] - 2
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
+
+    def forward(self, x: Map) -> Map:
+        return self.conv(F.pad(x, (1, self.right, 1, 0)))
+
+
+class GatedResnet(nn.Module):
+    """x + a ⊙ σ(b), with a and b from two convolutions, and from other features of the same size beside x."""
+
+    def __init__(self, *, kernel: tuple[int, int], width: int, beside: int, vector: int, dropout: float):
+        super().__init__()
+        self.first = ShiftedConv(inputs=2 * width, outputs=width, kernel=kernel, stride=1)
+        self.beside = nn.Conv2d(2 * beside, width, 1) if beside else None
+        self.second = ShiftedConv(inputs=2 * width, outputs=2 * width, kernel=kernel, stride=1)
+        self.second.conv.weight.data.mul_(0.1)  # it begins near the identity
+        self.told = nn.Linear(vector, 2 * width, bias=False) if vector else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Map, beside: Sequence[Map], context: Context) -> Map:
+        return self.changed(x, beside, context, self.first, lambda a: self.second(self.dropout(a)))
+
+    def changed(
+        self,
+        x: Map,
+        beside: Sequence[Map],
+        context: Context,
+        first: Callable[[Tensor], Tensor],
+        second: Callable[[Tensor], Tensor],
+    ) -> Map:
+        """By these two convolutions: the module's own, or its own at one row or pixel."""
+        a = first(concat_elu(x))
+        if self.beside is not None:
+            a = a + self.beside(concat_elu(torch.cat(list(beside), dim=1)))
+        a = second(concat_elu(a))
+        if self.told is not None and context.vector is not None:
+            a = a + self.told(context.vector.to(a.dtype))[:, :, None, None]
+        a, b = a.chunk(2, dim=1)
+        return x + a * b.sigmoid()
+
+
+class Layer(nn.Module):
+    """A gated resnet of each stream; on the way back to the full size each is given features of the way in."""
+
+    def __init__(self, *, width: int, back: bool, vector: int, dropout: float):
+        super().__init__()
+        skip = width if back else 0
+        self.vertical = GatedResnet(kernel=VERTICAL, width=width, beside=skip, vector=vector, dropout=dropout)
+        self.horizontal = GatedResnet(
+            kernel=HORIZONTAL, width=width, beside=width + skip, vector=vector, dropout=dropout
+        )
+
+    def forward(self, v: Map, h: Map, skip: tuple[Map, Map] | None, context: Context) -> tuple[Map, Map]:
+        skip_v, skip_h = ([], []) if skip is None else ([skip[0]], [skip[1]])
+        v = self.vertical(v, skip_v, context)
+        return v, self.horizontal(h, [v, *skip_h], context)
+
+
+class Stage(nn.Module):
+    """Layers at one size, between them a stage at half of it where there are more, and skips past that."""
+
+    def __init__(self, *, stages: int, layers: int, width: int, vector: int, dropout: float):
+        super().__init__()
+        inside = stages > 1
+        self.inner: Stage | None = None
+        layer = partial(Layer, width=width, vector=vector, dropout=dropout)
+        self.into = nn.ModuleList(layer(back=False) for _ in range(layers))
+        if inside:
+            self.shrink_v = ShiftedConv(inputs=width, outputs=width, kernel=VERTICAL, stride=2)
+            self.shrink_h = ShiftedConv(inputs=width, outputs=width, kernel=HORIZONTAL, stride=2)
+            self.inner = Stage(stages=stages - 1, layers=layers, width=width, vector=vector, dropout=dropout)
+            self.grow_v = nn.ConvTranspose2d(width, width, VERTICAL, stride=2, padding=(0, 1), output_padding=(0, 1))
+            self.grow_h = nn.ConvTranspose2d(width, width, HORIZONTAL, stride=2)
+        self.back = nn.ModuleList(layer(back=True) for _ in range(layers + inside))
+
+    def forward(self, v: Map, h: Map, context: Context) -> tuple[Map, Map]:
+        skips = [(v, h)]
+        for layer in self.into:
+            v, h = layer(v, h, None, context)
+            skips.append((v, h))
+        if self.inner is None:
+            skips.pop()  # it is what the way back begins with
+        else:
+            v, h = self.inner(self.shrink_v(v), self.shrink_h(h), context)
+            v, h = self.grow_v(v), self.grow_h(h)
+        for layer in self.back:
+            v, h = layer(v, h, skips.pop(), context)
+        return v, h

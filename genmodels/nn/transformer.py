@@ -1,0 +1,163 @@
+"""Decoder-only transformer as GPT-2 (Radford et al. 2019, https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf).
+
+Layer normalization before each sublayer, learned positions, GELU. Unlike GPT-2's its first input is a learned vector
+that stands for the start, so that it gives all tokens a probability, and the output has weights of its own. Over images
+it is as Image GPT (Chen et al. 2020, https://proceedings.mlr.press/v119/chen20s.html): every entry is a token.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Integer
+from torch import Tensor, nn
+
+from genmodels.context import Context, Sizes, widths
+from genmodels.errors import UserError
+from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, Stepper, entries_in_turn
+from genmodels.parts.site_likelihoods import SiteLikelihood
+
+Sequences = Float[Tensor, "b t width"]
+
+
+class Attention(nn.Module):
+    """Causal self-attention with several heads."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Sequences) -> Sequences:
+        dropout = self.dropout if self.training else 0.0
+        return self.joined(F.scaled_dot_product_attention(*self.cut(x), is_causal=True, dropout_p=dropout))
+
+    def cut(self, x: Sequences) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (b, heads, t, width/heads)."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def joined(self, a: Float[Tensor, "b heads t d"]) -> Sequences:
+        return self.out(a.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and a network of two layers, each residual and after a normalization of its own."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width=width, heads=heads, dropout=dropout)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Sequences) -> Sequences:
+        x = x + self.dropout(self.attention(self.norm1(x)))
+        return x + self.dropout(self.mlp(self.norm2(x)))
+
+    def mlp(self, x: Sequences) -> Sequences:
+        return self.narrow(F.gelu(self.widen(x)))
+
+    def residual_projections(self) -> list[Tensor]:
+        return [self.attention.out.weight, self.narrow.weight]
+
+
+class Transformer(CausalNetwork):
+    """Every entry is a site: tokens in their order, pixels in raster order with their channels in turn."""
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (l,), (h, w) or (c, h, w)
+        levels: int,  # values that an entry can take
+        context: Sizes,  # widths of what it is told: a vector, which is added to all inputs
+        likelihood: SiteLikelihood,  # whose parameters it makes
+        inputs: InputsName,  # embedded: symbols; scaled: pixels on [-1, 1]
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float,  # of inputs, attention weights and what sublayers add, in training
+    ):
+        super().__init__()
+        if width % heads:
+            raise UserError(
+                f"the transformer got width {width} for {heads} heads; give a multiple of heads for model.network.width"
+            )
+        vector = widths(context, ("vector",), "the transformer")["vector"]
+        order = entries_in_turn(shape).clone(memory_format=torch.contiguous_format)  # plain strides, as DDP wants them
+        self.register_buffer("order", order, persistent=False)
+        self.width, self.heads = width, heads
+        self.inputs = Inputs(inputs=inputs, levels=levels, width=width)
+        self.scaled = nn.Linear(1, width) if inputs == "scaled" else nn.Identity()
+        self.start = nn.Parameter(torch.empty(width))
+        self.positions = nn.Embedding(len(self.order), width)
+        self.told = nn.Linear(vector, width, bias=False) if vector else None
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width=width, heads=heads, dropout=dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, likelihood.n_params(1))
+        self.initialize()
+
+    def initialize(self) -> None:
+        """As GPT-2: normal with 0.02, what enters the residual stream 1/√(2 layers) of that; biases 0."""
+        nn.init.normal_(self.start, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for block in self.each_block():
+            for weight in block.residual_projections():
+                weight.data.div_(sqrt(2 * len(self.blocks)))
+
+    def each_block(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))
+
+    def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
+        x = self.dropout(self.embed(codes.flatten(1)[:, self.order[:-1, 0]], context))
+        for block in self.each_block():
+            x = block(x)
+        return self.out(self.norm(x)).transpose(1, 2)
+
+    def embed(self, values: Integer[Tensor, "b before"], context: Context) -> Sequences:
+        """Inputs of all places up to the one after these values: the start, and the values, each at its place."""
+        start = self.start.expand(len(values), 1, -1)
+        x = torch.cat([start, self.scaled(self.inputs(values))], dim=1)
+        return self.placed(x, self.positions.weight[: x.shape[1]], context)
+
+    def placed(self, x: Sequences, positions: Float[Tensor, "t width"], context: Context) -> Sequences:
+        x = x + positions
+        if self.told is not None and context.vector is not None:
+            x = x + self.told(context.vector.to(x.dtype))[:, None]
+        return x
+
+    def stepper(self, n: int, context: Context) -> "TransformerCache":
+        return TransformerCache(self, n, context)
+
+
+class TransformerCache(Stepper):
+    """The transformer token by token, without dropout: it keeps the keys and values of all tokens before."""
+
+    def __init__(self, network: Transformer, n: int, context: Context):
+        self.network, self.context, self.t = network, context, 0
+        self.start = network.start.expand(n, 1, -1)
+        shape = (2, n, network.heads, len(network.order), network.width // network.heads)
+        self.past = [network.start.new_zeros(shape) for _ in network.blocks]
+
+    def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
+        net = self.network
+        x = self.start if values is None else net.scaled(net.inputs(values))
+        x = net.placed(x, net.positions.weight[self.t : self.t + 1], self.context)
+        for block, past in zip(net.each_block(), self.past, strict=True):
+            x = x + self.attend(block.attention, past, block.norm1(x))
+            x = x + block.mlp(block.norm2(x))
+        self.t += 1
+        return net.out(net.norm(x))[:, 0]
+
+    def attend(self, attention: Attention, past: Tensor, x: Float[Tensor, "n 1 width"]) -> Float[Tensor, "n 1 width"]:
+        q, past[0, :, :, self.t :][:, :, :1], past[1, :, :, self.t :][:, :, :1] = attention.cut(x)
+        keys, values = past[:, :, :, : self.t + 1].to(q.dtype)
+        return attention.joined(F.scaled_dot_product_attention(q, keys, values))

@@ -1,0 +1,105 @@
+"""How conditions enter a model: labels as one-hot vectors, images as maps.
+
+Dropping conditions in training, so that a model learns p(x) beside p(x|c), is Ho & Salimans' (2022,
+https://arxiv.org/abs/2207.12598) classifier-free guidance.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate, one_hot
+
+from genmodels.capabilities import Condition
+from genmodels.context import Conditioner, Context, Sizes
+from genmodels.errors import UserError
+from genmodels.fields import Field
+from genmodels.seeds import Random
+from genmodels.units import to_unit
+
+
+def require_probability(drop: float) -> None:
+    if not 0 <= drop < 1:
+        raise UserError(f"model.conditioner.drop is {drop}, expected a probability in [0, 1)")
+
+
+class Label(Conditioner):
+    """A class label as the vector (b, classes + 1) that is 1 at its number; the last entry stands for "no label".
+
+    It has no weights: each network learns what a label is to it, by a linear map of that vector.
+    """
+
+    origin: Tensor  # knows the device
+
+    def __init__(
+        self,
+        *,
+        classes: int,  # labels are 0..classes-1
+        sizes: Sizes,  # {"vector": classes + 1}
+        drop: float,  # probability that a label is left out in training; above 0 for guidance
+    ):
+        super().__init__()
+        require_probability(drop)
+        assert dict(sizes) == {"vector": classes + 1}
+        self.classes, self.sizes, self.drop = classes, sizes, drop
+        self.fields = {"label": Field("label", (), classes)}
+        self.register_buffer("origin", torch.zeros(()), persistent=False)
+
+    def embed(self, condition: Condition) -> Context:
+        return Context(vector=one_hot(condition["label"].long(), self.classes + 1).to(self.origin.dtype))
+
+    def absent(self, n: int) -> Context:
+        return self.embed({"label": torch.full((n,), self.classes, device=self.device)})
+
+    def draw(self, n: int, rng: Random) -> Condition:
+        return {"label": rng.integers(self.classes, n, self.device)}
+
+
+class ImageMaps(Conditioner):
+    """An image, resized to the sample's own size, as maps on [-1, 1] with a constant map that says that it is there.
+
+    So are super-resolution and colouring conditioned (Saharia et al. 2021, https://arxiv.org/abs/2104.07636).
+    """
+
+    origin: Tensor  # knows the device
+
+    def __init__(
+        self,
+        *,
+        field: str,  # which of the data's conditions
+        shape: Sequence[int],  # (c, h, w) of the condition
+        levels: int,  # of the condition
+        sample: Sequence[int],  # (..., h, w), the shape of what is modelled
+        sizes: Sizes,  # {"maps": c + 1}
+        drop: float,  # probability that the image is left out in training; above 0 for guidance
+    ):
+        super().__init__()
+        require_probability(drop)
+        assert dict(sizes) == {"maps": shape[0] + 1}
+        self.field, self.levels, self.size, self.sizes, self.drop = field, levels, tuple(sample[-2:]), sizes, drop
+        self.fields = {field: Field("image", tuple(shape), levels)}
+        self.register_buffer("origin", torch.zeros(()), persistent=False)
+
+    def embed(self, condition: Condition) -> Context:
+        image = to_unit(condition[self.field], self.levels).to(self.origin.dtype)
+        if image.shape[2:] != self.size:
+            image = interpolate(image, size=self.size, mode="bicubic", antialias=True)
+        return Context(maps=torch.cat([image, torch.ones_like(image[:, :1])], dim=1))
+
+    def absent(self, n: int) -> Context:
+        return Context(maps=torch.zeros(n, self.sizes["maps"], *self.size, dtype=self.origin.dtype, device=self.device))
+
+    def draw(self, n: int, rng: Random) -> Condition:
+        raise UserError(
+            f"this model is conditional on {self.field} ({self.fields[self.field]}), which cannot be made up; give "
+            f"condition={{'{self.field}': ...}}"
+        )
+
+
+Vector = Float[Tensor, "b d"]
+
+
+def join(h: Vector, context: Context) -> Float[Tensor, "b d_and_context"]:
+    """A vector with the context's beside it; the vector itself where there is none."""
+    return h if context.vector is None else torch.cat([h, context.vector.to(h.dtype)], dim=1)

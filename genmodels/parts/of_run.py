@@ -1,0 +1,80 @@
+"""The codes of a first stage that another run trained, as a space: so is a prior for VQ-VAE's codes trained (van den
+Oord et al. 2017, https://arxiv.org/abs/1711.00937, section 3.2), and latent diffusion (Rombach et al. 2022,
+https://arxiv.org/abs/2112.10752). The data stay the images."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from genmodels.capabilities import NO_CONDITION, Batch, Condition, Initialises, PerSample, Protocol
+from genmodels.parts.spaces import Code, Space
+from genmodels.seeds import GLOBAL, Random, seeded
+
+
+class OfRun(Space, Initialises):
+    """u = (code - mean)/std with the code from a frozen stage; integers as they are.
+
+    The stage is the other run's model. Its weights lie in this run's checkpoints, so that nothing else is needed once
+    training has begun (`genmodels.first_stages`). Its parameters want no gradient: no optimizer and no average takes
+    them. What the stage gives for log p(x|u)/q(u|x) makes every likelihood a lower bound of log p(x).
+    """
+
+    stochastic, lossless = True, False
+    mean: Tensor  # () of all entries of the codes, where these are real
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        run: str,  # directory of the run that trained the stage
+        shape: Sequence[int],  # of a code
+        levels: int | None,  # values that its entries can take; None: real numbers
+        stage: nn.Module,  # Compresses and Encodes
+        sha256: str,  # of the stage's weights
+    ):
+        super().__init__()
+        self.run, self.sha256 = run, sha256
+        self.stage = stage.requires_grad_(False).eval()
+        self.code = stage.code  # type: ignore[assignment]
+        assert (self.code.shape, self.code.levels) == (tuple(shape), levels)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def train(self, mode: bool = True) -> "OfRun":
+        """The stage stays in eval mode."""
+        super().train(mode)
+        self.stage.eval()
+        return self
+
+    @torch.no_grad()
+    def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
+        """Mean and std of the codes of the first batch, so that they have about unit variance from then on."""
+        if self.code.levels is not None:
+            return
+        with seeded(0):  # the same on every process
+            u, _ = self.stage.compress(x)  # type: ignore[operator]
+        self.mean.copy_(u.mean())
+        self.std.copy_(u.std())
+
+    @torch.no_grad()
+    def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
+        u, correction = self.stage.compress(x, rng)  # type: ignore[operator]
+        if self.code.levels is not None:
+            return u, correction
+        return (u - self.mean) / self.std, correction - self.code.dims * self.std.log()
+
+    @torch.no_grad()
+    def decode(self, u: Code, rng: Random = GLOBAL) -> Shaped[Tensor, "b *shape"]:
+        code = u if self.code.levels is not None else u * self.std + self.mean
+        return self.stage.decompress(code, rng)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def middle(self, x: Batch) -> Code:
+        """The code of each sample without randomness."""
+        u = self.stage.encode(x).view(-1, *self.code.shape)  # type: ignore[operator]
+        return u if self.code.levels is not None else (u - self.mean) / self.std
+
+    def protocol(self) -> Protocol:
+        return {"first_stage_sha256": self.sha256}

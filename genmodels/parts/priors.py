@@ -1,0 +1,114 @@
+"""Priors p(z) of a VAE: the standard normal, and VampPrior, a mixture of posteriors at learned pseudo-inputs (Tomczak &
+Welling 2018, https://arxiv.org/abs/1705.07120)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from math import log, prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genmodels.capabilities import NO_CONDITION, Batch, Condition, Initialises, PerSample
+from genmodels.errors import UserError
+from genmodels.parts.posteriors import LOG_2PI, Code, Draws, Gaussian, Params, PerDraw, Posterior
+from genmodels.seeds import Random, seeded
+from genmodels.units import to_unit
+
+Pictures = Float[Tensor, "m c h w"]  # on [-1, 1]
+GaussianAt = Callable[[Pictures], tuple[Code, Code]]  # mean and log-std of q(z|x) at each image
+
+JITTER = 0.05  # spread of the pseudo-inputs around the data that they begin at
+
+
+class Prior(nn.Module, ABC):
+    """p(z) over d numbers. `q` is the model's own posterior at given images, for priors that are made of it."""
+
+    def check(self, posterior: Posterior) -> None:  # noqa: B027  most have nothing to refuse
+        """UserError where it cannot be the prior beside this posterior."""
+
+    @abstractmethod
+    def log_prob(self, z: Draws, q: GaussianAt) -> PerDraw:
+        """log p(z) in nats, (k, b)."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: Random, temperature: float, q: GaussianAt) -> Float[Tensor, "n d"]:
+        """`n` draws; `temperature` scales their spread, 1: as they are."""
+
+    def kl(self, posterior: Posterior, params: Params) -> PerSample | None:
+        """KL(q(z|x) | p(z)) in nats, (b,), where it has a closed form."""
+        return None
+
+
+class StandardNormal(Prior):
+    """N(0, I)."""
+
+    origin: Tensor  # its mean, (d,); knows the device
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int,  # d
+    ):
+        super().__init__()
+        self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
+
+    def log_prob(self, z: Draws, q: GaussianAt) -> PerDraw:
+        return -(z.square() + LOG_2PI).sum(2) / 2
+
+    def sample(self, n: int, rng: Random, temperature: float, q: GaussianAt) -> Float[Tensor, "n d"]:
+        return temperature * rng.normal((n, len(self.origin)), self.origin.device).to(self.origin)
+
+    def kl(self, posterior: Posterior, params: Params) -> PerSample | None:
+        return posterior.kl_to_standard_normal(params)
+
+
+class VampPrior(Prior, Initialises):
+    """1/K Σ_k q(z|u_k) with K pseudo-inputs u_k, images on [-1, 1] that are learned with the rest (equation 9).
+
+    They begin at images of the first batch. Where the model is conditional, they are told of no condition.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Sequence[int],  # (c, h, w) of an image
+        levels: int,  # of the data
+        components: int,  # K
+    ):
+        super().__init__()
+        if components < 1:
+            raise UserError(f"model.prior.components is {components}, expected at least 1")
+        self.levels = levels
+        self.inputs = nn.Parameter(JITTER * torch.randn(components, *shape))
+
+    def check(self, posterior: Posterior) -> None:
+        if not isinstance(posterior, Gaussian):
+            name = type(posterior).__name__
+            raise UserError(
+                f"model/prior=vampprior is a mixture of q(z|u), which {name} does not have in closed form at every z; "
+                "take model/posterior=gaussian"
+            )
+
+    @torch.no_grad()
+    def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
+        """At the first samples of the batch, again and again where it has fewer than K, each with a little noise."""
+        assert isinstance(x, Tensor)
+        rows = torch.arange(len(self.inputs), device=x.device) % len(x)
+        with seeded(0, prod(self.inputs.shape)):  # the same on every process
+            noise = torch.randn(self.inputs.shape).to(self.inputs)
+        self.inputs.copy_((to_unit(x[rows], self.levels) + JITTER * noise).clamp(-1, 1))
+
+    def log_prob(self, z: Draws, q: GaussianAt) -> PerDraw:
+        """In float64 within, where the squares of (z - mean)/std can be multiplied out, K at a time."""
+        mean, log_std = (each.double() for each in q(self.inputs.clamp(-1, 1)))  # (K, d)
+        flat, precision = z.flatten(0, 1).double(), torch.exp(-2 * log_std)
+        squares = flat.square() @ precision.T - 2 * flat @ (precision * mean).T + (precision * mean.square()).sum(1)
+        log_q = -(squares + mean.shape[1] * LOG_2PI) / 2 - log_std.sum(1)  # (k b, K)
+        return (log_q.logsumexp(1) - log(len(mean))).float().view(z.shape[:2])
+
+    def sample(self, n: int, rng: Random, temperature: float, q: GaussianAt) -> Float[Tensor, "n d"]:
+        mean, log_std = q(self.inputs.clamp(-1, 1))
+        chosen = rng.integers(len(mean), n, mean.device)
+        noise = rng.normal((n, mean.shape[1]), mean.device)
+        return (mean[chosen] + temperature * log_std[chosen].exp() * noise).to(self.inputs)

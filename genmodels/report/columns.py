@@ -1,0 +1,72 @@
+"""The columns of a table of results: one for each metric and way of measuring it, so that a column can be compared."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from genmodels.evaluators.results import Mode
+from genmodels.report.metrics import M, Measured, as_text, compared, keys
+
+HASH = 12  # characters that are shown of a value as long as a hash
+SHORT = 40  # characters that any other value may have
+
+
+class Column(NamedTuple):
+    """Results of one metric that may be laid side by side, as far as they are of one dataset."""
+
+    metric: str  # with its split, such as "test/bits_per_dim"
+    mode: Mode | None  # which values are better; None: neither
+    words: tuple[str, ...]  # what tells it from other columns of its metric, such as "bound elbo"
+
+
+class Columns:
+    """The columns that some results need.
+
+    Two results on one dataset stand in one column only if they agree in all that `compared` names. Those on different
+    datasets cannot be compared, and share a column unless some on one dataset have to be told apart.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, Measured]]):  # names of datasets, and results on them
+        results = list(found)
+        by_metric: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for dataset, result in results:
+            of_metric = by_metric.setdefault(result.key, {})
+            of_metric.setdefault(dataset, []).append(compared(result.protocol))
+        self._telling = {metric: _telling(list(sets.values())) for metric, sets in by_metric.items()}
+        ordered = keys(result for _, result in results)
+        every = dict.fromkeys(self.of(result) for _, result in results)
+        self.all = sorted(every, key=lambda column: ordered.index(column.metric))
+
+    def of(self, result: Measured) -> Column:
+        """The column that a result stands in."""
+        protocol = compared(result.protocol)
+        words = (_word(key, protocol) for key in self._telling.get(result.key, ()))
+        return Column(result.key, result.mode, tuple(words))
+
+    def placed(self, results: Iterable[M]) -> dict[Column, list[M]]:
+        """Results by the columns they stand in, in their order: of several in one, the first is shown."""
+        found: dict[Column, list[M]] = {}
+        for result in results:
+            found.setdefault(self.of(result), []).append(result)
+        return found
+
+
+def _telling(sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The fewest keys, taken in order, by which all protocols that differ in one of the sets can be told apart."""
+    kept: list[str] = []
+    for key in dict.fromkeys(key for protocols in sets for protocol in protocols for key in protocol):
+        if any(_kinds(protocols, [*kept, key]) > _kinds(protocols, kept) for protocols in sets):
+            kept.append(key)
+    return kept
+
+
+def _kinds(protocols: Iterable[Mapping[str, Any]], of: Sequence[str]) -> int:
+    """How many different ones there are, as far as these keys go."""
+    return len({as_text({key: protocol[key] for key in of if key in protocol}) for protocol in protocols})
+
+
+def _word(key: str, protocol: Mapping[str, Any]) -> str:
+    if key not in protocol:
+        return f"no {key}"
+    value = str(protocol[key])
+    hashed = len(value) >= 32 and " " not in value and "/" not in value
+    return f"{key} {value[:HASH] if hashed else value if len(value) <= SHORT else value[:SHORT] + '...'}"

@@ -1,0 +1,59 @@
+"""Batches of samples that are one tensor or a mapping of several: moved, indexed, cut and repeated alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+Tree = TypeVar("Tree")
+
+
+def count(tree: Any) -> int:
+    """Samples in a batch: the length of its first tensor."""
+    return len(tree_leaves(tree)[0])
+
+
+def to(tree: Tree, device: torch.device) -> Tree:
+    """The batch on a device."""
+    return tree_map(lambda t: t.to(device), tree)
+
+
+def take(tree: Tree, index: Int[Tensor, "k"]) -> Tree:
+    """The samples with these numbers; of a view, such as overlapping windows, without copying the whole."""
+    return tree_map(lambda t: t.index_select(0, index.to(t.device)), tree)
+
+
+def first(tree: Tree, n: int | None) -> Tree:
+    """The first `n` samples; None: all."""
+    return tree_map(lambda t: t[:n], tree)
+
+
+def part(tree: Tree, of: slice) -> Tree:
+    """A stretch of the samples."""
+    return tree_map(lambda t: t[of], tree)
+
+
+def repeat(tree: Tree, k: int) -> Tree:
+    """(b, ...) to (k b, ...): the whole batch, k times."""
+    return tree_map(lambda t: t.repeat(k, *[1] * (t.ndim - 1)), tree)
+
+
+def chunk(tree: Tree, n: int) -> list[Tree]:
+    """The batch in `n` parts; of no tensors at all, `n` times the same."""
+    leaves, spec = tree_flatten(tree)
+    parts = [leaf.chunk(n) for leaf in leaves]
+    return [tree_unflatten([each[i] for each in parts], spec) for i in range(n)]
+
+
+def cat(trees: Sequence[Tree]) -> Tree:
+    """Batches one after the other."""
+    leaves, spec = zip(*(tree_flatten(tree) for tree in trees), strict=True)
+    return tree_unflatten([torch.cat(each) for each in zip(*leaves, strict=True)], spec[0])
+
+
+def tensors(tree: Any) -> list[tuple[str, Tensor]]:
+    """Names and tensors, in a fixed order; the only tensor of a sample has no name."""
+    return sorted(tree.items()) if isinstance(tree, Mapping) else [("", tree)]

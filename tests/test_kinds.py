@@ -1,0 +1,123 @@
+"""Kinds of samples: what is drawn of them, what is written, and where a person may put them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from torch import nn
+
+from genmodels.capabilities import HasLikelihood
+from genmodels.errors import UserError
+from genmodels.fields import Field
+from genmodels.kinds import KINDS, Kind, kind_of
+from genmodels.kinds.base import Shown
+from genmodels.kinds.image import Image
+from genmodels.kinds.points import Points
+from genmodels.kinds.tokens import BETWEEN, Tokens
+from genmodels.pictures import BORDER, grid
+
+IMAGE, POINT, TEXT = Field("image", (1, 2, 3), 5), Field("points", (2,), None), Field("tokens", (4,), 3, "ab\n")
+
+
+@pytest.mark.parametrize(
+    ("of", "kind"),
+    [
+        (IMAGE, Image),
+        (Field("image", (3, 2, 3), 256), Image),
+        (Field("image", (2, 2, 3), 256), Kind),  # two channels are no picture
+        (POINT, Points),
+        (Field("points", (3,), None), Kind),
+        (TEXT, Tokens),
+        (Field("wave", (100,), 256), Kind),
+        ({"nodes": TEXT, "edges": TEXT}, Kind),
+    ],
+)
+def test_the_kind_of_a_field(of, kind):
+    assert type(kind_of(of)) is kind and kind_of(of).pictures is (kind is not Kind)
+
+
+def test_every_kind_has_a_way_for_the_file_it_proposes():
+    for kind in (Kind, *KINDS.values()):
+        assert Path(kind.file).suffix in kind(IMAGE).ways(None) and ".npz" in kind(IMAGE).ways(None)
+
+
+def test_images_are_kept_as_a_grid_as_arrays_and_as_files(tmp_path):
+    x, kind = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3), kind_of(IMAGE)
+    for name in ("deep/a.png", "a.npz", "folder"):
+        kind.save(x, tmp_path / name, None)
+    assert np.array_equal(np.asarray(Picture.open(tmp_path / "deep" / "a.png")), np.asarray(grid(x, 5)))
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["images"].tolist() == x.tolist() and arrays["levels"] == 5 and sorted(arrays) == ["images", "levels"]
+    files = sorted((tmp_path / "folder").iterdir())
+    assert [file.name for file in files] == [f"{i:06}.png" for i in range(5)]
+    assert [np.asarray(Picture.open(file))[0, 0] for file in files] == [0, 64, 128, 191, 255]
+    with pytest.raises(UserError, match="the folder .*folder is not empty"):
+        kind.save(x, tmp_path / "folder", None)
+    with pytest.raises(
+        UserError, match=r"a.gif has an unknown ending; use .png for a grid, .npz for arrays, no ending"
+    ):
+        kind.save(x, tmp_path / "a.gif", None)
+
+
+def test_images_of_other_sizes_and_levels_stand_above_each_other():
+    """A grey condition of half the size above a sample in colour."""
+    above = Shown(torch.full((1, 1, 1, 1), 1, dtype=torch.uint8), Field("image", (1, 1, 1), 2))
+    below = Shown(
+        torch.tensor([0, 2, 4], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 3), Field("image", (3, 2, 3), 5)
+    )
+    picture = np.asarray(kind_of(below.field).stacked([above, below]))
+    scale = (picture.shape[1] - 2 * BORDER) // 3
+    side = BORDER + 2 * scale
+    assert (picture[BORDER:side, BORDER:-BORDER] == 255).all()
+    assert picture[side + BORDER, BORDER].tolist() == [0, 128, 255]
+
+
+class Density(nn.Module, HasLikelihood):
+    """A standard normal density that is exact, or not."""
+
+    def __init__(self, bound: str):
+        super().__init__()
+        self.bound, self.weight = bound, nn.Parameter(torch.zeros(()))
+
+    def log_prob(self, x, condition=None, *, draws=None):
+        return -(x**2).sum(1) / 2 - 1.8379
+
+
+@pytest.mark.parametrize(("bound", "panels"), [("exact", 3), ("elbo", 2)])
+def test_points_stand_beside_the_data_and_an_exact_density(bound, panels):
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    picture = kind_of(POINT).picture(x, Density(bound), data=x)
+    assert round(picture.width / picture.height) == panels
+    without = kind_of(POINT).picture(None, Density("exact"), data=x)
+    assert round(without.width / without.height) == 2
+
+
+def test_points_in_space_are_arrays(tmp_path):
+    x = torch.randn(4, 3)
+    kind = kind_of(Field("points", (3,), None))
+    kind.save(x, tmp_path / "a.npz", None)
+    assert np.array_equal(np.load(tmp_path / "a.npz")["x"], x.numpy())
+    with pytest.raises(UserError, match="unknown ending; use .npz for arrays"):
+        kind.save(x, tmp_path / "a.png", None)
+
+
+def test_tokens_are_read_by_their_vocabulary(tmp_path):
+    x = torch.tensor([[0, 1, 2, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+    kind = kind_of(TEXT)
+    assert kind.text(x) == f"ab\na{BETWEEN}bbbb" and kind_of(IMAGE).text(x) is None
+    for name in ("a.txt", "folder", "a.npz"):
+        kind.save(x, tmp_path / name, None)
+    assert (tmp_path / "a.txt").read_text() == kind.text(x)
+    assert [file.read_text() for file in sorted((tmp_path / "folder").iterdir())] == ["ab\na", "bbbb"]
+    assert np.load(tmp_path / "a.npz")["x"].tolist() == x.tolist()
+    assert kind_of(TEXT._replace(vocabulary=None)).text(x) == f"0 1 2 0{BETWEEN}1 1 1 1"
+
+
+def test_the_picture_of_a_text_has_room_for_all_of_it():
+    few, many = (kind_of(TEXT).picture(torch.zeros(n, 4, dtype=torch.uint8), SimpleNamespace()) for n in (1, 6))
+    wide = kind_of(Field("tokens", (300,), 3, "ab\n")).picture(torch.zeros(1, 300, dtype=torch.uint8), None)
+    assert many.height > 3 * few.height and np.asarray(few).min() < 100
+    assert wide.height > 1.5 * few.height and wide.width < 120 * 13  # long lines are broken

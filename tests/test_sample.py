@@ -1,0 +1,172 @@
+"""genmodels sample: what it is given to work from, and what it refuses; samples that depend on their number alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genmodels.cli.asked import conditions, originals
+from genmodels.cli.sample import in_batches
+from genmodels.data.of_config import fields_of
+from genmodels.errors import UserError
+from genmodels.fields import Field, label
+from tests.test_degraded import degraded
+
+IMAGE = Field("image", (1, 4, 4), 17)
+UNCONDITIONAL, LABELS, BOTH = {}, label(10), {**label(10), "image": IMAGE}
+
+
+class Model:
+    domains = 2
+
+    def __init__(self, condition):
+        self.condition = condition
+
+
+def node() -> dict:
+    """The config of digits with a downscaled copy as condition."""
+    source = {"_target_": "genmodels.data.digits.Digits", "name": "digits", "shape": [1, 8, 8], "levels": 17}
+    source |= {"classes": 10, "batch_size": 8, "flip": False, "n_validation": 200, "n_test": 300, "split_seed": 0}
+    facts = {key: source[key] for key in ("shape", "levels", "classes", "batch_size")}
+    made = {"_target_": "genmodels.data.degraded.Degraded", "name": "small", "degradation": "downscaled", "factor": 2}
+    return {**facts, **made, "condition": {"image": {"shape": [1, 4, 4], "levels": 17}}, "source": source}
+
+
+def asked(of, n: int = 3, **changes) -> dict:
+    config = {"label": None, "condition": None, "n": n, "trusted": []} | changes
+    return dict(conditions(Model(of), config, node()))
+
+
+def test_labels_and_nothing_at_all():
+    assert asked(UNCONDITIONAL) == asked(LABELS) == {}
+    assert asked(LABELS, label=3)["label"].tolist() == [3, 3, 3]
+
+
+def test_rows_of_a_split_are_its_first_and_begin_anew():
+    test = degraded().split("test")
+    found = asked(BOTH, n=302, condition="test")
+    assert found["image"][:300].equal(test.condition["image"]) and found["image"][300:].equal(
+        test.condition["image"][:2]
+    )
+    assert found["label"][:300].equal(test.condition["label"])
+    found = asked(BOTH, condition="test", label=7)
+    assert found["label"].tolist() == [7, 7, 7] and found["image"].equal(test.condition["image"][:3])
+
+
+def test_rows_of_a_file(tmp_path: Path):
+    image = np.arange(32).reshape(2, 1, 4, 4) % 17
+    np.savez(tmp_path / "a.npz", image=image, label=[1, 2])
+    found = asked(BOTH, condition=str(tmp_path / "a.npz"))
+    assert found["image"].dtype == torch.uint8 and found["image"].tolist() == image[[0, 1, 0]].tolist()
+    assert found["label"].dtype == torch.int64 and found["label"].tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "changes", "says"),
+    [
+        (UNCONDITIONAL, {"label": 3}, "label=3 is for a conditional model, and this one is unconditional"),
+        (UNCONDITIONAL, {"condition": "val"}, "condition=val is for a conditional model"),
+        (LABELS, {"label": 10}, r"label is 10, expected 0\.\.9"),
+        (LABELS, {"label": -1}, r"label is -1, expected 0\.\.9"),
+        ({"image": IMAGE}, {"label": 1}, "label=1 is for a model of labels, and this one is conditional on image"),
+        (
+            BOTH,
+            {},
+            r"conditional on image \(image \[1, 4, 4\] of 0\.\.16\), which cannot be made up; give condition=val",
+        ),
+        (BOTH, {"label": 1}, "conditional on image"),
+        (BOTH, {"condition": "nowhere.npz"}, "condition=nowhere.npz is no split .* that exists"),
+        ({"pose": IMAGE}, {"condition": "val"}, "conditional on pose"),
+    ],
+)
+def test_conditions_that_a_model_cannot_take_are_refused(condition, changes, says):
+    with pytest.raises(UserError, match=says):
+        asked(condition, **changes)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"pose": np.zeros((2, 1))}, "has the condition pose, and this model takes label, image"),
+        ({"image": np.zeros((2, 4, 4), int)}, r"shape \[2, 4, 4\], expected n rows of image \[1, 4, 4\]"),
+        ({"image": np.zeros((2, 1, 4, 4))}, "image is an array of float64"),
+        ({"image": np.full((2, 1, 4, 4), 17)}, r"image has values 17\.\.17, expected 0\.\.16"),
+        ({"image": np.zeros((0, 1, 4, 4), int)}, "expected n rows"),
+        ({"label": [10]}, r"label has values 10\.\.10, expected 0\.\.9"),
+        ({"image": np.zeros((2, 1, 4, 4), int)}, "conditional on label"),
+    ],
+)
+def test_files_that_a_model_cannot_take_are_refused(tmp_path: Path, arrays, says):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UserError, match=says):
+        asked(BOTH, condition=str(tmp_path / "a.npz"))
+
+
+# Images to be translated
+
+
+def to_translate(**changes):
+    config = {"source": 0, "target": 1, "images": None, "n": 4, "trusted": []} | changes
+    return originals(Model({}), config, node())
+
+
+def test_images_of_the_sources_domain(tmp_path: Path):
+    test = degraded().split("test")
+    assert to_translate(source=1, target=0).equal(test.x[test.condition["label"] == 1][:4])
+    grey = Image.fromarray(np.full((8, 8), 128, np.uint8))
+    grey.save(tmp_path / "a.png")
+    grey.save(tmp_path / "b.png")
+    for images, n in ((tmp_path, 2), (tmp_path / "b.png", 1)):
+        x = to_translate(images=str(images))
+        assert x.shape == (n, 1, 8, 8) and x.unique().tolist() == [8]  # of 17 levels
+    np.savez(tmp_path / "c.npz", images=np.full((9, 8, 8, 1), 5, np.uint8), levels=17)
+    assert to_translate(images=str(tmp_path / "c.npz")).equal(torch.full((4, 1, 8, 8), 5, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"source": None}, r"source is None, expected a domain 0\.\.1"),
+        ({"target": 2}, r"target is 2, expected a domain 0\.\.1"),
+        ({"target": 0}, "source and target are both 0"),
+        ({"images": "nowhere"}, "images=nowhere does not exist"),
+    ],
+)
+def test_directions_that_there_are_not_are_refused(changes, says):
+    with pytest.raises(UserError, match=says):
+        to_translate(**changes)
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path):
+    Image.new("L", (9, 8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"images of \[1, 8, 9\], expected \[1, 8, 8\]"):
+        to_translate(images=str(tmp_path))
+
+
+# What samples are, and how they are shared out
+
+
+def test_the_samples_of_a_config_without_reading_files():
+    image = {"shape": [3, 4, 4], "levels": 256, "classes": None}
+    assert fields_of({"_target_": "mine.Unknown", **image}, []) == Field("image", (3, 4, 4), 256)
+    assert fields_of(node(), []) == Field("image", (1, 8, 8), 17)
+    text = {"_target_": "genmodels.data.text.Text", "name": "t", "shape": [4], "levels": 2, "classes": None}
+    text |= {"batch_size": 1, "path": "nowhere.txt", "vocabulary": "ab", "n_validation": 0.1, "n_test": 0.1}
+    assert fields_of(text, []) == Field("tokens", (4,), 2, "ab")
+    with pytest.raises(UserError, match="has no data with a shape and levels"):
+        fields_of(None, [])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batches_are_joined_in_order(batch_size):
+    made = in_batches(lambda start, size: torch.arange(start, start + size), 7, {"batch_size": batch_size, "seed": 0})
+    assert made.tolist() == list(range(7))
+
+
+def test_two_processes_draw_what_one_does(genmodels, run_dir: Path):
+    for words in (["out=one.npz"], ["out=two.npz", "devices=2", "batch_size=2"]):
+        status, said = genmodels("sample", f"run={run_dir}", "n=7", "device=cpu", *words)
+        assert status == 0, said
+    assert np.array_equal(np.load("one.npz")["images"], np.load("two.npz")["images"])
