@@ -20,6 +20,8 @@ from genmodels.training import hooks, module
 from genmodels.training.sharding import whole
 from tests.helpers import train_config
 
+pytestmark = pytest.mark.slow
+
 DCGAN = ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8"]
 WGAN_GP = ["model/adversarial=wasserstein", "model.gradient_penalty=10", "model.discriminator.normalization=none"]
 CLIP = ["trainer.gradient_clip_val=0.5"]

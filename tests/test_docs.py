@@ -17,6 +17,7 @@ def run_dir(tmp_path_factory):
     return finished_run(tmp_path_factory.mktemp("docs") / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "story"), STORIES, ids=lambda x: x.name if isinstance(x, Page) else " ".join(x[0]))
 def test_a_block_of_commands_runs(page, story, run_dir, tmp_path, monkeypatch, capsys):
     run_story(page, story, run_dir, tmp_path, monkeypatch, capsys)

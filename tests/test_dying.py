@@ -22,6 +22,8 @@ from genmodels.history import history_of
 from genmodels.training.slurm import queue_again
 from tests.helpers import train_config
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["model.encoder.width=8", "model.decoder.width=8", "trainer.log_every_n_steps=1"]
 
 

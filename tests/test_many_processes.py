@@ -18,6 +18,8 @@ from genmodels.cli.many import workers
 from genmodels.cli.many.together import together
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TRAIN = str(ROOT / "scripts" / "train.py")
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=3"]

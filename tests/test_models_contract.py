@@ -109,8 +109,15 @@ CASES += [(name, taken(name, LABEL)[0], (LABEL,)) for name in MODELS if taken(na
 def those_that(capability: type) -> pytest.MarkDecorator:
     """One case for every model with the capability, on each kind of data and given a label."""
     cases = [case for case in CASES if can(build(case[0], case[1], *case[2]), capability)]
+    return parametrized(cases)
+
+
+def parametrized(cases: list[tuple]) -> pytest.MarkDecorator:
+    """Colour images are the slow cases: grey ones are taken by the same models."""
     ids = ["-".join([name, data, *(["label"] if overrides else [])]) for name, data, overrides in cases]
-    return pytest.mark.parametrize(("name", "data", "overrides"), cases, ids=ids)
+    marks = [[pytest.mark.slow] if data == "colour" else [] for _, data, _ in cases]
+    params = [pytest.param(*case, marks=mark, id=i) for case, mark, i in zip(cases, marks, ids, strict=True)]
+    return pytest.mark.parametrize(("name", "data", "overrides"), params)
 
 
 def test_every_model_takes_some_data_and_can_do_something():
@@ -137,9 +144,7 @@ def losses_of(model: nn.Module, x: Tensor, condition: dict[str, Tensor]) -> list
 
 
 class TestTraining:
-    every = pytest.mark.parametrize(
-        ("name", "data", "overrides"), CASES, ids=lambda value: "-".join(value) if isinstance(value, tuple) else value
-    )
+    every = parametrized(CASES)
 
     @every
     def test_losses_reach_every_weight(self, name, data, overrides):

@@ -10,6 +10,8 @@ import pytest
 from genmodels.cli.report import report
 from tests.synthetic_runs import OVER_SAMPLES, TARGETS, config, record, results, write_results, write_run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: apt install chromium)")
 FAMILIES = list(TARGETS)

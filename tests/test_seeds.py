@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from genmodels.capabilities import NO_CONDITION, Samples
 from genmodels.cli.sample import draw
+from genmodels.fields import label
 from genmodels.seeds import GLOBAL, ByNumber, fold, seed_generators, seeded
 
 CPU = torch.device("cpu")
@@ -74,20 +76,23 @@ def test_a_draw_for_another_number_of_samples_is_refused():
         ByNumber(0, 0, 2).normal((3, 1), CPU)
 
 
-class Noise:
-    classes = 3
+class Noise(Samples):
+    condition = label(3)
 
-    def sample(self, n, y=None, rng=GLOBAL):
-        return rng.integers(1000, n, CPU)[:, None] + 1000 * y[:, None]
+    def sample(self, n, condition=NO_CONDITION, rng=GLOBAL):
+        return rng.integers(1000, n, CPU)[:, None] + 1000 * condition["label"][:, None]
 
 
 def test_the_command_draws_the_same_first_samples_whatever_n_and_batch_size():
-    settings = {"n": 100, "batch_size": 100, "seed": 0, "label": 2}
-    together = draw(Noise(), settings)
+    def drawn(**changed):
+        settings = {"n": 100, "batch_size": 100, "seed": 0, "label": 2, "condition": None} | changed
+        return draw(Noise(), settings, {}, CPU)[0]
+
+    together = drawn()
     assert together.shape == (100, 1) and together.min() >= 2000
-    assert torch.equal(draw(Noise(), settings | {"batch_size": 7}), together)
-    assert torch.equal(draw(Noise(), settings | {"n": 64, "batch_size": 50}), together[:64])
-    assert not torch.equal(draw(Noise(), settings | {"seed": 1}), together)
+    assert torch.equal(drawn(batch_size=7), together)
+    assert torch.equal(drawn(n=64, batch_size=50), together[:64])
+    assert not torch.equal(drawn(seed=1), together)
 
 
 def test_a_step_is_seeded_as_torch_would():

@@ -16,6 +16,8 @@ from genmodels.cli.sweeps.said import Said
 from genmodels.training.callbacks.pruning import Reports
 from tests.synthetic_runs import config, record, write_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 QUICK = ["trainer=cpu", "model=vae", "model.encoder.width=8", "model.decoder.width=8", "logger=csv"]
 QUICK += ["~callbacks.pictures", "~callbacks.progress", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=20"]

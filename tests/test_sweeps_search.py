@@ -26,6 +26,8 @@ from genmodels.evaluators.results import Record
 from genmodels.training.callbacks.pruning import Pruning, Reports
 from tests.helpers import train_config
 
+pytestmark = pytest.mark.slow
+
 SPACE = space.read({"optimizer.lr": "tag(log,interval(1e-5,1e-1))", "model.width": "choice(8,16)"}, ["seed=3"], None)
 
 

@@ -18,6 +18,8 @@ from genmodels.training.loggers.wandb_begin import Place, init
 from tests.helpers import train_config
 from tests.wandb_files import folders, history_of, id_of, only, places_of, summary_of
 
+pytestmark = pytest.mark.slow
+
 HISTOGRAM = histogram_of(torch.tensor([1.0, 2.0]))
 
 
