@@ -28,9 +28,9 @@ def thinned(points: Points, most: int) -> Points:
 
 def as_columns(points: Points) -> dict[str, list[float]]:
     """x and y, each to six digits."""
-    return {"x": [_short(x) for x, _ in points], "y": [_short(y) for _, y in points]}
+    return {"x": _short([x for x, _ in points]), "y": _short([y for _, y in points])}
 
 
-def _short(x: float) -> float:
-    rounded = float(f"{x:.6g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+def _short(values: list[float]) -> list[float]:
+    rounded = (float(f"{x:.6g}") for x in values)
+    return [int(x) if x.is_integer() and abs(x) < 1e15 else x for x in rounded]

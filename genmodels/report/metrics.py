@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from genmodels.evaluators.results import Mode, Record
@@ -102,7 +103,8 @@ def compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in protocol.items() if key not in apart and not _is_of(key, DRAWN)}
 
 
-def _is_of(key: str, kinds: Sequence[str]) -> bool:
+@cache
+def _is_of(key: str, kinds: tuple[str, ...]) -> bool:
     return any(key == kind or key.startswith(f"{kind}_") for kind in kinds)
 
 
