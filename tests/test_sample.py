@@ -9,9 +9,15 @@ from PIL import Image
 
 from genmodels.cli.asked import conditions, originals
 from genmodels.cli.sample import in_batches
-from genmodels.data.of_config import fields_of
+from genmodels.cli.train import train
+from genmodels.data.of_config import data_of, fields_of, placed
 from genmodels.errors import UserError
 from genmodels.fields import Field, label
+from genmodels.runs import load
+from genmodels.seeds import ByNumber
+from genmodels.training.hooks import prepare
+from genmodels.trust import read_config
+from tests.helpers import train_config
 from tests.test_degraded import degraded
 
 IMAGE = Field("image", (1, 4, 4), 17)
@@ -170,3 +176,36 @@ def test_two_processes_draw_what_one_does(genmodels, run_dir: Path):
         status, said = genmodels("sample", f"run={run_dir}", "n=7", "device=cpu", *words)
         assert status == 0, said
     assert np.array_equal(np.load("one.npz")["images"], np.load("two.npz")["images"])
+
+
+def test_a_model_that_prepares_is_prepared(genmodels, tmp_path: Path):
+    """Samples of the command are those of an evaluation: by statistics of the training data, not of training."""
+    words = ("model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "model.standing_batches=3")
+    train(train_config(tmp_path / "run", *words, "trainer.max_steps=2"))
+    model = load(tmp_path / "run")
+    raw = model.sample(3, rng=ByNumber(0, 0, 3))
+    data = data_of(read_config(tmp_path / "run" / "config.yaml")["data"], [])
+    prepare(model, data, torch.device("cpu"))
+    right = model.sample(3, rng=ByNumber(0, 0, 3))
+    assert not torch.equal(right, raw)
+    status, said = genmodels("sample", f"run={tmp_path / 'run'}", "n=3", "device=cpu", "out=a.npz")
+    assert status == 0, said
+    assert np.array_equal(np.load("a.npz")["images"], right)
+
+
+# Where the files of data lie
+
+
+def test_a_root_is_of_all_datasets_within_and_a_path_of_one():
+    one, other = ({"_target_": "A", "root": "before", "path": None} for _ in range(2))
+    single = {"_target_": "B", "classes": 2, "source": one}
+    assert placed(single, {"root": "r", "path": "p", "test_path": "t"}) == {
+        **single,
+        "source": {"_target_": "A", "root": "r", "path": "p"},
+    }
+    both = {"_target_": "C", "domains": {"first": {"source": one}, "second": {"source": other}}}
+    moved = placed(both, {"root": "r", "path": None})["domains"]
+    assert [moved[name]["source"]["root"] for name in ("first", "second")] == ["r", "r"]
+    assert placed(both, {"root": None, "path": None}) == both
+    with pytest.raises(UserError, match=r"data.path names one place.*domains.first.source.path, data.domains.second"):
+        placed(both, {"path": "p"})

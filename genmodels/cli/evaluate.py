@@ -83,6 +83,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
 
 def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
     """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built."""
+    from genmodels.data.of_config import placed
     from genmodels.trust import OURS, refused, require_trusted
 
     own = {key: config[key] for key in ("evaluator", "features") if config[key] is not None}
@@ -90,8 +91,7 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
     require_trusted(theirs, (*OURS, *config["trusted"]))
     if "_target_" not in theirs["data"]:
         raise refused(file, "has no data in its config")
-    moved = {key: place for key, place in config["data"].items() if place and key in theirs["data"]}
-    return {**theirs, **own, "data": {**theirs["data"], **moved}}
+    return {**theirs, **own, "data": placed(theirs["data"], config["data"])}
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:

@@ -43,12 +43,14 @@ def refuse_keys_of_another_task(config: dict[str, Any]) -> None:
 def sample(config: dict[str, Any]) -> None:
     """The part of this process in drawing or translating as a checked, resolved config says; the first one writes."""
     from genmodels import runs
+    from genmodels.capabilities import Prepares, can
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
     from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import console
-    from genmodels.data.of_config import fields_of
+    from genmodels.data.of_config import data_of, fields_of
     from genmodels.evaluators.precision import autocast
     from genmodels.kinds import kind_of
+    from genmodels.training.hooks import prepare
     from genmodels.trees import count, first
 
     checkpoint = runs.read_checkpoint(named_checkpoint(config))
@@ -58,6 +60,8 @@ def sample(config: dict[str, Any]) -> None:
     kind = kind_of(fields_of(node, config["trusted"]))
     out = Path(config["out"] or kind.file).expanduser()
     kind.require_way(out, model)
+    if can(model, Prepares):
+        prepare(model, data_of(node, config["trusted"]), device)
     make = {"sample": draw, "translate": translate}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
         x, originals = make(model, config, node, device)
@@ -71,10 +75,10 @@ def sample(config: dict[str, Any]) -> None:
 
 def save(kind: Any, x: Any, originals: Any, out: Path, model: Any) -> None:
     """Writes samples; a picture of translations has the originals above them."""
-    from genmodels.kinds.base import Shown
+    from genmodels.kinds.base import Shown, SideBySide
     from genmodels.pictures import save as save_picture
 
-    if originals is None or out.suffix != ".png" or not kind.compares:
+    if originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):
         kind.save(x, out, model)
     else:
         save_picture(kind.stacked([Shown(originals, kind.of), Shown(x, kind.of)]), out)

@@ -8,6 +8,7 @@ import torch
 from genmodels.cli import build
 from genmodels.cli.config.complaints import nearest
 from genmodels.cli.config.compose import option, options
+from genmodels.data.of_config import placed
 from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
 from genmodels.errors import UserError
 from genmodels.evaluators import dataset
@@ -59,8 +60,7 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
         raise UserError(
             f"{key}={name} would need data.{open_keys[0]}; give the folder or the .npz file itself: reference=PATH"
         )
-    root = config["data"]["root"]
-    return build.part({**node, **({"root": root} if root and "root" in node else {})})
+    return build.part(placed(node, {"root": config["data"]["root"]}))
 
 
 def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:

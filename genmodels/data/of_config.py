@@ -1,6 +1,6 @@
 """The dataset of a config that came in a file, and what its samples are, without reading any data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from hydra.utils import instantiate
@@ -15,6 +15,33 @@ def data_of(node: Mapping[str, Any], trusted: Sequence[str]) -> Data:
     """The dataset that a config's `data` describes; nothing is read yet. UserError where it may not be built."""
     require_trusted(node, (*OURS, *trusted))
     return cast(Data, instantiate(node, _convert_="all"))
+
+
+def placed(node: Mapping[str, Any], places: Mapping[str, str | None]) -> dict[str, Any]:
+    """A call for a dataset, with its files, and those of datasets within it, in these places; None: where they were.
+
+    Many datasets can lie below one root; a path is of one, and UserError where it could be of several.
+    """
+    for key in places.keys() - {"root"}:
+        if places[key] and (several := [*_holders(node, key, "data")])[1:]:
+            raise UserError(
+                f"data.{key} names one place, and the data have several ({', '.join(several)}); leave it out"
+            )
+    return _placed(node, {key: place for key, place in places.items() if place})
+
+
+def _holders(node: Mapping[str, Any], key: str, at: str) -> Iterator[str]:
+    """Every place in a call that has this key."""
+    if key in node:
+        yield f"{at}.{key}"
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _holders(value, key, f"{at}.{name}")
+
+
+def _placed(node: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    inner = {key: _placed(value, places) for key, value in node.items() if isinstance(value, Mapping)}
+    return {**node, **inner, **{key: place for key, place in places.items() if key in node}}
 
 
 def fields_of(node: Any, trusted: Sequence[str]) -> Field | Fields:

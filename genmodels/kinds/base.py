@@ -4,6 +4,7 @@ A kind is one file in this folder and one line in `genmodels/kinds/__init__.py`.
 units.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -33,12 +34,9 @@ class Way(NamedTuple):
 
 
 class Kind:
-    """Samples as pictures, texts and files. By itself it keeps arrays, of one tensor or several, and shows nothing."""
+    """Samples as files. By itself it keeps arrays, of one tensor or several."""
 
     file: ClassVar[str] = "samples.npz"  # where samples go unless the person says
-    pictures: ClassVar[bool] = False  # whether there is a `picture` of samples
-    compares: ClassVar[bool] = False  # whether there are pictures of samples beside others: `stacked` and `film`
-    dots: ClassVar[int] = 0  # samples in a picture, where each is a mere dot; 0: as many as a person wants to look at
 
     def __init__(self, of: Field | Fields):
         self.of = of
@@ -47,19 +45,6 @@ class Kind:
     def suits(cls, field: Field) -> bool:
         """Whether it can do what it says with samples of this field."""
         return True
-
-    def picture(self, x: Batch | None, model: Any, data: Batch | None = None) -> Image.Image:
-        """Samples (None: the model draws none), beside some of the data where it wants `dots`; and, where a kind has
-        it, what else the model that drew them knows of them, such as a density."""
-        raise NotImplementedError
-
-    def stacked(self, rows: Sequence[Shown]) -> Image.Image:
-        """The first of each of `rows` under each other, then the second, ..."""
-        raise NotImplementedError
-
-    def film(self, moments: Sequence[Batch]) -> Image.Image:
-        """One row a sample, one column a moment."""
-        raise NotImplementedError
 
     def text(self, x: Batch) -> str | None:
         """Samples that can be read; None: they cannot."""
@@ -89,6 +74,29 @@ class Kind:
         way = self.require_way(out, model)
         out.parent.mkdir(parents=True, exist_ok=True)
         way.write(x, out)
+
+
+class Pictured(Kind, ABC):
+    """Samples that a person can look at."""
+
+    dots: ClassVar[int] = 0  # samples in a picture, where each is a mere dot; 0: as many as a person wants to look at
+
+    @abstractmethod
+    def picture(self, x: Batch | None, model: Any, data: Batch | None = None) -> Image.Image:
+        """Samples (None: the model draws none), beside some of the data where it wants `dots`; and, where a kind has
+        it, what else the model that drew them knows of them, such as a density."""
+
+
+class SideBySide(Pictured):
+    """Samples that can stand in one picture beside what they were made from, or what they became."""
+
+    @abstractmethod
+    def stacked(self, rows: Sequence[Shown]) -> Image.Image:
+        """The first of each of `rows` under each other, then the second, ..."""
+
+    @abstractmethod
+    def film(self, moments: Sequence[Batch]) -> Image.Image:
+        """One row a sample, one column a moment."""
 
 
 def levels_of(of: Field | Fields) -> dict[str, np.ndarray]:

@@ -11,20 +11,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genmodels.fields import Field
-from genmodels.kinds.base import Kind, Shown, Way
+from genmodels.kinds.base import Shown, SideBySide, Way
 from genmodels.pictures import film_strip, grid, save, single, stacked
 from genmodels.units import to_pixels
 
 Images = Integer[Tensor, "n c h w"]
 
 
-class Image(Kind):
+class Image(SideBySide):
     """Integers (c, h, w), 0 black and levels - 1 white."""
 
     of: Field
     file = "samples.png"
-    pictures = True
-    compares = True
 
     @classmethod
     def suits(cls, field: Field) -> bool:

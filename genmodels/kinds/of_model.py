@@ -15,8 +15,8 @@ from torch import Tensor
 from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Translates, can
 from genmodels.data.base import Data, Split, SplitName
 from genmodels.fields import Field, Fields
-from genmodels.kinds import Kind, kind_of
-from genmodels.kinds.base import Shown
+from genmodels.kinds import kind_of
+from genmodels.kinds.base import Kind, Pictured, Shown, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber
 from genmodels.trees import count, first, take, to
 
@@ -47,47 +47,52 @@ class OfModel:
 
     def pictures(self) -> dict[str, Image]:
         """A picture of each sort that the model and the kind of the data can give."""
-        kind, model, pictures = self.kind, self.model, {}
-        if can(model, Samples) or kind.dots:
-            pictures["samples"] = self.samples()
-        if kind.compares and can(model, Encodes):
-            pictures["reconstructions"] = self.reconstructions()
-        if kind.compares and can(model, Denoises):
-            pictures["film"] = self.film()
-        if kind.compares and can(model, Translates):
-            pictures |= self.translations()
+        kind, pictures = self.kind, {}
+        if isinstance(kind, Pictured) and (can(self.model, Samples) or kind.dots):
+            pictures["samples"] = self.dots(kind) if kind.dots else self.samples(kind)
+        if isinstance(kind, SideBySide):
+            pictures |= self.beside(kind)
         return pictures
 
-    def samples(self) -> Image:
-        if self.kind.dots:
-            return self.dots()
+    def beside(self, kind: SideBySide) -> dict[str, Image]:
+        """Those in which samples stand beside what the model was given."""
+        model, pictures = self.model, {}
+        if can(model, Encodes):
+            pictures["reconstructions"] = self.reconstructions(kind)
+        if can(model, Denoises):
+            pictures["film"] = self.film(kind)
+        if can(model, Translates):
+            pictures |= self.translations(kind)
+        return pictures
+
+    def samples(self, kind: Pictured) -> Image:
         condition = self.condition(self.n)
         x = self.model.sample(self.n, condition, ByNumber(self.seed, 0, self.n)).cpu()
         given = [Shown(condition[name].cpu(), field) for name, field in self.seen().items()]
-        if not given:
-            return self.kind.picture(x, self.model)
+        if not (given and isinstance(kind, SideBySide)):
+            return kind.picture(x, self.model)
         originals = self.rows(self.n).x.cpu()
-        return self.kind.stacked([*given, Shown(x, self.field), Shown(originals, self.field)])
+        return kind.stacked([*given, Shown(x, self.field), Shown(originals, self.field)])
 
-    def dots(self) -> Image:
+    def dots(self, kind: Pictured) -> Image:
         """Samples that are so many that they share one generator."""
-        data = first(self.data.split(self.split).x, self.kind.dots)
+        data = first(self.data.split(self.split).x, kind.dots)
         n, x = count(data), None
         if can(self.model, Samples):
             x = self.model.sample(n, self.condition(n), GLOBAL).cpu()
-        return self.kind.picture(x, self.model, data)
+        return kind.picture(x, self.model, data)
 
-    def reconstructions(self) -> Image:
+    def reconstructions(self, kind: SideBySide) -> Image:
         """Originals above what their codes say."""
         x, condition = self.own_rows()
         x_hat = self.model.decode(self.model.encode(x, condition), condition)
-        return self.stacked(x, x_hat)
+        return self.stacked(kind, x, x_hat)
 
-    def film(self) -> Image:
+    def film(self, kind: SideBySide) -> Image:
         film = self.model.film(FILM_ROWS, self.condition(FILM_ROWS), ByNumber(self.seed, 0, FILM_ROWS))
-        return self.kind.film(evenly(film, self.frames))
+        return kind.film(evenly(film, self.frames))
 
-    def translations(self) -> dict[str, Image]:
+    def translations(self, kind: SideBySide) -> dict[str, Image]:
         """Originals above their translations, for each direction."""
         x, condition = self.data.split(self.split)
         pictures = {}
@@ -97,18 +102,18 @@ class OfModel:
             for target in range(self.model.domains) if len(rows) else ():
                 if target != source:
                     made = self.model.translate(originals, source, target, ByNumber(self.seed, 0, len(rows)))
-                    pictures[f"translations_{source}_to_{target}"] = self.stacked(originals, made)
+                    pictures[f"translations_{source}_to_{target}"] = self.stacked(kind, originals, made)
         return pictures
 
-    def stacked(self, x: Tensor, made: Tensor) -> Image:
+    def stacked(self, kind: SideBySide, x: Tensor, made: Tensor) -> Image:
         """Samples above what was made of them."""
-        return self.kind.stacked([Shown(x.cpu(), self.field), Shown(made.cpu(), self.field)])
+        return kind.stacked([Shown(x.cpu(), self.field), Shown(made.cpu(), self.field)])
 
     # What the model is conditioned on
 
     def seen(self) -> Fields:
-        """The conditions that can stand beside samples."""
-        fields = {name: field for name, field in condition_of(self.model).items() if self.kind.compares}
+        """The conditions of the same kind as samples."""
+        fields = condition_of(self.model)
         return {name: field for name, field in fields.items() if type(kind_of(field)) is type(self.kind)}
 
     def condition(self, n: int) -> Condition:
@@ -141,7 +146,13 @@ def lends_rows(model: Any) -> bool:
 
 def needs_rows(model: Any, data: Data) -> bool:
     """Whether there are samples of the data in the pictures of this model."""
-    return bool(kind_of(data.x).dots) or can(model, Encodes) or can(model, Translates) or lends_rows(model)
+    return has_dots(data) or can(model, Encodes) or can(model, Translates) or lends_rows(model)
+
+
+def has_dots(data: Data) -> bool:
+    """Whether its samples are shown as dots, with some of the data beside them."""
+    kind = kind_of(data.x)
+    return isinstance(kind, Pictured) and kind.dots > 0
 
 
 def evenly(film: Iterable[Tensor], n: int) -> list[Tensor]:

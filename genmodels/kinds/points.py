@@ -6,16 +6,15 @@ from PIL import Image
 from torch import Tensor
 
 from genmodels.fields import Field
-from genmodels.kinds.base import Kind, Way
+from genmodels.kinds.base import Pictured, Way
 from genmodels.pictures import save
 from genmodels.point_pictures import exact_density, is_plane, panels
 
 
-class Points(Kind):
+class Points(Pictured):
     """Float points (2,)."""
 
     file = "samples.png"
-    pictures = True
     dots = 20_000
 
     @classmethod

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genmodels.disk.atomic import replacing
 from genmodels.fields import Field
-from genmodels.kinds.base import Kind, Way
+from genmodels.kinds.base import Pictured, Way
 
 BETWEEN = "\n" + 40 * "-" + "\n"  # two samples
 LOOKED_AT = 6  # samples in a picture
@@ -19,12 +19,11 @@ SIZE, MARGIN = 13, 12  # of the letters, of the picture's border in pixels
 BLACK, WHITE = 0, 255
 
 
-class Tokens(Kind):
+class Tokens(Pictured):
     """Integers (l,), each a symbol."""
 
     of: Field
     file = "samples.txt"
-    pictures = True
 
     def read(self, sample: Integer[Tensor, "l"]) -> str:
         """One sample."""

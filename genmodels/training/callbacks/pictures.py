@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from genmodels.data.base import SplitName
 from genmodels.kinds import kind_of
+from genmodels.kinds.base import Pictured
 from genmodels.kinds.of_model import OfModel, needs_rows
 from genmodels.pictures import save
 from genmodels.seeds import fold, seeded
@@ -54,7 +55,7 @@ class Pictures(Callback):
         data = pl_module.data
         if needs_rows(pl_module.model, data):
             data.split(self.split)  # an empty split is refused before the training, not after
-        if trainer.is_global_zero and not kind_of(data.x).pictures:
+        if trainer.is_global_zero and not isinstance(kind_of(data.x), Pictured):
             print(f"no pictures: there are none of {data.name}, whose samples are {data.x}", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -68,7 +69,7 @@ class Pictures(Callback):
         """Draws, unless it was done at this step: several batches can pass in one."""
         new = trainer.global_step > self.drawn_at
         self.drawn_at = trainer.global_step
-        shown = kind_of(pl_module.data.x).pictures
+        shown = isinstance(kind_of(pl_module.data.x), Pictured)
         if new and shown and (trainer.is_global_zero or is_sharded(pl_module.model)):
             say(trainer, "drawing pictures")
             pictures = self.draw(pl_module)
