@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from PIL import Image
@@ -668,9 +669,16 @@ TABLE = {
 }
 
 
-def of_kinds(*kinds: str) -> dict[str, Row]:
-    """The rows of these kinds by name."""
-    return {name: row for name, row in TABLE.items() if name.split(":")[0] in kinds}
+MANY = ("value", "checkpoint", "images")  # kinds of so many rows that they belong to the slow tests
+
+
+def of_kinds(*kinds: str) -> list:
+    """The rows of these kinds, a case each."""
+    return [
+        pytest.param(row, marks=pytest.mark.slow if kind in MANY else (), id=name)
+        for name, row in TABLE.items()
+        if (kind := name.split(":")[0]) in kinds
+    ]
 
 
 def content(*folders: Path) -> dict[str, bytes | None]:

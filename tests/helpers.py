@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ def compose_model(
     sampler: str | None = None,
 ) -> DictConfig:
     """The resolved config of a model, with its recipe, on data with these facts; `sampler` in place of its own."""
-    facts = [f"data.shape={list(shape)}", f"data.levels={levels or 'null'}", f"data.classes={classes or 'null'}"]
-    facts = ["data=digits", "name=test", "run_dir=nowhere", *(fact.replace(" ", "") for fact in facts)]
-    cfg = compose_config("train", [*facts, f"model={model}", *([f"sampler={sampler}"] if sampler else []), *overrides])
+    cfg = composed(f"model={model}", *([f"sampler={sampler}"] if sampler else []), *overrides)
+    cfg.data.update({"shape": [*shape], "levels": levels, "classes": classes})
     return OmegaConf.create(resolved(cfg))
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """The config of a training on the digits, not resolved yet; its facts of the data are set by whoever takes it."""
+    return compose_config("train", ["data=digits", "name=test", "run_dir=nowhere", *overrides])
 
 
 def build_model(model: str, *overrides: str, seed: int = 0, **facts: Any) -> nn.Module:

@@ -18,12 +18,9 @@ from tests.bad_input import assert_refused, of_kinds
 QUICK = QUICKLY.split()
 
 
-WRITTEN = of_kinds("command line", "value", "contract", "data", "environment", "fault")
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_bad_input_is_one_sentence(name, genmodels, run_dir, tmp_path, monkeypatch):
-    assert_refused(WRITTEN[name], genmodels, run_dir, tmp_path, monkeypatch)
+@pytest.mark.parametrize("row", of_kinds("command line", "value", "contract", "data", "environment", "fault"))
+def test_bad_input_is_one_sentence(row, genmodels, run_dir, tmp_path, monkeypatch):
+    assert_refused(row, genmodels, run_dir, tmp_path, monkeypatch)
 
 
 def test_mistakes_in_an_experiment_file(genmodels, tmp_path):

@@ -25,6 +25,8 @@ from tests.helpers import build_model
 from tests.test_nan_policy import config_of
 from tests.test_resume import curve, last, resumed
 
+pytestmark = pytest.mark.slow
+
 GAN = ["model.generator.width=4", "model.discriminator.width=4"]
 MODELS = {
     "vae": [

@@ -149,6 +149,7 @@ def test_runs_that_lie_elsewhere_are_collected(mine, genmodels, started):
     assert "**in**" in (mine / "docs" / "BASELINES.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_budget_ends_a_training_which_goes_on_at_the_next_call(mine, genmodels, monkeypatch):
     """The child gets SIGTERM in its second step, as from a deadline, and saves itself."""
     lines = []
@@ -170,6 +171,7 @@ def test_the_budget_ends_a_training_which_goes_on_at_the_next_call(mine, genmode
     assert json.loads((mine / "docs/baselines/tiny/seed_0.json").read_text())["steps"] == 4
 
 
+@pytest.mark.slow
 def test_a_failed_training_does_not_stop_the_others(mine, genmodels, started, monkeypatch):
     write_experiment(mine, "bad", baseline__minutes=0.1, baseline__system="Bad", optimizer={"lr": 1e30})
     write_experiment(mine, "worse", baseline__minutes=0.2, baseline__system="Worse", model={"nonsense": 1})
@@ -187,6 +189,7 @@ def test_a_training_that_was_killed_leaves_no_result(mine, genmodels, monkeypatc
     assert "1 not run" in (mine / "docs" / "BASELINES.md").read_text() and not (mine / "docs/baselines").exists()
 
 
+@pytest.mark.slow
 def test_samples_are_measured_with_several_seeds(mine, genmodels, started):
     """A metric of samples; the features are of torch, which the person says they trust."""
     write_experiment(
@@ -375,6 +378,7 @@ def test_a_baseline_that_lacks_a_key(mine, genmodels):
     assert status == 2 and "experiment open, baseline: figure is not given" in said
 
 
+@pytest.mark.slow
 def test_a_directory_with_another_run_is_left_alone(mine, genmodels, started):
     assert genmodels(*COMMAND.split())[0] == 0
     write_experiment(mine, data__batch_size=16)
@@ -454,6 +458,7 @@ def test_experiments_hold_what_the_schema_of_baselines_does():
 LIKELIHOODS = {"nll_nats", "bits_per_dim"}
 
 
+@pytest.mark.slow
 def test_every_baseline_names_a_metric_that_is_measured(published):
     """By the evaluators that its experiment chooses."""
     from genmodels.cli import build
@@ -471,6 +476,7 @@ def test_every_baseline_names_a_metric_that_is_measured(published):
         assert split == "test" and metric in known, one.name
 
 
+@pytest.mark.slow
 def test_every_variant_is_named_as_such(published):
     """In its file's name; and the paper's own row has an experiment file of its own."""
     for one in published:
@@ -478,6 +484,7 @@ def test_every_variant_is_named_as_such(published):
         assert one.link.startswith("https://") and one.config["name"] == one.name
 
 
+@pytest.mark.slow
 def test_the_page_and_the_results_of_the_repository_agree(published):
     """As `genmodels reproduce --check` does."""
     assert Book(default_docs(), published).check()[1] == []

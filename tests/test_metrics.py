@@ -449,6 +449,7 @@ def in_process(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers_as_one(tmp_path):
     torch.multiprocessing.start_processes(in_process, (str(tmp_path),), nprocs=2, start_method="spawn")
     one, picture = every_metric(0, 1)

@@ -24,6 +24,7 @@ def test_what_is_looked_at_stands_on_a_page():
     assert set(LOOKS) <= {word for _, story in EVERY for words in story for word in words}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: " ".join(story[0]))
 def test_a_block_of_commands_runs(story, run_dir, tmp_path, monkeypatch, capsys):
     run_story(README, story, run_dir, tmp_path, monkeypatch, capsys)

@@ -17,7 +17,7 @@ from tests.helpers import train_config
 
 STEPS, EVERY = 8, 3  # between checkpoints; an epoch of the digits has 3 steps of 400
 FAMILIES = {
-    "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
+    "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8", "trainer.precision=bf16-mixed"],
     "dcgan": [
         "model=dcgan",
         "model.generator.width=8",
@@ -27,7 +27,7 @@ FAMILIES = {
         "trainer.gradient_clip_val=1.0",
     ],
     "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]", "trainer.gradient_clip_val=100.0"],
-    "ddpm": ["model=ddpm", "model.network.channels=8", "trainer.precision=bf16-mixed"],
+    "ddpm": ["model=ddpm", "model.network.channels=8"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=8", "trainer.accumulate_grad_batches=2"],
     "wgan": ["model=wgan", "model.generator.width=4", "model.discriminator.width=4", "model.discriminator_steps=3"],
     "cyclegan": [

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import torch
 
 from genmodels.cli.train import train_here
 from genmodels.errors import Stopped
-from tests.test_resume import BATCHES, FAMILIES, SLOW, assert_same_run, config_of, curve, last, resumed
+from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
+
+pytestmark = pytest.mark.slow
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4"]
 
@@ -32,15 +33,14 @@ def in_process(rank: int, folder: str, families: list[str]) -> None:
         train_here(resumed(cut))
 
 
-QUICK = [family for family in FAMILIES if family not in SLOW]
-
-
-def trained(folder: Path, families: Sequence[str]) -> Path:
-    """The folder, where two processes have trained these families."""
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder where two processes have trained every family."""
+    folder = tmp_path_factory.mktemp("two")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASTER_ADDR", "127.0.0.1")
         patch.setenv("MASTER_PORT", str(free_port()))
-        torch.multiprocessing.start_processes(in_process, (str(folder), families), nprocs=2, start_method="spawn")
+        torch.multiprocessing.start_processes(in_process, (str(folder), list(FAMILIES)), nprocs=2, start_method="spawn")
     return folder
 
 
@@ -51,27 +51,7 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory) -> Path:
-    return trained(tmp_path_factory.mktemp("two"), QUICK)
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory) -> Path:
-    return trained(tmp_path_factory.mktemp("two"), list(SLOW))
-
-
-@pytest.mark.parametrize("family", QUICK)
-def test_resume_is_exact(quick, family):
-    assert_exact(quick, family)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", SLOW)
-def test_resume_of_the_others_is_exact(slow, family):
-    assert_exact(slow, family)
-
-
-def assert_exact(folder: Path, family: str) -> None:
-    assert_same_run(folder / family / "cut", folder / family / "whole")
-    assert [int(row["step"]) for row in curve(folder / family / "cut")] == [1, 2, 3, 4]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_resume_is_exact(trained, family):
+    assert_same_run(trained / family / "cut", trained / family / "whole")
+    assert [int(row["step"]) for row in curve(trained / family / "cut")] == [1, 2, 3, 4]

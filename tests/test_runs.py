@@ -64,6 +64,7 @@ def test_a_run_without_a_checkpoint_says_so(tmp_path):
         genmodels.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_two_processes_is_that_on_one(tmp_path):
     """`torchrun --nproc-per-node 2 scripts/evaluate.py`: one results.json, the same numbers."""
     train(train_config(tmp_path / "run", *SMALL))

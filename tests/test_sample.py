@@ -171,6 +171,7 @@ def test_batches_are_joined_in_order(batch_size):
     assert made.tolist() == list(range(7))
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_does(genmodels, run_dir: Path):
     for words in (["out=one.npz"], ["out=two.npz", "devices=2", "batch_size=2"]):
         status, said = genmodels("sample", f"run={run_dir}", "n=7", "device=cpu", *words)

@@ -111,6 +111,7 @@ def filled(node: dict) -> dict:
     return {key: child for key, child in kept.items() if child != {}}
 
 
+@pytest.mark.slow
 def test_a_training_from_its_config_to_its_summary(tmp_path):
     evaluators = "evaluator=[likelihood,nearest_neighbours]"
     config = train_config(
@@ -140,6 +141,7 @@ def test_a_training_from_its_config_to_its_summary(tmp_path):
     assert best["name"] == "test" and best["step"] in (2, 4) and best["val/bits_per_dim"] > 0
 
 
+@pytest.mark.slow
 def test_checkpoints_are_artifacts_only_where_that_was_asked_for(tmp_path, run_dir):
     shutil.copytree(run_dir / "checkpoints", tmp_path / "checkpoints")
     run = logger(tmp_path / "none")
@@ -175,6 +177,7 @@ def test_tags_are_what_wandb_takes():
         logger(Path("nowhere"), tags=[""])
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_are_named_by_what_differs_and_grouped(genmodels, tmp_path):
     words = ["-m", "trainer=smoke", "callbacks=none", "evaluator=[]", "logger=[csv,wandb]", *SMALL[:2]]
     assert genmodels("train", *words, "seed=1,2", "optimizer.lr=0.003", "hydra.sweep.dir=some")[0] == 0
@@ -204,6 +207,7 @@ def test_a_paper_is_a_tag():
     assert logger["about"] == ["digits", "vae", "Kingma & Welling 2014"]
 
 
+@pytest.mark.slow
 def test_an_agent_of_a_wandb_sweep_gets_its_run(tmp_path, monkeypatch):
     """With the environment that `wandb agent` gives to the command that it runs."""
     given = tmp_path / "config-xyz1.yaml"

@@ -26,6 +26,7 @@ class Glow(Chain):
         scales: int,  # L of the paper
         steps: int,  # of flow at each scale, K of the paper
         width: int,  # hidden features of the networks; the paper has 512
+        dropout: float,  # of the couplings; the paper has none
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         check_divides(shape, scales)
@@ -33,11 +34,13 @@ class Glow(Chain):
         at_this_scale: list[Bijection] = []
         for _ in range(steps):
             at_this_scale += [ActNorm(shape=(c, h, w)), InvertibleConv(shape=(c, h, w))]
-            at_this_scale += [GlowCoupling(channels=c, width=width, context=context)]
+            at_this_scale += [GlowCoupling(channels=c, width=width, dropout=dropout, context=context)]
         if scales == 1:
             at_this_scale += [ActNorm(shape=(c, h, w))]
         else:
-            rest = Glow(shape=(c // 2, h, w), scales=scales - 1, steps=steps, width=width, context=context)
+            rest = Glow(
+                shape=(c // 2, h, w), scales=scales - 1, steps=steps, width=width, dropout=dropout, context=context
+            )
             at_this_scale += [SplitPrior(channels=c), Split(inner=rest)]
         super().__init__([Squeezed(inner=Chain(at_this_scale))])
 

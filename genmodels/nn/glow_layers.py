@@ -17,7 +17,8 @@ SMALLEST_SCALE = 1e-3
 class GlowNet(nn.Module):
     """(b, c_in, h, w) and a context to (b, c_out, h, w), 0 at first: convolutions 3x3, 1x1, 3x3 with ReLU between.
 
-    ActNorm stands before each ReLU, as in the authors' code. A context's vector is added before the first.
+    ActNorm stands before each ReLU, as in the authors' code, and dropout before the last convolution. A context's
+    vector is added before the first ReLU's ActNorm.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class GlowNet(nn.Module):
         channels_in: int,
         channels_out: int,
         width: int,  # hidden features
+        dropout: float,  # probability that one of them is dropped in training
         context: Sizes,  # a vector, or {}: none
     ):
         super().__init__()
@@ -33,6 +35,7 @@ class GlowNet(nn.Module):
         self.first = nn.Conv2d(channels_in, width, 3, padding=1, bias=False)
         self.vector = nn.Linear(vector, width, bias=False) if vector else None
         self.second = nn.Conv2d(width, width, 1, bias=False)
+        self.dropout = nn.Dropout(dropout)
         self.last = zero_conv(width, channels_out)
         self.norms = nn.ModuleList(ActNorm(shape=(width, 1, 1)) for _ in range(2))
 
@@ -42,7 +45,7 @@ class GlowNet(nn.Module):
             h = h + self.vector(context.vector)[:, :, None, None]
         h = self.norms[0](h)[0].relu()
         h = self.norms[1](self.second(h))[0].relu()
-        return self.last(h)
+        return self.last(self.dropout(h))
 
 
 class GlowCoupling(Bijection):
@@ -56,11 +59,12 @@ class GlowCoupling(Bijection):
         *,
         channels: int,  # c
         width: int,  # hidden features of the network
+        dropout: float,  # probability that one of its last hidden features is dropped in training
         context: Sizes,
     ):
         super().__init__()
         kept, changed = channels // 2, channels - channels // 2
-        self.net = GlowNet(channels_in=kept, channels_out=2 * changed, width=width, context=context)
+        self.net = GlowNet(channels_in=kept, channels_out=2 * changed, width=width, dropout=dropout, context=context)
 
     def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
         a, b = halves(x)
