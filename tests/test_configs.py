@@ -128,6 +128,7 @@ def test_every_model_is_built_for_every_dataset_or_refused_in_a_sentence(model, 
         assert status == USERS and "refuses its settings" not in sentence, sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in WITHOUT_CONDITIONER])
 def test_a_model_is_conditional_where_the_data_have_labels(model):
     labels = composed("name=x", f"model={model}", "data=digits", "model/conditioner=label")["model"]["conditioner"]

@@ -21,10 +21,10 @@ from tests.helpers import train_config
 
 SMALL = {
     "vae": ["model.encoder.width=4", "model.decoder.width=4"],
-    "realnvp": [],
-    "pixelcnn": [],
+    "realnvp": ["model.bijections.realnvp.widths=[4,4]"],
+    "pixelcnn": ["model.network.width=8"],
     "ddpm": ["model.network.channels=8", "model.process.schedule.steps=20", "sampler.steps=5"],
-    "dcgan": [],
+    "dcgan": ["model.generator.width=4", "model.discriminator.width=4"],
 }
 
 

@@ -90,6 +90,8 @@ class Pictured(Kind, ABC):
 class SideBySide(Pictured):
     """Samples that can stand in one picture beside what they were made from, or what they became."""
 
+    of: Field
+
     @abstractmethod
     def stacked(self, rows: Sequence[Shown]) -> Image.Image:
         """The first of each of `rows` under each other, then the second, ..."""

@@ -21,7 +21,6 @@ Images = Integer[Tensor, "n c h w"]
 class Image(SideBySide):
     """Integers (c, h, w), 0 black and levels - 1 white."""
 
-    of: Field
     file = "samples.png"
 
     @classmethod
