@@ -191,11 +191,11 @@ class Encodes(ABC):
     """Maps data to codes and back."""
 
     @abstractmethod
-    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Shaped[Tensor, "b *latent"]:
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Shaped[Tensor, " b *latent"]:
         """Code of each sample: the posterior mean, the flow's noise, the numbers in a codebook."""
 
     @abstractmethod
-    def decode(self, z: Shaped[Tensor, "b *latent"], condition: Condition = NO_CONDITION) -> Batch:
+    def decode(self, z: Shaped[Tensor, " b *latent"], condition: Condition = NO_CONDITION) -> Batch:
         """Most likely sample of each code, in data units."""
 
 
@@ -205,12 +205,12 @@ class Compresses(ABC):
     code: Field
 
     @abstractmethod
-    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Shaped[Tensor, "b *code"], PerSample]:
+    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Shaped[Tensor, " b *code"], PerSample]:
         """A code u of each sample, and log p(x|u)/q(u|x) in nats: with log p(u) they add up to a draw of a lower bound
         of log p(x). q(u|x) is 1 where x determines u."""
 
     @abstractmethod
-    def decompress(self, u: Shaped[Tensor, "b *code"], rng: Random = GLOBAL) -> Batch:
+    def decompress(self, u: Shaped[Tensor, " b *code"], rng: Random = GLOBAL) -> Batch:
         """A sample of each code, in data units."""
 
 
@@ -234,7 +234,7 @@ class Denoises(ABC):
     @abstractmethod
     def film(
         self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
-    ) -> Iterator[Shaped[Tensor, "n *shape"]]:
+    ) -> Iterator[Shaped[Tensor, " n *shape"]]:
         """The sampler's running estimates of the clean data, first to last, in data units."""
 
 

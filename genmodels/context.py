@@ -34,7 +34,7 @@ class Context(NamedTuple):
         """(b, ...) to (k b, ...): the whole batch, k times."""
         return Context(*(None if t is None else t.repeat(k, *[1] * (t.ndim - 1)) for t in self))
 
-    def where(self, keep: Bool[Tensor, "b"], other: "Context") -> "Context":
+    def where(self, keep: Bool[Tensor, " b"], other: "Context") -> "Context":
         """Each sample's own context where `keep`, else that of `other`."""
         pairs = zip(self, other, strict=True)
         return Context(*(None if a is None or b is None else torch.where(_column(keep, a), a, b) for a, b in pairs))
@@ -110,7 +110,7 @@ def widths(sizes: Sizes, takes: tuple[str, ...], who: str) -> dict[str, int]:
     return {name: sizes.get(name, 0) for name in takes}
 
 
-def _column(keep: Bool[Tensor, "b"], like: Tensor) -> Tensor:
+def _column(keep: Bool[Tensor, " b"], like: Tensor) -> Tensor:
     return keep.view(-1, *[1] * (like.ndim - 1))
 
 

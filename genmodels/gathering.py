@@ -16,7 +16,7 @@ def processes() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def in_global_order(x: Shaped[Tensor, "b *shape"]) -> Shaped[Tensor, "all_b *shape"]:
+def in_global_order(x: Shaped[Tensor, " b *shape"]) -> Shaped[Tensor, " all_b *shape"]:
     """The samples of all processes, of which each has every world-th, without gradients; all must call it.
 
     They travel as bytes, since not every backend moves every type.
@@ -36,7 +36,7 @@ def global_batch(batch: Tree) -> Tree:
     return tree_map(in_global_order, batch)
 
 
-def share_of_this_process(x: Shaped[Tensor, "all_b *shape"]) -> Shaped[Tensor, "b *shape"]:
+def share_of_this_process(x: Shaped[Tensor, " all_b *shape"]) -> Shaped[Tensor, " b *shape"]:
     """Of what `in_global_order` gave, this process's own part."""
     rank, world = processes()
     return x[rank::world]

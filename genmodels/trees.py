@@ -21,7 +21,7 @@ def to(tree: Tree, device: torch.device) -> Tree:
     return tree_map(lambda t: t.to(device), tree)
 
 
-def take(tree: Tree, index: Int[Tensor, "k"]) -> Tree:
+def take(tree: Tree, index: Int[Tensor, " k"]) -> Tree:
     """The samples with these numbers; of a view, such as overlapping windows, without copying the whole."""
     return tree_map(lambda t: t.index_select(0, index.to(t.device)), tree)
 

@@ -41,7 +41,7 @@ def kind_of(shape: Sequence[int], levels: int | None) -> KindName:
     return "image" if len(shape) == 3 else "tokens"
 
 
-def labelled(x: Batch, y: Int[Tensor, "n"] | None) -> Split:
+def labelled(x: Batch, y: Int[Tensor, " n"] | None) -> Split:
     """Samples with their labels 0..classes-1, where there are any."""
     return Split(x, {} if y is None else {"label": y})
 
@@ -140,7 +140,7 @@ def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
     return take(split, torch.nonzero(~held).flatten()), take(split, torch.nonzero(held).flatten())
 
 
-def held_out(of: int, n: int, seed: int) -> Bool[np.ndarray, "of"]:
+def held_out(of: int, n: int, seed: int) -> Bool[np.ndarray, " of"]:
     """Which `n` of so many samples `seed` chooses.
 
     NumPy's RandomState, whose stream is frozen, so that the choice never changes.

@@ -115,7 +115,7 @@ class CIFAR(Data):
             raise broken(path, f"it has {count(split.x)} images instead of {n}")
         return split
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return random_flip(x, generator) if self.flip else x
 
 

@@ -48,5 +48,5 @@ class Digits(Data):
         train, val = hold_out(rest, self.n_validation, self.split_seed)
         return Splits(train, val, test, training=train)
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return random_flip(x, generator) if self.flip else x

@@ -138,5 +138,5 @@ class Domains(Data):
         prints = [domain.source.fingerprint("train") for domain in self.domains.values()]
         return [Share(prints[:number].count(print_), prints.count(print_)) for number, print_ in enumerate(prints)]
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return random_flip(x, generator) if self.flip else x

@@ -105,10 +105,10 @@ class ImageNet(MappedImages):
             for part, x in self.images(batch, len(y)):
                 yield self.chunk("test", x, y[part])
 
-    def chunk(self, split: SplitName, x: UInt8[np.ndarray, "k c h w"], y: Int64[np.ndarray, "k"]) -> Chunk:
+    def chunk(self, split: SplitName, x: UInt8[np.ndarray, "k c h w"], y: Int64[np.ndarray, " k"]) -> Chunk:
         return Chunk(split, x, None if self.classes is None else y)
 
-    def labels(self, batches: Sequence[Batch], official: int) -> list[Int64[np.ndarray, "n"]]:
+    def labels(self, batches: Sequence[Batch], official: int) -> list[Int64[np.ndarray, " n"]]:
         """The labels of each batch, from 0 on; the published ones begin with 1."""
         labels = [np.asarray(batch.read("labels"), np.int64) - 1 for batch in batches]
         if self.verify and (n := sum(map(len, labels))) != official:

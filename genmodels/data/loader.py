@@ -88,7 +88,7 @@ class Loader:
         x, condition = (to(take(tree, chosen), self.device) for tree in self.split)
         return self.visit(x, condition, self._generator)
 
-    def order(self, epoch: int) -> Int[Tensor, "n"]:
+    def order(self, epoch: int) -> Int[Tensor, " n"]:
         """The permutation of an epoch, on the device of the data."""
         generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
         return torch.randperm(self.n, generator=generator).to(tensors(self.split.x)[0][1].device)

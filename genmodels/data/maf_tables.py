@@ -56,7 +56,7 @@ def miniboone(x: Rows) -> Parts:
     return by_train_and_val(tenths(x.astype(np.float64)))
 
 
-def uncorrelated(x: Rows) -> Bool[np.ndarray, "d"]:
+def uncorrelated(x: Rows) -> Bool[np.ndarray, " d"]:
     """Columns that are left when, again and again, the first one that is correlated with another is taken out."""
     near = np.corrcoef(x, rowvar=False) > CORRELATED
     kept = np.ones(len(near), bool)

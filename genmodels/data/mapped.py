@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
     split: SplitName
     x: UInt8[np.ndarray, "k c h w"]
-    y: Int64[np.ndarray, "k"] | None
+    y: Int64[np.ndarray, " k"] | None
 
 
 class Plan(NamedTuple):
@@ -101,14 +101,14 @@ class MappedImages(Data):
             prepare(folder, plan, self.shape)
         return folder
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return random_flip(x, generator) if self.flip else x
 
 
 def decoded(
     split: SplitName,
     files: Sequence[File],
-    y: Int64[np.ndarray, "n"] | None,
+    y: Int64[np.ndarray, " n"] | None,
     decode: Callable[[File], UInt8[np.ndarray, "c h w"]],
 ) -> Iterator[Chunk]:
     """All images of a split, decoded in threads, a chunk at a time."""

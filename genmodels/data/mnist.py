@@ -77,7 +77,7 @@ class MNIST(Data):
         """The split as evaluators see it."""
         return fixed_draw(grey, self.split_seed) if self.binarize == "dynamic" else grey
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         x = random_flip(x, generator) if self.flip else x
         return bernoulli(x, generator) if self.binarize == "dynamic" else x
 

@@ -53,7 +53,7 @@ class MNISTStatic(Data):
         urls = [f"{url.rstrip('/')}/{file}" for url in self.urls]
         return labelled(read_amat(fetch(self.folder / file, urls, sha256, self.verify)), None)
 
-    def transform(self, x: UInt8[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return x
 
 

@@ -86,7 +86,7 @@ class NPZ(Data):
             )
         return labelled(self.arrange(path, x), None if y is None else torch.from_numpy(y.astype(np.int64)))
 
-    def arrange(self, path: Path, x: np.ndarray) -> Shaped[Tensor, "n *shape"]:
+    def arrange(self, path: Path, x: np.ndarray) -> Shaped[Tensor, " n *shape"]:
         """The array with channels first, in the type that holds its levels; float32 without levels."""
         c, size = self.shape[0], self.shape[1:]
         kind = np.floating if self.levels is None else np.integer
@@ -108,7 +108,7 @@ class NPZ(Data):
         dtype = torch.float32 if self.levels is None else smallest_dtype(self.levels)
         return torch.from_numpy(np.ascontiguousarray(x)).to(dtype)
 
-    def transform(self, x: Shaped[Tensor, "b *shape"], generator: torch.Generator) -> Shaped[Tensor, "b *shape"]:
+    def transform(self, x: Shaped[Tensor, " b *shape"], generator: torch.Generator) -> Shaped[Tensor, " b *shape"]:
         return random_flip(x, generator) if self.flip else x
 
 

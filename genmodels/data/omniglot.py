@@ -60,7 +60,7 @@ class Omniglot(Data):
         check_official(train, self.levels, self.classes, self.name)
         return Splits(train, val, test, training=train_ink)
 
-    def transform(self, x: Float32[Tensor, "b *shape"], generator: torch.Generator) -> UInt8[Tensor, "b *shape"]:
+    def transform(self, x: Float32[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         return torch.bernoulli(x, generator=generator).to(torch.uint8)
 
 

@@ -35,7 +35,7 @@ class PicturesOnDisk(ABC):
     prepared = None  # they are taken as they are
     name: str
     shape: tuple[int, int, int]  # (c, h, w)
-    y: Int[Tensor, "n"] | None  # labels
+    y: Int[Tensor, " n"] | None  # labels
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -157,7 +157,7 @@ def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
     return c, first_of_all.h, first_of_all.w
 
 
-def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, "n"] | None:
+def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
     """The sub-folder that each file is in, by number; None where a file is in none, or all are in one."""
     parts = [file.relative_to(path).parts for file in files]
     names = sorted({part[0] for part in parts})
@@ -197,7 +197,7 @@ def _remedy(x: np.ndarray) -> str:
     return "store x.round().clip(0, 255).astype('uint8') if they are in 0..255"
 
 
-def checked_labels(arrays: Arrays, n: int, path: Path) -> Int[Tensor, "n"] | None:
+def checked_labels(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | None:
     """The labels beside the images, if there are any."""
     if (y := first(arrays, LABELS)) is None:
         return None

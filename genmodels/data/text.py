@@ -118,7 +118,7 @@ def where(text: str, position: int) -> str:
     return f"line {line}, column {position - text.rfind(chr(10), 0, position)}"
 
 
-def side_by_side(tokens: Integer[Tensor, "n"], block: int) -> Integer[Tensor, "windows _block"]:
+def side_by_side(tokens: Integer[Tensor, " n"], block: int) -> Integer[Tensor, "windows _block"]:
     """Windows one after the other; what is left at the end is left out."""
     windows = len(tokens) // block
     return tokens[: windows * block].reshape(windows, block)

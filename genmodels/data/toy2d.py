@@ -62,7 +62,7 @@ class Toy2D(Data):
         return x
 
 
-def unit(angle: Float[np.ndarray, "n"]) -> Points:
+def unit(angle: Float[np.ndarray, " n"]) -> Points:
     """The points on the unit circle at these angles."""
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 

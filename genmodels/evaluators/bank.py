@@ -18,13 +18,13 @@ class Bank:
         self.rows = torch.zeros(n, *shape)
         self.written = torch.zeros(n, dtype=torch.float64)
 
-    def put(self, index: Int[Tensor, "b"], rows: Float[Tensor, "b *shape"]) -> None:
+    def put(self, index: Int[Tensor, " b"], rows: Float[Tensor, " b *shape"]) -> None:
         """Keeps the rows of the samples with these numbers."""
         i = index.cpu()
         self.rows[i] = rows.detach().float().cpu()
         self.written[i] += 1
 
-    def gathered(self, device: torch.device) -> Float[Tensor, "n *shape"]:
+    def gathered(self, device: torch.device) -> Float[Tensor, " n *shape"]:
         """All rows in the order of their numbers, the same on every process; they travel by way of `device`."""
         assert bool((total(self.written.to(device)) == 1).all()), "a sample was shown twice, or never"
         parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(CHUNK)]

@@ -26,9 +26,9 @@ from genmodels.evaluators.subject import Drawn
 
 
 def frechet_distance(
-    mu1: Float64[Tensor, "d"],
+    mu1: Float64[Tensor, " d"],
     sigma1: Float64[Tensor, "d d"],
-    mu2: Float64[Tensor, "d"],
+    mu2: Float64[Tensor, " d"],
     sigma2: Float64[Tensor, "d d"],
 ) -> float:
     """Squared Fréchet distance of N(mu1, sigma1) and N(mu2, sigma2), in squared units of the features."""

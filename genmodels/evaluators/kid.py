@@ -55,7 +55,7 @@ class KID(BankedMetric):
         kids = self.over_subsets(real, fake, self.subset_size)
         return [Score(self.kind, float(kids.mean()), float(kids.std(correction=0)), about | self.drawn())]
 
-    def over_subsets(self, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int) -> Float64[Tensor, "subsets"]:
+    def over_subsets(self, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], size: int) -> Float64[Tensor, " subsets"]:
         """The estimate on each of the subsets."""
         rng = torch.Generator().manual_seed(self.seed)
 

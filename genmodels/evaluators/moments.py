@@ -11,7 +11,7 @@ class Sums(NamedTuple):
     """How many features there were, their sum, and the sum of their outer products."""
 
     n: Float64[Tensor, ""]
-    total: Float64[Tensor, "d"]
+    total: Float64[Tensor, " d"]
     outer: Float64[Tensor, "d d"]
 
 
@@ -27,7 +27,7 @@ def sums(f: Float[Tensor, "b d"]) -> Sums:
     return Sums(f.new_tensor(len(f)), f.sum(0), f.T @ f)
 
 
-def moments(s: Sums) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"]]:
+def moments(s: Sums) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"]]:
     """Mean and unbiased covariance (n - 1) of what was summed; n >= 2."""
     mu = s.total / s.n
     return mu, (s.outer - s.n * torch.outer(mu, mu)) / (s.n - 1)

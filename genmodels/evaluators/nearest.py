@@ -84,5 +84,5 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     return mosaic(pictures, 256, cells, None)
 
 
-def mean(x: Float[Tensor, "n"]) -> float:
+def mean(x: Float[Tensor, " n"]) -> float:
     return float(x.double().mean())

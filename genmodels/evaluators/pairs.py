@@ -46,7 +46,7 @@ def nearest(
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def radii(x: Float[Tensor, "n d"], k: int, device: torch.device) -> Float[Tensor, "n"]:
+def radii(x: Float[Tensor, "n d"], k: int, device: torch.device) -> Float[Tensor, " n"]:
     """Distance of each row to its k-th nearest other row, on `device`."""
     return nearest(x, x, k + 1, device)[0][:, -1]  # the nearest of all is the row itself
 

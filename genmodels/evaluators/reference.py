@@ -39,7 +39,7 @@ class Reference:
     name: str  # "digits/train"
     fingerprint: str | None  # of the content
     n: int | None  # images; None: unknown
-    mu: Float64[Tensor, "d"]
+    mu: Float64[Tensor, " d"]
     sigma: Float64[Tensor, "d d"]
     rows: Float[Tensor, "n d"] | None = None
     prepared: str | None = None  # how the images were cut and resized
@@ -57,7 +57,7 @@ class Statistics:
 
     name: str
     sha256: str  # of the file
-    mu: Float64[Tensor, "d"]
+    mu: Float64[Tensor, " d"]
     sigma: Float64[Tensor, "d d"]
 
 
@@ -105,7 +105,7 @@ def moments_of(
     batch: int,
     device: torch.device,
     progress: Progress,
-) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
+) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance, from the cache where they are there, and the features if they are asked for."""
     path = cache_dir() / "references" / f"{key[:32]}.safetensors"
     if not rows and (found := from_rank_zero(lambda: cache.load(path))) is not None:
@@ -120,7 +120,7 @@ def moments_of(
 
 def extract(
     pictures: Pictures, features: Features, rows: bool, batch: int, device: torch.device, progress: Progress
-) -> tuple[Float64[Tensor, "d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
+) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance of the features of all pictures, and the features if they are asked for."""
     n = len(pictures)
     s = zeros(features.dim, device)

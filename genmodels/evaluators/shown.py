@@ -15,8 +15,8 @@ class Neighbours:
 
     samples: UInt8[Tensor, "n c h w"]
     nearest: UInt8[Tensor, "n c2 h2 w2"]
-    index: Int[Tensor, "n"]  # in the reference
-    distance: Float[Tensor, "n"]  # in feature space
+    index: Int[Tensor, " n"]  # in the reference
+    distance: Float[Tensor, " n"]  # in feature space
     reference: str  # "digits/train"
 
 
@@ -29,7 +29,7 @@ class Show:
     """Where an evaluation puts what it can show; every process calls these."""
 
     picture: Callable[[str, Image.Image], None] = left_out  # of the metric of this kind
-    values: Callable[[str, Float64[Tensor, "n"]], None] = left_out  # "test/bits_per_dim", and that of every sample
+    values: Callable[[str, Float64[Tensor, " n"]], None] = left_out  # "test/bits_per_dim", and that of every sample
     neighbours: Callable[[str, Neighbours], None] = left_out  # found by the metric of this kind
 
 
@@ -43,7 +43,7 @@ def together(*shows: Show) -> Show:
         for show in shows:
             show.picture(kind, picture)
 
-    def values(metric: str, values: Float64[Tensor, "n"]) -> None:
+    def values(metric: str, values: Float64[Tensor, " n"]) -> None:
         for show in shows:
             show.values(metric, values)
 

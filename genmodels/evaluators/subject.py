@@ -43,7 +43,7 @@ class Drawn(NamedTuple):
     logits: Float[Tensor, "b k"]
     pixels: UInt8[Tensor, "b c h w"]  # in 0..255
     condition: Condition  # what each was conditioned on; {}: nothing
-    numbers: Int[Tensor, "b"]  # which of the images they are
+    numbers: Int[Tensor, " b"]  # which of the images they are
 
     def first(self, n: int) -> "Drawn":
         """The first `n` of them."""

@@ -25,7 +25,7 @@ class Tokens(Pictured):
     of: Field
     file = "samples.txt"
 
-    def read(self, sample: Integer[Tensor, "l"]) -> str:
+    def read(self, sample: Integer[Tensor, " l"]) -> str:
         """One sample."""
         numbers = sample.flatten().tolist()
         if self.of.vocabulary is None:

@@ -78,14 +78,14 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         context = self.conditioner(self.conditioner.given(condition, count(x)))
         return self.scored_codes(u, context) + correction
 
-    def scored_codes(self, u: Integer[Tensor, "b *code"], context: Context) -> PerSample:
+    def scored_codes(self, u: Integer[Tensor, " b *code"], context: Context) -> PerSample:
         """log p(u)."""
         values = u.flatten(1)[:, self.network.order]  # (b, sites, v)
         params = self.network(u, context).float()
         return self.site_likelihood.log_prob(params, values).sum(1)
 
     @torch.no_grad()
-    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:
         """`n` samples, site by site in the network's order, at about the cost of one pass; without dropout."""
         context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         stepper, order, code = self.network.stepper(n, context), self.network.order, self.space.code

@@ -175,7 +175,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         return self.sampler.protocol() | {"sampler_steps": steps, "sampler_clip": clip}
 
     @torch.no_grad()
-    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:
         for x0 in self.estimates(n, condition, rng):
             last = x0
         return self.in_data_units(last, rng)
@@ -183,11 +183,11 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     @torch.no_grad()
     def film(
         self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
-    ) -> Iterator[Shaped[Tensor, "n *shape"]]:
+    ) -> Iterator[Shaped[Tensor, " n *shape"]]:
         for x0 in self.estimates(n, condition, rng):
             yield self.in_data_units(x0, rng)
 
-    def in_data_units(self, x0: Code, rng: Random) -> Shaped[Tensor, "n *shape"]:
+    def in_data_units(self, x0: Code, rng: Random) -> Shaped[Tensor, " n *shape"]:
         x = self.space.decode(x0, rng)
         assert isinstance(x, Tensor)
         return x

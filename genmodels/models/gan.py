@@ -125,7 +125,7 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
                 self.fakes(n, self.conditioner(self.conditioner.given(condition, n)))
 
     @torch.no_grad()
-    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, "n *shape"]:
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:
         """G(z, c) in data units; in eval mode samples do not depend on each other."""
         context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         assert isinstance(self.sampler, Direct)

@@ -139,7 +139,7 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
         return self.likelihood.mode(self.decoder(z, self.conditioner(self.conditioner.given(condition, len(z)))))
 
     @torch.no_grad()
-    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Float[Tensor, "b *code"], PerSample]:
+    def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Float[Tensor, " b *code"], PerSample]:
         """A draw z from q(z|x), and log p(x|z)/q(z|x) in nats."""
         assert isinstance(x, Tensor)
         z, log_q = self.posterior.draw(self.encoded(x, NO_CONTEXT), 1, rng)
@@ -147,6 +147,6 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
         return z[0].view(len(z[0]), *self.code.shape), log_likelihood - log_q[0]
 
     @torch.no_grad()
-    def decompress(self, u: Float[Tensor, "b *code"], rng: Random = GLOBAL) -> Batch:
+    def decompress(self, u: Float[Tensor, " b *code"], rng: Random = GLOBAL) -> Batch:
         """x from p(x|z)."""
         return self.likelihood.sample(self.decoder(u.flatten(1), NO_CONTEXT), rng)

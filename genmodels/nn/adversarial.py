@@ -59,7 +59,7 @@ class LeastSquares(AdversarialLoss):
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Float[Tensor, "b *shape"], fake: Float[Tensor, "b *shape"]
+    critic: Callable[[Tensor], Tensor], real: Float[Tensor, " b *shape"], fake: Float[Tensor, " b *shape"]
 ) -> PerSample:
     """(|∇f(u)| - 1)² at one u between each real and fake sample, (b,), in float32 whatever the autocast.
 

@@ -43,7 +43,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return ((values - column(mean)) * column(scale) + column(self.bias)).to(x.dtype)
 
     @torch.no_grad()
-    def move_running(self, mean: Float[Tensor, "c"], var: Float[Tensor, "c"], n: int) -> None:
+    def move_running(self, mean: Float[Tensor, " c"], var: Float[Tensor, " c"], n: int) -> None:
         """Moves the running moments towards those of a batch of `n` values a channel."""
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
@@ -70,7 +70,7 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
             norm.alone, norm.momentum = False, momentum
 
 
-def global_moments(x: Image) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
+def global_moments(x: Image) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Mean and biased variance of each channel over the images of all processes, with gradients to all of them."""
     var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     means, variances = Gathered.apply(torch.stack([mean, var])).unbind(1)  # (processes, c) each
@@ -93,6 +93,6 @@ class Gathered(torch.autograd.Function):
         return gradient[dist.get_rank()]
 
 
-def column(v: Float[Tensor, "c"]) -> Float[Tensor, "c 1 1"]:
+def column(v: Float[Tensor, " c"]) -> Float[Tensor, "c 1 1"]:
     """One number a channel, to go with images."""
     return v[:, None, None]

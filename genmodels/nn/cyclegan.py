@@ -120,7 +120,7 @@ class Pool(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def forward(self, x: Images, ours: Bool[Tensor, "b"]) -> Images:
+    def forward(self, x: Images, ours: Bool[Tensor, " b"]) -> Images:
         """(b, c, h, w) to the same; images that are not `ours` pass by."""
         if not self.training or not self.size:
             return x

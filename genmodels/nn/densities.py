@@ -16,11 +16,11 @@ class Density(nn.Module, ABC):
     """A density that can be evaluated and drawn from."""
 
     @abstractmethod
-    def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
+    def log_prob(self, z: Float[Tensor, " b *shape"]) -> PerSample:
         """log p(z) in nats, shape (b,), in the precision of z."""
 
     @abstractmethod
-    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, "n *shape"]:
+    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, " n *shape"]:
         """`n` draws; of the density with its standard deviations times `temperature`."""
 
 
@@ -37,8 +37,8 @@ class StandardNormal(Density):
         super().__init__()
         self.register_buffer("mean", torch.zeros(*shape), persistent=False)
 
-    def log_prob(self, z: Float[Tensor, "b *shape"]) -> PerSample:
+    def log_prob(self, z: Float[Tensor, " b *shape"]) -> PerSample:
         return -0.5 * (z.square() + log(2 * pi)).flatten(1).sum(1)
 
-    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, "n *shape"]:
+    def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, " n *shape"]:
         return rng.normal((n, *self.mean.shape), self.mean.device).to(self.mean) * temperature

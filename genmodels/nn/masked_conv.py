@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-def channel_of(features: int, channels: int) -> Int[Tensor, "features"]:
+def channel_of(features: int, channels: int) -> Int[Tensor, " features"]:
     """The image channel that each feature belongs to: they take turns."""
     return torch.arange(features) % channels
 
@@ -39,7 +39,7 @@ class MaskedConv(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, *, inputs: Int[Tensor, "i"], outputs: Int[Tensor, "o"], taps: int, strict: bool):
+    def __init__(self, *, inputs: Int[Tensor, " i"], outputs: Int[Tensor, " o"], taps: int, strict: bool):
         super().__init__()
         self.inputs, self.outputs, self.taps = inputs, outputs, taps
         self.conv = nn.Conv2d(len(inputs), len(outputs), (1, taps))

@@ -11,7 +11,7 @@ from genmodels.context import Context
 from genmodels.nn.unet_layers import initialised
 
 
-def sinusoids(t: Shaped[Tensor, "b"], dim: int) -> Float[Tensor, "b {dim}"]:
+def sinusoids(t: Shaped[Tensor, " b"], dim: int) -> Float[Tensor, "b {dim}"]:
     """sin(w t), cos(w t) for dim/2 frequencies w from 1 down to 1/10000 in geometric steps; dim even, >= 4."""
     half = dim // 2
     w = torch.exp(torch.arange(half, device=t.device) * (-log(10_000) / (half - 1)))
@@ -29,7 +29,7 @@ class TimeEmbedding(nn.Module):
         self.second = initialised(nn.Linear(out, out))
         self.vector = embedding(vector, out) if vector else None
 
-    def forward(self, t: Shaped[Tensor, "b"], context: Context) -> Float[Tensor, "b out"]:
+    def forward(self, t: Shaped[Tensor, " b"], context: Context) -> Float[Tensor, "b out"]:
         """Times (b,), integer or not, and a context -> (b, out)."""
         waves = sinusoids(t, self.channels).to(self.first.weight)
         emb = self.second(silu(self.first(waves)))

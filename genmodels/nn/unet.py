@@ -75,7 +75,7 @@ class UNet(nn.Module):
         self.norm = group_norm(widths[0], groups)
         self.outlet = conv3x3(widths[0], shape[0], gain=ALMOST_ZERO)
 
-    def forward(self, x: Image, t: Shaped[Tensor, "b"], context: Context) -> Image:
+    def forward(self, x: Image, t: Shaped[Tensor, " b"], context: Context) -> Image:
         """(b, c, h, w), times (b,) integer or not, and a context -> (b, c, h, w)."""
         emb = self.embed(t, context)
         if self.takes_maps:

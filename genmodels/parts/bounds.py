@@ -44,7 +44,7 @@ class VariationalBound(nn.Module):
         alpha2 = torch.tensor(self.last_alpha2, dtype=torch.float64)
         return per_sample(alpha2 * (x0**2 - 1) - torch.log1p(-alpha2)).sum(1) / 2
 
-    def kl(self, x0: Code, x0_hat: Code, t: Int[Tensor, "b"] | int) -> PerSample:
+    def kl(self, x0: Code, x0_hat: Code, t: Int[Tensor, " b"] | int) -> PerSample:
         """L_t of t > 0: KL of q(x_{t-1}|x_t, x_0) from p(x_{t-1}|x_t); 0 for t = 0."""
         error = per_sample(x0 - x0_hat).square()
         return error.sum(1) * self.weight[t] + error.shape[1] * self.excess[t]
@@ -59,7 +59,7 @@ class VariationalBound(nn.Module):
         return -per_sample(log_prob).sum(1)
 
 
-def kl_terms(table: Level, variance: Variance) -> tuple[Float64[Tensor, "t"], Float64[Tensor, "t"]]:
+def kl_terms(table: Level, variance: Variance) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
     """(excess, weight) such that a dimension's KL at index t is excess[t] + weight[t] (x_0 - x0_hat)²; 0 at t = 0.
 
     Of N(m, v) with v = "small" from N(m_hat, w) with w = `variance`; with r = sigma/alpha of the higher level and

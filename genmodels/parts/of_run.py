@@ -66,7 +66,7 @@ class OfRun(Space, Initialises):
         return (u - self.mean) / self.std, correction - self.code.dims * self.std.log()
 
     @torch.no_grad()
-    def decode(self, u: Code, rng: Random = GLOBAL) -> Shaped[Tensor, "b *shape"]:
+    def decode(self, u: Code, rng: Random = GLOBAL) -> Shaped[Tensor, " b *shape"]:
         code = u if self.code.levels is not None else u * self.std + self.mean
         return self.stage.decompress(code, rng)  # type: ignore[operator]
 

@@ -159,7 +159,7 @@ class Straight(Process):
         return levels(1 - t, t)
 
 
-def levels(alpha: Float[Tensor, "t"], sigma: Float[Tensor, "t"]) -> list[Level]:
+def levels(alpha: Float[Tensor, " t"], sigma: Float[Tensor, " t"]) -> list[Level]:
     """The levels one by one, and then that of clean data."""
     clean = Level(alpha.new_ones(()), sigma.new_zeros(()))
     return [*(Level(a, s) for a, s in zip(alpha, sigma, strict=True)), clean]

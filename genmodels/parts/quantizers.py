@@ -116,6 +116,6 @@ class EMACodebook(nn.Module):
         return torch.where((sample % world == rank)[:, None], mine, 0)
 
 
-def perplexity(p: Float[Tensor, "k"]) -> Float[Tensor, ""]:
+def perplexity(p: Float[Tensor, " k"]) -> Float[Tensor, ""]:
     """exp of the entropy of a distribution."""
     return torch.special.entr(p).sum().exp()

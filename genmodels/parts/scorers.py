@@ -20,7 +20,7 @@ class Scorer(nn.Module, ABC):
     bound: Bound
 
     @abstractmethod
-    def log_prob(self, x0: Float[Tensor, "b *code"], denoiser: Denoiser, space: Space) -> PerSample:
+    def log_prob(self, x0: Float[Tensor, " b *code"], denoiser: Denoiser, space: Space) -> PerSample:
         """log p(x_0) in nats or a draw of its lower bound, from torch's global generator; `denoiser` is not clipped."""
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Variational(Scorer):
         self.levels = process.grid(None)[:-1]
         self.variance, self.clip = variance, clip
 
-    def log_prob(self, x0: Float[Tensor, "b *code"], denoiser: Denoiser, space: Space) -> PerSample:
+    def log_prob(self, x0: Float[Tensor, " b *code"], denoiser: Denoiser, space: Space) -> PerSample:
         estimate = clipped(denoiser, space.range if self.clip else None)
         nats = [self.terms.prior(x0)]
         for t, level in zip(reversed(range(self.terms.steps)), self.levels, strict=True):

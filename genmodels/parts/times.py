@@ -18,7 +18,7 @@ class Times(ABC):
     whole = False  # whether they are indices of a discrete process
 
     @abstractmethod
-    def draw(self, process: Process, n: int, device: torch.device) -> Shaped[Tensor, "n"]:
+    def draw(self, process: Process, n: int, device: torch.device) -> Shaped[Tensor, " n"]:
         """`n` times, from torch's global generator."""
 
     def check(self, process: Process) -> None:  # noqa: B027  most go with every process
@@ -30,7 +30,7 @@ class Steps(Times):
 
     whole = True
 
-    def draw(self, process: Process, n: int, device: torch.device) -> Shaped[Tensor, "n"]:
+    def draw(self, process: Process, n: int, device: torch.device) -> Shaped[Tensor, " n"]:
         assert isinstance(process, Discrete)
         return torch.randint(process.steps, (n,), device=device)
 
@@ -45,7 +45,7 @@ class Steps(Times):
 class Uniform(Times):
     """Uniformly over the span (flow matching: Lipman et al. 2023, https://arxiv.org/abs/2210.02747)."""
 
-    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, "n"]:
+    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         return spread(torch.rand(n, device=device), process)
 
 
@@ -56,7 +56,7 @@ class LogNormal(Times):
     mean: float  # P_mean
     std: float  # P_std
 
-    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, "n"]:
+    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         ratio = (self.mean + self.std * torch.randn(n, device=device)).exp()
         return process.time(Level(torch.ones_like(ratio), ratio))
 
@@ -69,11 +69,11 @@ class LogitNormal(Times):
     mean: float
     std: float
 
-    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, "n"]:
+    def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         return spread((self.mean + self.std * torch.randn(n, device=device)).sigmoid(), process)
 
 
-def spread(u: Float[Tensor, "n"], process: Process) -> Float[Tensor, "n"]:
+def spread(u: Float[Tensor, " n"], process: Process) -> Float[Tensor, " n"]:
     """[0, 1] onto the span of a process."""
     low, high = process.span
     return low + (high - low) * u

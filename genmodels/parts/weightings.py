@@ -23,9 +23,9 @@ class Guess(NamedTuple):
     estimate: Code  # D
     output: Code  # F
     target: Code  # F*
-    t: Shaped[Tensor, "b"]
+    t: Shaped[Tensor, " b"]
     level: Level  # of shape (b,)
-    c_out: Float[Tensor, "b"] | float  # x_0 - D = c_out (F* - F)
+    c_out: Float[Tensor, " b"] | float  # x_0 - D = c_out (F* - F)
 
     def error(self) -> PerSample:
         """(F* - F)², the mean over dimensions."""

@@ -160,7 +160,7 @@ def examples(data: Examples, split: str) -> tuple[int, Callable[[Tensor], tuple[
     return len(x), lambda i: (x[i], y[i])
 
 
-def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, "b"]) -> UInt8[Tensor, "b c h w"]:
+def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
     """Images in orientation y: 0 as they are, 1 mirrored, 2 upside down, 3 both."""
     mirrored, upside_down = ((y & bit).bool()[:, None, None, None] for bit in (1, 2))
     x = torch.where(mirrored, x.flip(-1), x)

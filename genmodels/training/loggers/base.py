@@ -55,7 +55,7 @@ def shown_by(loggers: Iterable[Logger], images_seen: int) -> Show:
         for logger in able:
             logger.log_pictures({kind: picture}, images_seen)
 
-    def values(metric: str, values: Float64[Tensor, "n"]) -> None:
+    def values(metric: str, values: Float64[Tensor, " n"]) -> None:
         for logger in able:
             logger.log_histograms({f"{metric}_per_sample": histogram_of(values)}, images_seen)
 

@@ -23,7 +23,7 @@ class Histogram:
         return np.linspace(self.low, self.high, len(self.counts) + 1)
 
 
-def histogram_of(values: Float[Tensor, "n"]) -> Histogram:
+def histogram_of(values: Float[Tensor, " n"]) -> Histogram:
     """The histogram of those values that are finite."""
     finite = values[values.isfinite()].double().cpu().numpy()
     counts, edges = np.histogram(finite, bins=BINS)
