@@ -405,8 +405,9 @@ def test_what_differs(tmp_path):
     write_run(tmp_path / "b", config("vae", trainer={"max_steps": 10}))
     write_run(tmp_path / "c", config("vae"))
     write_run(tmp_path / "d", config("gan"))
-    told = differences(gather([tmp_path]).runs)
-    assert told[0] == {"optimizer.lr": "0.1"} and told[3] == {}
+    *_, gathered_d = found = gather([tmp_path]).runs
+    told = differences(found)
+    assert told[0] == {"optimizer.lr": "0.1"} and told[3] == {"model": gathered_d.model}
     assert told[1]["trainer.max_steps"] == 10 and "seed" not in told[1]
     assert labels([{"lr": "0.007663924212881932", "b": "1.0e-05", "c": 0.5}]) == [["lr=0.00766392", "b=1e-05", "c=0.5"]]
     assert labels([{"a.b.width": 1, "c.b.width": 2, "optimizer.lr": None}]) == [
@@ -425,6 +426,20 @@ def test_the_terminals_tables(tmp_path):
     assert "digits: 2 runs, best test/bits_per_dim first" in text and "mnist: 1 run, no results yet" in text
     assert text.index("2.1") < text.index("2.2") and "2.150 ± 0.071" in text
     assert f"{tmp_path / 'x'}: failed: [bold]no[/bold] files" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_leaves_columns_out_rather_than_digits(width, tmp_path):
+    for seed in (0, 1):
+        results = [record(f"metric_{i}", 19.60 + i, mode="min" if i % 2 else "max") for i in range(9)]
+        write_run(tmp_path / str(seed), config("vae", seed), results)
+    console = Console(record=True, width=width, file=io.StringIO())
+    show(gather([tmp_path]).runs, None, console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width and not any("…" in line for line in lines)
+    cells = [cell.strip() for line in lines if "finished" in line for cell in line.strip("│ ").split("│")[4:]]
+    assert cells and all(float(cell) in {19.6 + i for i in range(9)} for cell in cells)
+    assert "↑" in " ".join(lines) and ("↓" in " ".join(lines) or width < 80)
 
 
 def test_the_terminals_tables_say_what_may_be_compared_and_how_was_sampled(tmp_path):

@@ -1,5 +1,7 @@
 """What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
 
+import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from genmodels.evaluators.results import Record
+from genmodels.evaluators.results import BETTER, Record
 from genmodels.evaluators.shown import Show
 from genmodels.pictures import save
 from genmodels.runs import is_rank_zero
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 SHOWN = (
     "bound",
     "draws",
@@ -75,7 +77,7 @@ def show_results(records: Sequence[Record], title: str) -> None:
     for record in records:
         spread = "" if record.std is None else f" ± {record.std:.3f}"
         about = ", ".join(f"{key} {_words(record.protocol[key])}" for key in SHOWN if _is_news(key, record.protocol))
-        table.add_row(record.key, f"{record.value:.4f}{spread}", about)
+        table.add_row(record.key + BETTER[record.mode], f"{record.value:.4f}{spread}", about)
     console.print(table)
 
 
@@ -86,6 +88,14 @@ def _is_news(key: str, protocol: Mapping[str, Any]) -> bool:
 
 def _words(value: Any) -> str:
     return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def show_next(run_dir: Path) -> None:
+    """What a person can do with a run that has been trained, as commands to be copied."""
+    run = shlex.quote(str(run_dir))
+    commands = [f"sample run={run}", f"evaluate run={run}", f"report {run}", f"train resume={run} trainer.max_steps=N"]
+    for i, command in enumerate(commands):
+        console.print(f"{'' if i else 'next':9} genmodels {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_paths(paths: dict[str, Path]) -> None:

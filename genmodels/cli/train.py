@@ -172,7 +172,7 @@ def _test(
 ) -> None:
     """Evaluates on the test split, on every process; the first writes results.json and shows the table."""
     from genmodels import runs
-    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
+    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_next, show_paths, show_results
     from genmodels.evaluators.evaluate import evaluate
     from genmodels.evaluators.shown import together
     from genmodels.training.loggers.base import ours, shown_by
@@ -207,6 +207,7 @@ def _test(
             show_results(records, f"{config['name']} after {trainer.global_step} steps, {training.images_seen} images")
         pictures = run_dir / "samples" / "last.png"
         show_paths({"run": run_dir, **({"pictures": pictures} if pictures.exists() else {})})
+        show_next(run_dir)
 
 
 def _known(callbacks: Sequence[Any], config: Mapping[str, Any]) -> dict[str, list[Any]]:

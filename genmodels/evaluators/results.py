@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Mode = Literal["min", "max"]  # which way a result is better
+BETTER: dict[Mode | None, str] = {"min": " ↓", "max": " ↑", None: ""}  # the same behind a name, in a table
 Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
 
 

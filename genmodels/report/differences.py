@@ -1,6 +1,7 @@
 """What tells a run from others: its settings, without its seed, places, and what only watches or measures."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -32,15 +33,18 @@ def _placeless(node: Any) -> Any:
 
 
 def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run what tells it from others: what its sweep set, or the keys in which runs of its model differ."""
+    """For each run what tells it from others on its dataset: what its sweep set, or its model, where there are several,
+    and the keys in which runs of its model differ."""
     flat = [dict(_dotted(settings(run))) for run in runs]
     kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run, keys_of in zip(runs, flat, strict=True):
         kinds.setdefault((run.dataset, run.model), []).append(keys_of)
     varying = {kind: _varying(members) for kind, members in kinds.items()}
+    models = Counter(dataset for dataset, _ in kinds)
+    named = [{"model": run.model} if models[run.dataset] > 1 else {} for run in runs]
     return [
-        _set_by_sweep(run) or _part(keys_of, varying[run.dataset, run.model])
-        for run, keys_of in zip(runs, flat, strict=True)
+        _set_by_sweep(run) or {**name, **_part(keys_of, varying[run.dataset, run.model])}
+        for run, name, keys_of in zip(runs, named, flat, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genmodels.evaluators.results import Record
+from genmodels.evaluators.results import BETTER, Record
 from genmodels.report.columns import Column, Columns
 from genmodels.report.differences import differences, labels
 from genmodels.report.gather import Run
@@ -19,7 +19,10 @@ from genmodels.report.ways import Way, ways
 from genmodels.report.words import mean_and_spread, number, plural, shown
 
 DIFFERENCES = 4  # lines of a cell
-WIDTH = 14  # of a column of results, about
+NARROWEST = 18  # characters of the column that says what differs
+HEADING = 12  # characters of a heading's line, as far as it has so many
+BETWEEN = 3  # characters of a line between two columns, with the space on either side
+DIFFERS = "what differs"  # heading of that column
 
 Told = dict[int, list[str]]  # id of a run -> what tells it from others
 
@@ -85,12 +88,14 @@ def _show(runs: Sequence[Run], metric: str | None, told: Told, console: Console)
     dataset, columns, rows = runs[0].dataset, columns_of(runs), entries(runs)
     first = common_column(rows, columns, metric)
     ordered = best_first(rows, columns, first)
-    chosen = _chosen(columns, first, console.width)
+    wanted = _first_to_last(columns, first)
     best = f", best {heading(first)} first" if first else ", no results yet"
-    console.print(_of_runs(ordered, columns, chosen, told, f"{dataset}: {plural(len(runs), 'run')}{best}"))
+    title = f"{dataset}: {plural(len(runs), 'run')}{best}"
+    console.print(_table(title, _of_runs(ordered, columns, wanted, told), wanted, console.width))
     by_row = list({id(row.run): row.run for row in ordered}.values())
     if groups := [group for group in over_seeds(by_row) if len(group.seeds) > 1]:
-        console.print(_of_seeds(groups, columns, chosen, told, f"{dataset}: mean ± standard deviation over seeds"))
+        title = f"{dataset}: mean ± standard deviation over seeds"
+        console.print(_table(title, _of_seeds(groups, columns, wanted, told), wanted, console.width))
 
 
 def heading(column: Column) -> str:
@@ -103,47 +108,58 @@ def _lines(words: Sequence[str]) -> str:
     return "\n".join([*words[:DIFFERENCES], *more])
 
 
-def _chosen(columns: Columns, first: Column | None, width: int) -> list[Column]:
-    """The column that sorts, others of its metric, then those left in their order, as many as there is room for."""
+def _first_to_last(columns: Columns, first: Column | None) -> list[Column]:
+    """The column that sorts, others of its metric, then those left in their order."""
     same = [column for column in columns.all if first and column.metric == first.metric]
-    every = dict.fromkeys([*([first] if first else []), *same, *columns.all])
-    return list(every)[: max(1, (width - 60) // WIDTH)]
+    return list(dict.fromkeys([*([first] if first else []), *same, *columns.all]))
 
 
-def _table(words: Iterable[str], columns: Iterable[Column], title: str) -> Table:
+Row = tuple[dict[str, str], list[str]]  # words by their headings, and a number for each column of results
+
+
+def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> Table:
+    """The rows with as many columns of results as there is room for, at least one: no digit is cut off.
+
+    The column that says what differs is left out where nothing does.
+    """
+    headings = [name for name in rows[0][0] if name != DIFFERS or any(words[DIFFERS] for words, _ in rows)]
     table = Table(title=escape(title), title_justify="left")
-    for word in words:
-        wide = word == "what differs"
-        table.add_column(word, overflow="fold", no_wrap=not wide, min_width=18 if wide else None)
-    for column in columns:
-        words_above = "\n".join([shown(column.metric).replace("_", " "), *column.words])
-        table.add_column(escape(words_above), justify="right")
+    left = width - 1
+    for name in headings:
+        wide = name == DIFFERS
+        longest = NARROWEST if wide else max(len(words[name]) for words, _ in rows)
+        left -= max(longest, len(name)) + BETWEEN
+        table.add_column(name, overflow="fold", no_wrap=not wide, min_width=NARROWEST if wide else None)
+    shown_columns = 0
+    for column, cells in zip(columns, zip(*(numbers for _, numbers in rows), strict=True), strict=True):
+        above = [shown(column.metric).replace("_", " ") + BETTER[column.mode], *column.words]
+        longest = max(map(len, [*cells, *" ".join(above).split(), *(line[:HEADING] for line in above)]))
+        left -= longest + BETWEEN
+        if left < 0 and shown_columns:
+            break
+        table.add_column(escape("\n".join(above)), justify="right", width=longest)
+        shown_columns += 1
+    for words, numbers in rows:
+        table.add_row(*(escape(words[name]) for name in headings), *numbers[:shown_columns])
     return table
 
 
-def _without(differs: bool, *words: str) -> tuple[str, ...]:
-    """The words of a row, the second one only where rows differ."""
-    return words if differs else (words[0], *words[2:])
-
-
-def _of_runs(rows: Sequence[Entry], columns: Columns, chosen: Sequence[Column], told: Told, title: str) -> Table:
-    differs = any(told.values()) or any(row.way.words for row in rows)
-    table = _table(_without(differs, "run", "what differs", "seed", "status", "steps"), chosen, title)
+def _of_runs(rows: Sequence[Entry], columns: Columns, wanted: Sequence[Column], told: Told) -> list[Row]:
+    made: list[Row] = []
     for row in rows:
-        about = _lines([*told[id(row.run)], *row.way.words])
-        words = _without(differs, row.run.name, about, str(row.run.seed), row.run.status, str(row.run.step))
-        values = row.values(columns)
-        table.add_row(*map(escape, words), *(number(values.get(column)) for column in chosen))
-    return table
+        run, values = row.run, row.values(columns)
+        words = {"run": run.name, DIFFERS: _lines([*told[id(run)], *row.way.words]), "seed": str(run.seed)}
+        words |= {"status": run.status, "steps": str(run.step)}
+        made.append((words, [number(values.get(column)) for column in wanted]))
+    return made
 
 
-def _of_seeds(groups: Sequence[Group], columns: Columns, chosen: Sequence[Column], told: Told, title: str) -> Table:
-    rows = [(group, way) for group in groups for way in ways(group.spreads)]
-    differs = any(told.values()) or any(way.words for _, way in rows)
-    table = _table(_without(differs, "run", "what differs", "seeds"), chosen, title)
-    for group, way in rows:
-        about = _lines([*told[id(group.runs[0])], *way.words])
-        words = _without(differs, group.runs[0].name, about, str(len(group.seeds)))
-        found = columns.placed(way.results)
-        table.add_row(*map(escape, words), *(mean_and_spread(*found.get(column, [None])[:1]) for column in chosen))
-    return table
+def _of_seeds(groups: Sequence[Group], columns: Columns, wanted: Sequence[Column], told: Told) -> list[Row]:
+    made: list[Row] = []
+    for group in groups:
+        for way in ways(group.spreads):
+            about = _lines([*told[id(group.runs[0])], *way.words])
+            words = {"run": group.runs[0].name, DIFFERS: about, "seeds": str(len(group.seeds))}
+            found = columns.placed(way.results)
+            made.append((words, [mean_and_spread(*found.get(column, [None])[:1]) for column in wanted]))
+    return made
