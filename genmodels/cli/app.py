@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
+from genmodels.cli.help import FLAGS, asked, show
 from genmodels.cli.main import guarded
 from genmodels.cli.many.together import together
 from genmodels.cli.sweeps.folder import sweep_folder
@@ -24,6 +26,8 @@ from genmodels.errors import UserError
 
 OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)  # in hydra.sweep.dir
 
+MULTIRUN = ("-m", "--multirun")
+WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c")
 ERROR = "error.txt"  # in the directory of a sweep's job that failed: the sentence that says why
 
 
@@ -40,7 +44,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     for every job of a sweep; returns the exit status, in a sweep that of the first job that failed."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
-    if {"-m", "--multirun"} & set(argv) and together().world > 1:
+    if {*MULTIRUN} & {*argv} and together().world > 1:
         raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
     statuses: list[int] = []
 
@@ -52,8 +56,11 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
         if statuses[-1] == USERS:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
-    sys.argv = [sys.argv[0], *sorted(argv, key=lambda word: word not in ("-m", "--multirun"))]  # as Hydra wants them
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
+    if (about := asked(argv)) is not None:
+        argv = [*(word for word in argv if word not in (*FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
+        task = partial(show, about=about, name=name if config and config.parent == CONFIGS else command)
+    sys.argv = [sys.argv[0], *flags_first(argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
     except JobFailed as failed:
@@ -63,6 +70,17 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)
+
+
+def flags_first(argv: list[str]) -> list[str]:
+    """The words with the flags, and the values that follow some, before the rest, as Hydra wants them."""
+    flags, rest, words = [], [], iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            rest.append(word)
+        else:
+            flags += [word, *([next(words, "")] if word in WITH_VALUE else [])]
+    return [*flags, *rest]
 
 
 def _prepared(cfg: DictConfig) -> DictConfig:

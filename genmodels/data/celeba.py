@@ -50,12 +50,12 @@ class CelebA(MappedImages):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: None,  # the 40 attributes are no classes
         batch_size: int,
-        flip: bool,
+        flip: bool,  # mirror each training image half of the time
         crop: Literal["none", "center140", "top40_148", "eyes128"],
         resize: Resize,
         root: str,

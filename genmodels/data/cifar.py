@@ -45,12 +45,12 @@ class CIFAR(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int,
         batch_size: int,
-        flip: bool,
+        flip: bool,  # mirror each training image half of the time
         n_validation: int,  # of the official training images, chosen by split_seed
         split_seed: int,
         root: str,

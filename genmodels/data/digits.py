@@ -21,14 +21,14 @@ class Digits(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int,
         batch_size: int,
-        flip: bool,
-        n_validation: int,
-        n_test: int,
+        flip: bool,  # mirror each training image half of the time
+        n_validation: int,  # samples held out of those for training
+        n_test: int,  # samples held out for the test
         split_seed: int,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)

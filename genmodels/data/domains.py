@@ -84,12 +84,12 @@ class Domains(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int,  # how many domains there are
         batch_size: int,
-        flip: bool,
+        flip: bool,  # mirror each training image half of the time
         domains: Mapping[str, Domain],
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)

@@ -40,18 +40,18 @@ class ImageFolder(MappedImages):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int | None,
         batch_size: int,
-        flip: bool,
-        path: str,
+        flip: bool,  # mirror each training image half of the time
+        path: str,  # a folder of images, or of a folder for each class
         test_path: str | None,  # folder of the test split; None: held out of the first
         crop: Literal["none", "center"],
         resize: Resize,
         n_test: int,  # held out where there is no test_path
-        n_validation: int,
+        n_validation: int,  # samples held out of those for training
         split_seed: int,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, flip=flip)

@@ -53,12 +53,12 @@ class ImageNet(MappedImages):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int | None,  # null: labels are left out
         batch_size: int,
-        flip: bool,
+        flip: bool,  # mirror each training image half of the time
         n_validation: int,  # of the official training images, chosen by split_seed
         split_seed: int,
         root: str,

@@ -35,13 +35,13 @@ class MNIST(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int,
         batch_size: int,
-        flip: bool,
-        binarize: Literal["none", "dynamic"],
+        flip: bool,  # mirror each training image half of the time
+        binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn anew whenever it is seen
         n_validation: int,  # of the official training images, chosen by split_seed
         split_seed: int,  # of that choice, and of the splits' fixed draw where binarized
         root: str,

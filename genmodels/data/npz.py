@@ -37,16 +37,16 @@ class NPZ(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int | None,
         classes: int | None,
         batch_size: int,
-        flip: bool,
-        path: str,
+        flip: bool,  # mirror each training image half of the time
+        path: str,  # an .npz file, or a folder of several
         test_path: str | None,  # file of the test split; None: `test_images` in the first file, or held out of it
         n_test: int,  # held out where there is no test split
-        n_validation: int,
+        n_validation: int,  # samples held out of those for training
         split_seed: int,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)

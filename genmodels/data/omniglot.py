@@ -30,7 +30,7 @@ class Omniglot(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],
         levels: int,
         classes: int,

@@ -45,7 +45,7 @@ class Tabular(Data):
         levels: None,
         classes: None,
         batch_size: int,
-        table: Table,
+        table: Table,  # of those that papers of flows use
         tables: Mapping[str, Sequence[int]],  # of each: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive

@@ -27,12 +27,12 @@ class Text(Data):
     def __init__(
         self,
         *,
-        name: str,
+        name: str,  # in tables, pictures and the names of runs
         shape: Sequence[int],  # (block,)
         levels: int,  # length of the vocabulary
         classes: None,
         batch_size: int,
-        path: str,
+        path: str,  # a text file, UTF-8
         vocabulary: str,  # its characters; a character's number is its place
         n_validation: float,  # part of the text before the test part
         n_test: float,  # part of the text at its end

@@ -34,10 +34,10 @@ class Toy2D(Data):
         levels: None,
         classes: None,
         batch_size: int,
-        distribution: Distribution,
-        n_train: int,
-        n_validation: int,
-        n_test: int,
+        distribution: Distribution,  # which density
+        n_train: int,  # points to train on
+        n_validation: int,  # samples held out of those for training
+        n_test: int,  # samples held out for the test
         split_seed: int,  # of all draws
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)

@@ -26,7 +26,7 @@ class ConvEncoder(Encoder):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width after each halving
         blocks: int,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
@@ -60,7 +60,7 @@ class ConvDecoder(nn.Module):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
         blocks: int,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs

@@ -30,7 +30,7 @@ class MapEncoder(nn.Module):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         channels: int,  # of the maps
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width after each halving
         blocks: int,  # residual blocks after each halving
     ):
@@ -54,7 +54,7 @@ class MapDecoder(nn.Module):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         channels: int,  # of the maps
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
         blocks: int,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
@@ -83,7 +83,7 @@ class SpatialEncoder(Encoder):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d, all entries of a code
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width after each halving
         blocks: int,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
@@ -114,7 +114,7 @@ class SpatialDecoder(nn.Module):
         *,
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d, all entries of a code
-        width: int,
+        width: int,  # channels of the first level
         multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
         blocks: int,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs

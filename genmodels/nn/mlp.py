@@ -29,7 +29,7 @@ class MLPEncoder(Encoder):
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d
         hidden: Sequence[int],  # widths of the hidden layers, from the image to the code
-        activation: Activation,
+        activation: Activation,  # between layers
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
     ):
@@ -52,7 +52,7 @@ class MLPDecoder(nn.Module):
         shape: Sequence[int],  # (c, h, w) of an image
         latent_dim: int,  # d
         hidden: Sequence[int],  # widths of the hidden layers, from the code to the image
-        activation: Activation,
+        activation: Activation,  # between layers
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,
     ):

@@ -41,9 +41,9 @@ class PointCouplings(Chain):
         self,
         *,
         shape: Sequence[int],  # (d,) of a point
-        couplings: int,
+        couplings: int,  # layers, each of which changes one of the two coordinates
         hidden: Sequence[int],  # widths of the hidden layers of each network
-        activation: Activation,
+        activation: Activation,  # between layers
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         if len(shape) != 1:

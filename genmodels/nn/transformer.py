@@ -76,9 +76,9 @@ class Transformer(CausalNetwork):
         context: Sizes,  # widths of what it is told: a vector, which is added to all inputs
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # embedded: symbols; scaled: pixels on [-1, 1]
-        width: int,
-        layers: int,
-        heads: int,
+        width: int,  # features of a token
+        layers: int,  # Transformer blocks
+        heads: int,  # of attention, which divide the width
         dropout: float,  # of inputs, attention weights and what sublayers add, in training
     ):
         super().__init__()

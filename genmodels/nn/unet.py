@@ -54,7 +54,7 @@ class UNet(nn.Module):
         channel_multipliers: Sequence[int],  # width of each level, in units of `channels`
         blocks: int,  # residual blocks a level on the way down; one more on the way up
         attention_resolutions: Sequence[int],  # heights at which every block is followed by attention
-        dropout: float,
+        dropout: float,  # probability that a feature of a block is dropped in training
         groups: int,  # of group norm, at most; fewer where a group would have less than 4 channels
         context: Mapping[str, int],  # widths of `vector` and `maps`; {}: unconditional
     ):

@@ -106,8 +106,8 @@ class VarianceExploding(Process):
     def __init__(
         self,
         *,
-        sigma_min: float,
-        sigma_max: float,
+        sigma_min: float,  # the smallest noise level
+        sigma_max: float,  # the largest noise level
         rho: float,  # how much more densely a sampler visits low levels
     ):
         super().__init__()

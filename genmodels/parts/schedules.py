@@ -44,9 +44,9 @@ class Schedule(ABC):
 class Linear(Schedule):
     """beta_t grows in equal steps (Ho, Jain & Abbeel 2020, section 4)."""
 
-    steps: int
-    beta_first: float
-    beta_last: float
+    steps: int  # noise levels
+    beta_first: float  # noise of the first step
+    beta_last: float  # noise of the last step
 
     def betas(self) -> Table:
         return torch.linspace(self.beta_first, self.beta_last, self.steps, dtype=torch.float64)

@@ -78,7 +78,7 @@ class MixtureOfLogistics(SiteLikelihood):
         self,
         *,
         levels: int,  # values that an entry can take
-        components: int,
+        components: int,  # logistics of each mixture
         channels: int,  # values of a site: 1 grey, 3 colour
     ):
         self.levels, self.components, self.channels = levels, components, channels

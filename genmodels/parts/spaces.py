@@ -80,8 +80,8 @@ class Standardized(Space):
         *,
         shape: Sequence[int],
         levels: int | None,  # of the data, which None says are real numbers; integers are refused
-        mean: float,
-        std: float,
+        mean: float,  # of the data, subtracted
+        std: float,  # of the data, by which they are divided
     ):
         super().__init__()
         if levels is not None:

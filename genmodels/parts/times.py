@@ -66,8 +66,8 @@ class LogitNormal(Times):
     """The sigmoid of N(mean, std²), stretched over the span (Esser et al. 2024, https://arxiv.org/abs/2403.03206,
     section 3.1)."""
 
-    mean: float
-    std: float
+    mean: float  # of logit(t)
+    std: float  # of logit(t)
 
     def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         return spread((self.mean + self.std * torch.randn(n, device=device)).sigmoid(), process)

@@ -62,7 +62,7 @@ class MinSNR(Weighting):
     def __init__(
         self,
         *,
-        gamma: float,
+        gamma: float,  # the largest signal-to-noise ratio that counts in full
     ):
         super().__init__()
         self.gamma = gamma

@@ -24,7 +24,7 @@ class Ancestral(DenoisingSampler):
     That is the mean of q(x_s|x, x_0). The sample is the last x_0 itself.
     """
 
-    variance: Variance
+    variance: Variance  # of a step: small or large
 
     def __call__(
         self, denoiser: Denoiser, noise: Tensor, levels: Sequence[Level], rng: Random = GLOBAL

@@ -24,7 +24,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes last.ckpt every so many steps, at the last one, and when the process is asked to end."""
 
-    def __init__(self, *, dirpath: str, every_n_train_steps: int):
+    def __init__(
+        self,
+        *,
+        dirpath: str,  # where it is written
+        every_n_train_steps: int,  # steps between two checkpoints
+    ):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
         self.saved: int | None = None  # step that the file is of, once there are steps

@@ -7,7 +7,11 @@ from math import cos, pi
 class Schedule(ABC):
     """Step 0, 1, ... to a factor >= 0. Rises linearly over the first `warmup_steps`, then follows `shape`."""
 
-    def __init__(self, *, warmup_steps: int):
+    def __init__(
+        self,
+        *,
+        warmup_steps: int,  # in which the rate grows from 0 to its height
+    ):
         self.warmup_steps = warmup_steps
 
     def __call__(self, step: int) -> float:
@@ -29,7 +33,13 @@ class Constant(Schedule):
 class _Decay(Schedule, ABC):
     """Goes from 1 at step 0 to `final` at `total_steps` and stays there."""
 
-    def __init__(self, *, warmup_steps: int, total_steps: int, final: float):
+    def __init__(
+        self,
+        *,
+        warmup_steps: int,  # in which the rate grows from 0 to its height
+        total_steps: int,  # at which it ends
+        final: float,  # where the rate ends, as a part of its height
+    ):
         super().__init__(warmup_steps=warmup_steps)
         self.total_steps = total_steps
         self.final = final

@@ -82,7 +82,7 @@ class Evaluate:
     device: str
     devices: int  # processes on this machine
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    trusted: Sequence[str]
+    trusted: Sequence[str]  # further packages whose classes the file's config may build
     run_dir: str
     data: EvaluatedData
     evaluator: Parts | None
@@ -128,7 +128,7 @@ class Sample:
     device: str
     devices: int  # processes on this machine
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    trusted: Sequence[str]
+    trusted: Sequence[str]  # further packages whose classes the file's config may build
     sampler: Part | None
 
 
@@ -141,4 +141,4 @@ class Export:
     which: Literal["last", "best"]
     out: str
     weights: Literal["raw", "ema"] | None
-    trusted: Sequence[str]
+    trusted: Sequence[str]  # further packages whose classes the file's config may build

@@ -71,7 +71,7 @@ class Classifier(Features):
         dim: int,  # features
         width: int,  # channels of the first convolution; the next have 2 and 4 times as many
         steps: int,  # of Adam
-        batch_size: int,
+        batch_size: int,  # images a step
         lr: float,  # highest, of a one-cycle schedule
         seed: int,  # of weights and batches; the run's own seed plays no part
     ):

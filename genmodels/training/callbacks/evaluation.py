@@ -21,8 +21,8 @@ class Evaluation(Callback):
     def __init__(
         self,
         *,
-        every_n_steps: int,
-        split: SplitName,
+        every_n_steps: int,  # steps between two evaluations
+        split: SplitName,  # train, val or test
         batch_size: int,
         evaluators: Mapping[str, Evaluator],
         features: Features | None,

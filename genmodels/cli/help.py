@@ -1,0 +1,50 @@
+"""`--help` of the commands that Hydra composes: usage, the groups, and every key with its value and what it means.
+
+`genmodels train --help model.network` shows the keys of that part alone, of whatever config the command line makes.
+"""
+
+from collections.abc import Iterator
+from string import Template
+from typing import cast
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from genmodels.cli.config.complaints import nearest
+from genmodels.cli.config.explained import Key, keys, schema_of
+from genmodels.errors import UserError
+
+FLAGS = ("-h", "--help")
+
+
+def asked(argv: list[str]) -> list[str] | None:
+    """The keys that `--help` is asked about, [] is all of them; None where it is not asked for."""
+    return [word for word in argv if "=" not in word and word[0] not in "-~"] if {*FLAGS} & {*argv} else None
+
+
+def show(cfg: DictConfig, about: list[str], name: str) -> None:
+    """Prints the help of the command whose config is configs/`name`.yaml, or what there is to say about some keys."""
+    every = list(keys(cast(dict, OmegaConf.to_container(cfg, resolve=False)), schema_of(name)))
+    if about:
+        print("\n".join(str(key) for name in about for key in _below(name, every)))
+        return
+    template = Template(HydraConfig.get().help.template)
+    print(template.safe_substitute(APP_CONFIG_GROUPS="\n".join(_groups()), CONFIG="\n".join(map(str, every))).rstrip())
+
+
+def _below(name: str, every: list[Key]) -> list[Key]:
+    found = [key for key in every if key.name == name or key.name.startswith(f"{name}.")]
+    if not found:
+        raise UserError(f"there is no key {name}; {nearest(name, [key.name for key in every])}")
+    return found
+
+
+def _groups(above: str = "") -> Iterator[str]:
+    """A line for each group: its options."""
+    loader = GlobalHydra.instance().config_loader()
+    if above and (options := loader.get_group_options(above)):
+        yield f"{above}: {', '.join(options)}"
+    for name in loader.list_groups(above):
+        if name != "hydra":
+            yield from _groups(f"{above}/{name}" if above else name)
