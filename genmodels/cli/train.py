@@ -70,11 +70,14 @@ def train(config: dict[str, Any]) -> None:
 def train_here(config: dict[str, Any]) -> None:
     """The part in it of this process: of the only one, or of one of those that were started together."""
     from genmodels import runs
+    from genmodels.cli.many.together import meeting_point, together
     from genmodels.cli.resume import beginning, is_finished
     from genmodels.cli.tables import console
     from genmodels.history import history_of
     from genmodels.training.stopping import Stopping
 
+    if together().world > 1:
+        meeting_point()  # here, where waiting can be interrupted: it cannot where Lightning waits
     run_dir = Path(config["run_dir"])
     stopping = Stopping(str(run_dir))
     with history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():

@@ -1,13 +1,12 @@
 """Commands without a Trainer on several processes, whoever started them: one group, one device each."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-from genmodels.cli.many.together import meeting_point, together
+from genmodels.cli.many.together import local_rank, meeting_point, together
 from genmodels.errors import UserError
 
 
@@ -38,7 +37,7 @@ def leave_group() -> None:
 
 def device_named(name: str) -> torch.device:
     """A device by name; "auto" is this process's GPU, or the CPU where there is none, "cuda" its GPU."""
-    own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0'))}"
+    own = f"cuda:{local_rank()}"
     if name == "auto":
         return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
