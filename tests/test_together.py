@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from genmodels.cli import build
 from genmodels.cli.failures import FAULT, USERS
+from genmodels.cli.many import group, workers
 from genmodels.cli.many import together as module
-from genmodels.cli.many import workers
 from genmodels.cli.many.launch import trains_elsewhere
 from genmodels.cli.many.spawn import _free_port
 from genmodels.cli.many.together import together
@@ -137,6 +138,42 @@ def test_processes_that_do_not_answer_are_ended_at_the_second_interrupt(monkeypa
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         assert workers._wait([sleeper], [signal.SIGINT] * 2) == {0: -signal.SIGINT}
         sleeper.kill()
+
+
+# GPUs
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A double of four GPUs and of the group: what is done with them, in order."""
+    done = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: done.append(str(device)))
+    monkeypatch.setattr(group, "meeting_point", lambda: done.append("met"))
+    monkeypatch.setattr(dist, "init_process_group", done.append)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("left"))
+    return done
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+@pytest.mark.parametrize("environment", [TORCHRUN | {"LOCAL_RANK": "3"}, SRUN | {"SLURM_LOCALID": "3"}])
+def test_each_process_takes_its_own_gpu_before_it_meets_the_others(environment, name, gpus, placed):
+    placed(environment)
+    with group.process_group(group.device_named(name)):
+        gpus.append("work")
+    assert gpus == ["cuda:3", "met", "nccl", "work", "left"]
+
+
+def test_a_single_process_takes_the_gpu_that_is_named(gpus):
+    with group.process_group(torch.device("cuda:2")):
+        assert gpus == ["cuda:2"]
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_more_processes_than_gpus_are_refused(name, gpus, placed):
+    placed(TORCHRUN | {"LOCAL_RANK": "4"})
+    with pytest.raises(UserError, match="process 4 of this machine would take a GPU of its own, and there are 4"):
+        group.device_named(name)
 
 
 # SLURM
