@@ -43,8 +43,8 @@ def device_named(name: str) -> torch.device:
     if name in ("auto", "cuda") and gpus:
         if local_rank() >= gpus:
             raise UserError(
-                f"process {local_rank()} of this machine would take a GPU of its own, and there are {gpus}; start fewer "
-                "processes, or set device=cpu"
+                f"process {local_rank()} of this machine would take a GPU of its own, and there are {gpus}; start "
+                "fewer processes, or set device=cpu"
             )
         return torch.device("cuda", local_rank())
     try:
