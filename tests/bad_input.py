@@ -649,7 +649,7 @@ FAULTS = [
         "crash",
         None,
         f"{TRAIN} hydra.run.dir=o +callbacks.a={{_target_:tests.helpers.Crash,after_batches:1}}",
-        "the machine failed",
+        "o/error.log)",
         FAULT,
     ),
 ]

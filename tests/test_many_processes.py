@@ -98,6 +98,8 @@ def test_a_crash_of_one_process_ends_the_run(tmp_path):
     assert time.time() - float((tmp_path / "moment").read_text()) < 15
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("genmodels: rank 1: RuntimeError: the machine failed")
+    assert "error_rank1.log" in done.stderr and "CrashOf" not in done.stderr
+    assert 'RuntimeError("the machine failed")' in (tmp_path / "run" / "error_rank1.log").read_text()
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
