@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 
 QUICK = "trainer=smoke logger=none callbacks=none evaluator=[]"
 TRAIN = f"train {QUICK}"
+LOGGED = f"train {QUICK.replace('none', 'wandb', 1)}"
 NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.path=bad.npz"
 X = (load_digits().images * 255 / 16).round().astype(np.uint8)  # (1797, 8, 8)
 REAL, FAKE = X[:40], X[1000:1030]
@@ -615,9 +616,11 @@ ENVIRONMENTS = [
         "set GENMODELS_CACHE to a directory that can be written",
         environment={"GENMODELS_CACHE": "f"},
     ),
-    Row(
-        "W&B", None, f"train {QUICK.replace('none', 'wandb', 1)}", "WANDB_MODE", environment={"WANDB_MODE": "nonsense"}
-    ),
+    Row("W&B", None, LOGGED, "WANDB_MODE", environment={"WANDB_MODE": "nonsense"}),
+    Row("W&B's switch", None, LOGGED, "WANDB_DISABLED is 'perhaps'", environment={"WANDB_DISABLED": "perhaps"}),
+    Row("W&B's project", None, f"{LOGGED} logger.wandb.project=a/b", "W&B refuses logger.wandb.project=a/b"),
+    Row("W&B's run", None, LOGGED, "W&B refuses an environment variable", environment={"WANDB_RUN_ID": "a/b"}),
+    Row("no rank", None, TRAIN, "variable RANK is 'first', expected a whole", environment={"RANK": "first"}),
     Row("no GPU", None, f"{TRAIN} trainer=gpu", "gpu"),
     Row("no GPUs to shard over", None, f"{TRAIN} trainer=fsdp", "gpu"),
     Row("half precision on the CPU", None, f"{TRAIN} trainer.precision=16-mixed", "needs a GPU and there is none"),
@@ -646,7 +649,7 @@ FAULTS = [
         "crash",
         None,
         f"{TRAIN} hydra.run.dir=o +callbacks.a={{_target_:tests.helpers.Crash,after_batches:1}}",
-        "the machine failed",
+        "o/error.log)",
         FAULT,
     ),
 ]

@@ -15,7 +15,6 @@ from pytorch_lightning import Callback
 
 from genmodels.cli.failures import LOST
 from genmodels.cli.many import workers
-from genmodels.cli.many.together import together
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
 pytestmark = pytest.mark.slow
@@ -99,6 +98,8 @@ def test_a_crash_of_one_process_ends_the_run(tmp_path):
     assert time.time() - float((tmp_path / "moment").read_text()) < 15
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("genmodels: rank 1: RuntimeError: the machine failed")
+    assert "error_rank1.log" in done.stderr and "CrashOf" not in done.stderr
+    assert 'RuntimeError("the machine failed")' in (tmp_path / "run" / "error_rank1.log").read_text()
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
@@ -140,7 +141,13 @@ ENDS = {
     "a person's mistake": ([{"rank": 1, "sentence": "no file", "status": 2}], {0: 2, 1: 2}, [], UserError, "no file"),
     "pruned": ([{"rank": 1, "sentence": "hopeless", "status": 0}], {}, [], Pruned, "hopeless"),
     "asked to end": ([{"rank": 0, "sentence": "saved", "status": 143}], {0: 143}, [signal.SIGTERM], Stopped, "saved"),
-    "asked to end at once": ([], {0: -15, 1: -15}, [signal.SIGTERM], Stopped, "before anything was kept"),
+    "asked to end at once": (
+        [],
+        {0: -15, 1: -15},
+        [signal.SIGTERM],
+        Stopped,
+        "ended by a signal; nothing was saved",
+    ),
 }
 
 
@@ -150,29 +157,3 @@ def test_what_is_said_of_the_end(case):
     with pytest.raises(kind, match=sentence):
         workers.raise_first(reports, lost, asked)
     workers.raise_first([], {}, asked)
-
-
-TORCHRUN = {
-    "TORCHELASTIC_RUN_ID": "none",
-    "RANK": "1",
-    "WORLD_SIZE": "4",
-    "MASTER_ADDR": "host",
-    "MASTER_PORT": "29500",
-}
-SRUN = {"SLURM_JOB_NAME": "train", "SLURM_PROCID": "3", "SLURM_NTASKS": "8"}
-
-
-@pytest.mark.parametrize(
-    "environment, expected",
-    [
-        ({}, (0, 1)),
-        (TORCHRUN, (1, 4)),
-        (SRUN, (3, 8)),
-        (SRUN | TORCHRUN, (1, 4)),
-        (SRUN | {"SLURM_JOB_NAME": "bash"}, (0, 1)),
-    ],
-)
-def test_who_was_started_together(environment, expected, monkeypatch):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert together() == expected

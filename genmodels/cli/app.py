@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
 from genmodels.cli.help import FLAGS, asked, show
+from genmodels.cli.failures import INTERRUPTED, TERMINATED, explain
 from genmodels.cli.main import guarded
 from genmodels.cli.many.together import together
 from genmodels.cli.sweeps.folder import sweep_folder
@@ -53,7 +53,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
             _job_of_sweep(lambda: task(_prepared(cfg)))
             return
         statuses.append(guarded(lambda: task(cfg)))
-        if statuses[-1] == USERS:
+        if statuses[-1]:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
@@ -115,6 +115,6 @@ def _list_failures(sweep_dir: Path) -> None:
 
 
 def _remove_if_empty(run_dir: Path) -> None:
-    """Removes the directory that Hydra made for a run that was refused, and those above it down from here."""
+    """Removes the directory that Hydra made for a run that was never begun, and those above it down from here."""
     with suppress(OSError, ValueError):
         os.removedirs(run_dir.relative_to(Path.cwd()))

@@ -9,9 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.callbacks import Checkpoint
 
 from genmodels.capabilities import HasLoss, HasPlayers
+from genmodels.cli.many.together import started_by_srun
 from genmodels.data.base import Data
 from genmodels.data.loader import require_a_step
 from genmodels.errors import UserError
@@ -165,7 +167,7 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
         settings,
         logger=list(parts(config["logger"]).values()),
         callbacks=sorted(callbacks.values(), key=lambda callback: isinstance(callback, LastCheckpoint)),  # it knows all
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *_alone_in_an_allocation()],
         default_root_dir=config["run_dir"],
         max_epochs=-1,
         num_sanity_val_steps=0,
@@ -177,6 +179,12 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
     if made.precision != settings["precision"]:  # Lightning takes another one and says so in a warning
         raise UserError("trainer.precision=16-mixed needs a GPU and there is none; take trainer.precision=bf16-mixed")
     return made
+
+
+def _alone_in_an_allocation() -> list[LightningEnvironment]:
+    """For a process that SLURM's variables surround and srun has not started: Lightning would wait for its tasks."""
+    alone = SLURMEnvironment.detect() and not started_by_srun() and not TorchElasticEnvironment.detect()
+    return [LightningEnvironment()] if alone else []
 
 
 def class_of(node: Mapping[str, Any]) -> type:

@@ -3,6 +3,10 @@
 import errno
 import re
 import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
@@ -16,6 +20,30 @@ def explain(error: BaseException) -> tuple[str, int]:
 
     Lightning turns Ctrl-C into a SystemExit; Hydra wraps what a constructor raises.
     """
+    if known := _known(error):
+        return known
+    where = "; ".join(getattr(error, "__notes__", ["GENMODELS_DEBUG=1 shows where"]))
+    return f"{type(error).__name__}: {one_line(str(error))} ({one_line(where)})", FAULT
+
+
+@contextmanager
+def stack_kept_in(run_dir: Path, *, rank: int, world: int) -> Iterator[None]:
+    """An exception that `explain` has no words of its own for leaves its stack in the run directory, error.log or
+    error_rank3.log, and a note that says so."""
+    try:
+        yield
+    except Exception as error:
+        file = run_dir / ("error.log" if world == 1 else f"error_rank{rank}.log")
+        if _known(error) is None:
+            with suppress(OSError):
+                run_dir.mkdir(parents=True, exist_ok=True)
+                file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                error.add_note(f"the stack is in {file}")
+        raise
+
+
+def _known(error: BaseException) -> tuple[str, int] | None:
+    """The sentence and the status for an exception of which it is clear what it means to a person; else None."""
     chain = _chain(error)
     ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped | Pruned)]
     for cause in ours + chain:
@@ -25,7 +53,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return _refused_settings(refused[-1]), USERS
     if isinstance(error, SystemExit):
         return "", error.code if isinstance(error.code, int) else int(error.code is not None)
-    return f"{type(error).__name__}: {one_line(str(error))} (GENMODELS_DEBUG=1 shows where)", FAULT
+    return None
 
 
 def _explain_one(error: BaseException) -> tuple[str, int] | None:
@@ -64,7 +92,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return links
 
 
-def _explain_os_error(error: OSError) -> tuple[str, int]:
+def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     if error.errno == errno.EPIPE:  # who read the output has gone, such as `head`
         return "", UNREAD
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -76,7 +104,7 @@ def _explain_os_error(error: OSError) -> tuple[str, int]:
             f"no space is left for {error.filename or 'the run'}; what was saved before is intact",
             FAULT,
         )
-    return one_line(str(error)), FAULT
+    return None
 
 
 def one_line(text: str) -> str:

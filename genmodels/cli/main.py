@@ -10,6 +10,8 @@ from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 
+from genmodels.cli.environment import check_environment, print_in_any_encoding
+
 COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
@@ -57,8 +59,13 @@ def main(command: str | None = None) -> None:
 
 def run_command(command: str, argv: list[str]) -> int:
     """Runs one command and returns its exit status."""
-    module = import_module(f"genmodels.cli.{command.replace('-', '_')}")
-    return guarded(lambda: module.run(argv))
+    print_in_any_encoding()
+
+    def work() -> int:
+        check_environment()
+        return import_module(f"genmodels.cli.{command.replace('-', '_')}").run(argv)
+
+    return guarded(work)
 
 
 def guarded(work: Callable[[], int | None]) -> int:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from genmodels.cli.app import run_app
 from genmodels.cli.config.compose import resolved
+from genmodels.cli.failures import stack_kept_in
 from genmodels.errors import UserError
 
 PLACES = ("root", "path", "test_path")  # of a dataset's files
@@ -61,8 +62,11 @@ def train(config: dict[str, Any]) -> None:
     """Trains as a checked, resolved config says; leaves a run directory with checkpoints, curves and results."""
     from genmodels.cli.many.group import leave_group
     from genmodels.cli.many.launch import trains_elsewhere
+    from genmodels.cli.many.together import together
 
-    if not trains_elsewhere(config):
+    with stack_kept_in(Path(config["run_dir"]), **together()._asdict()):
+        elsewhere = trains_elsewhere(config)
+    if not elsewhere:
         train_here(config)
         leave_group()
 
@@ -70,14 +74,18 @@ def train(config: dict[str, Any]) -> None:
 def train_here(config: dict[str, Any]) -> None:
     """The part in it of this process: of the only one, or of one of those that were started together."""
     from genmodels import runs
+    from genmodels.cli.many.together import meeting_point, together
     from genmodels.cli.resume import beginning, is_finished
     from genmodels.cli.tables import console
     from genmodels.history import history_of
     from genmodels.training.stopping import Stopping
 
+    if together().world > 1:
+        meeting_point()  # here, where waiting can be interrupted: it cannot where Lightning waits
     run_dir = Path(config["run_dir"])
     stopping = Stopping(str(run_dir))
-    with history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():
+    kept = stack_kept_in(run_dir, **together()._asdict())
+    with kept, history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():
         begun = beginning(config)
         if is_finished(begun, config, history.last("end")):
             if runs.is_rank_zero():

@@ -1,28 +1,27 @@
 """Commands without a Trainer on several processes, whoever started them: one group, one device each."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-from genmodels.cli.many.together import meeting_point, together
+from genmodels.cli.many.together import local_rank, meeting_point, together
 from genmodels.errors import UserError
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins the processes that were started beside this one; alone, does nothing.
+    """Makes `device` this process's own, and joins the processes that were started beside it, if there are any.
 
     A GPU is set before the first collective, which would else take the first one in every process.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if together().world == 1:
         yield
         return
     meeting_point()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -38,10 +37,17 @@ def leave_group() -> None:
 
 def device_named(name: str) -> torch.device:
     """A device by name; "auto" is this process's GPU, or the CPU where there is none, "cuda" its GPU."""
-    own = f"cuda:{os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0'))}"
-    if name == "auto":
-        return torch.device(own if torch.cuda.is_available() else "cpu")
+    gpus = torch.cuda.device_count()
+    if name == "auto" and not gpus:
+        return torch.device("cpu")
+    if name in ("auto", "cuda") and gpus:
+        if local_rank() >= gpus:
+            raise UserError(
+                f"process {local_rank()} of this machine would take a GPU of its own, and there are {gpus}; start "
+                "fewer processes, or set device=cpu"
+            )
+        return torch.device("cuda", local_rank())
     try:
-        return torch.empty(0, device=own if name == "cuda" else name).device
+        return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={name} cannot be used here ({str(error).splitlines()[0]}); use device=cpu") from error

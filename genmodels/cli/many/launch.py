@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 
 from genmodels.cli import build
-from genmodels.cli.many.together import together
+from genmodels.cli.many.together import STARTED_HERE, together
 from genmodels.cli.many.workers import run_workers
 from genmodels.errors import UserError
 
@@ -58,6 +58,11 @@ def _refuse_strays(trainer: Trainer) -> None:
     """UserError where the environment makes this process one of several, and there are no others."""
     if together().world > 1:
         return
+    if trainer.num_nodes > 1 and "SLURM_JOB_ID" in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes} in a job of SLURM needs a process on each node, and srun has not "
+            "started them; start it with srun"
+        )
     alone = trainer.world_size == 1
     for name in ("LOCAL_RANK", "RANK", "NODE_RANK"):
         value = os.environ.get(name, "0")
@@ -70,7 +75,7 @@ def _refuse_strays(trainer: Trainer) -> None:
 
 def _environments(trainer: Trainer, place: ClusterEnvironment) -> Iterator[dict[str, str]]:
     """What each process of this machine needs to find the others."""
-    shared = {"MASTER_ADDR": place.main_address, "MASTER_PORT": str(place.main_port)}
+    shared = {STARTED_HERE: "1", "MASTER_ADDR": place.main_address, "MASTER_PORT": str(place.main_port)}
     shared |= {"NODE_RANK": str(place.node_rank()), "WORLD_SIZE": str(trainer.world_size)}
     for local in range(trainer.num_devices):
         rank = place.node_rank() * trainer.num_devices + local

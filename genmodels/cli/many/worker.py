@@ -6,6 +6,7 @@ import sys
 import threading
 from pkgutil import resolve_name
 
+from genmodels.cli.environment import print_in_any_encoding
 from genmodels.cli.failures import FAULT, explain
 from genmodels.cli.many.group import leave_group
 
@@ -17,6 +18,7 @@ def main() -> int:
     """
     work, reports = resolve_name(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(reports, False)
+    print_in_any_encoding()
     config = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -43,7 +43,7 @@ def run_workers(work: str, config: Mapping[str, Any], environments: Sequence[Map
             for worker in workers:
                 with suppress(BrokenPipeError):  # it is gone already, which the next line finds
                     print(json.dumps(config), file=worker.stdin, flush=True)
-            lost = _wait(workers)
+            lost = _wait(workers, asked)
     finally:
         for worker in workers:
             worker.kill()
@@ -73,14 +73,22 @@ def _forwarding(workers: list[subprocess.Popen]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _wait(workers: list[subprocess.Popen]) -> dict[int, int]:
-    """Waits for all to end, once one has failed only for a while; the statuses of those that failed, by number."""
+def _wait(workers: list[subprocess.Popen], asked: list[int]) -> dict[int, int]:
+    """Waits for all to end, once one has failed or a second Ctrl-C has come only for a while; the statuses of those
+    that failed, by number."""
     deadline = float("inf")
     while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        if deadline == float("inf") and any(worker.returncode for worker in workers):
+        if deadline == float("inf") and (_hurried(asked) or any(worker.returncode for worker in workers)):
             deadline = time.monotonic() + GRACE_SECONDS
-    return {number: worker.returncode for number, worker in enumerate(workers) if worker.returncode}
+    late = -signal.SIGINT if _hurried(asked) else None
+    statuses = [late if worker.returncode is None else worker.returncode for worker in workers]
+    return {number: status for number, status in enumerate(statuses) if status}
+
+
+def _hurried(asked: list[int]) -> bool:
+    """Whether Ctrl-C has come twice."""
+    return asked.count(signal.SIGINT) > 1
 
 
 def _read(reports: int) -> list[dict[str, Any]]:
@@ -93,7 +101,7 @@ def raise_first(reports: list[dict[str, Any]], lost: dict[int, int], asked: list
     """Raises what the process that failed first did: the others fail because it is gone, and then some say so."""
     silent = {rank: status for rank, status in lost.items() if rank not in {report["rank"] for report in reports}}
     if silent and asked and not reports:
-        raise Stopped(asked[0], "ended by a signal before anything was kept", together=True)
+        raise Stopped(asked[0], "ended by a signal; nothing was saved since the last checkpoint", together=True)
     for rank, status in silent.items():
         if status < 0:
             raise Fault(

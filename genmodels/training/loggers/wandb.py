@@ -22,7 +22,7 @@ from genmodels.training.loggers.artifacts import CHOSEN, log_checkpoint, waiting
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
 from genmodels.training.loggers.replay import is_whole, replay
-from genmodels.training.loggers.wandb_begin import Place, start, wanted_mode
+from genmodels.training.loggers.wandb_begin import Place, require_accepted, start, wanted_mode
 
 TAG = 64  # characters, at most
 FAULT = 1  # the exit status of what went wrong while running, a full disk among it
@@ -32,7 +32,7 @@ class WandbRun(RunLogger, WandbLogger):
     """A W&B run on rank zero; x axis `images_seen`.
 
     Raises:
-        UserError: W&B refuses a tag; WANDB_MODE is no mode.
+        UserError: W&B refuses the project's name, a tag or an environment variable; WANDB_MODE is no mode.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class WandbRun(RunLogger, WandbLogger):
         super().__init__(project=project, name=name, save_dir=dir, group=group, notes=notes, job_type="train")
         self.run_dir = Path(dir)
         self.tags = all_tags(tags, about)
-        wanted_mode(mode)  # what it refuses is refused now
+        wanted_mode(mode)  # what is refused is refused now, before the training
+        require_accepted(project)
         self.mode = mode
         self.checkpoints = CHOSEN[checkpoints]
         self.begins_at = 0  # images_seen

@@ -32,6 +32,7 @@ MODES: dict[str, Mode] = {
     "dryrun": "offline",
     "disabled": "disabled",
 }
+YES, NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
             demand_connection()
             return init("online", place, names)
         except wandb.Error as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = _said(error)
         if mode == "online":
             raise UserError(
                 f"logger.wandb.mode is online, expected W&B to be within reach ({reason}); set it to auto or offline."
@@ -92,11 +93,39 @@ def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
 
 
 def wanted_mode(mode: str) -> Mode:
-    """The mode asked for: by the config, or where that says auto by WANDB_MODE, or online."""
-    word = os.environ.get("WANDB_MODE", "online") if mode == "auto" else mode
+    """The mode asked for: by the config, or where that says auto by WANDB_DISABLED or WANDB_MODE, or online."""
+    if mode != "auto":
+        return MODES[mode]
+    if _is_disabled(os.environ.get("WANDB_DISABLED", "false")):
+        return "disabled"
+    word = os.environ.get("WANDB_MODE", "online")
     if word not in MODES:
         raise UserError(f"WANDB_MODE is {word!r}, expected online, offline or disabled.")
     return MODES[word]
+
+
+def _is_disabled(word: str) -> bool:
+    if word.lower() not in (*YES, *NO):
+        raise UserError(f"WANDB_DISABLED is {word!r}, expected true or false.")
+    return word.lower() in YES
+
+
+def require_accepted(project: str) -> None:
+    """UserError where W&B refuses the project's name, or what the environment tells it."""
+    import wandb
+
+    try:
+        settings = wandb.Settings(project=project)
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"W&B refuses logger.wandb.project={project} ({_said(error)}); choose another name") from error
+    try:
+        settings.update_from_env_vars(dict(os.environ))
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"W&B refuses an environment variable ({_said(error)}); correct or unset it") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def demand_connection() -> None:
