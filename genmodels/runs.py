@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -227,15 +228,18 @@ def add_results(file: Path, records: Sequence[dict]) -> None:
     """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
 
     The standard error stands in the protocol and is measured, so it tells no two records apart. A file that
-    `read_results` refuses is left as it is.
+    `read_results` refuses is left as it is. Processes that add to the same file at once wait for each other.
     """
 
     def key(record: Mapping[str, Any]) -> str:
         protocol = {name: value for name, value in record["protocol"].items() if name != "standard_error"}
         return json.dumps([record["metric"], record["split"], protocol], sort_keys=True)
 
-    merged = {key(record): record for record in [*read_results(file), *records]}
-    write_atomically(file, json.dumps({"version": RESULTS_VERSION, "results": list(merged.values())}, indent=2) + "\n")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        merged = {key(record): record for record in [*read_results(file), *records]}
+        found = {"version": RESULTS_VERSION, "results": list(merged.values())}
+        write_atomically(file, json.dumps(found, indent=2) + "\n")
 
 
 def is_rank_zero() -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,26 @@ def test_a_result_replaces_the_same_measurement_and_no_other(tmp_path):
     add_results(file, [record(3.0, seed=0, standard_error=0.2)])
     assert [(r["value"], r["protocol"]["seed"]) for r in read_results(file)] == [(3.0, 0), (2.0, 1)]
     assert json.loads(file.read_text())["version"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", ".results.json.lock"}
+
+
+def add_twenty(file: Path, process: int) -> None:
+    for number in range(20):
+        mine = record(1.0, process=process, number=number)
+        add_results(file, [mine])
+        assert mine in read_results(file)
+
+
+def test_processes_that_add_results_at_once_lose_none(tmp_path):
+    file = tmp_path / "results.json"
+    adding = [get_context("fork").Process(target=add_twenty, args=(file, number)) for number in range(4)]
+    for process in adding:
+        process.start()
+    for process in adding:
+        process.join()
+    assert [process.exitcode for process in adding] == [0] * 4
+    kept = {(r["protocol"]["process"], r["protocol"]["number"]) for r in read_results(file)}
+    assert kept == {(process, number) for process in range(4) for number in range(20)}
 
 
 def test_a_record_says_which_way_it_is_better_and_an_older_one_does_not(tmp_path):
