@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -221,7 +222,9 @@ def _is_number(found: Any) -> bool:
 
 
 def _no_results(file: Path, why: str) -> UserError:
-    return UserError(f"{file} {why}; move it away and evaluate the run again: genmodels evaluate run={file.parent}")
+    return UserError(
+        f"{file} {why}; move it away and evaluate the run again: genmodels evaluate run={quote(str(file.parent))}"
+    )
 
 
 def add_results(file: Path, records: Sequence[dict]) -> None:

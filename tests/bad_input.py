@@ -391,6 +391,24 @@ CHECKPOINTS = [
 
 RUN_DIRECTORIES = [
     Row("run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "holds a run already; go on with resume="),
+    Row(
+        "long name", None, f"sample run={{run}} out={'x' * 300}.png", "out has a name of 304 bytes, xxxxxxxxxxxxxxxxxxx"
+    ),
+    Row("long folder", None, f"{TRAIN} hydra.run.dir=a/{'ä' * 150}", "hydra.run.dir has a name of 300 bytes"),
+    Row("long folder to resume", None, f"train resume={'x' * 300}", "resume has a name of 300 bytes"),
+    Row("long name to report on", None, f"report {'x' * 300}", "File name too long"),
+    Row("home of nobody", None, "sample run=~nobody-here/a", "run=~nobody-here/a: there is no home of ~nobody-here"),
+    Row(
+        "run of nobody", None, "train resume=~nobody-here", "there is no home of ~nobody-here; write the folder in full"
+    ),
+    Row("report of nobody", None, "report ~nobody-here", "begins with ~ and a user that this machine does not have"),
+    Row(
+        "data of nobody",
+        None,
+        f"{TRAIN} data=mnist",
+        "begins with ~ and a user that this machine does not have",
+        environment={"GENMODELS_DATA": "~nobody-here"},
+    ),
     Row("no run to resume", None, "train resume=nowhere", "nowhere is no run directory"),
     Row("nothing to resume", None, "train resume=", "resume= names no run"),
     Row(

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.config.complaints import explain_composition
+from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, USERS, explain
 from genmodels.cli.main import guarded
@@ -42,6 +43,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     if {"-m", "--multirun"} & set(argv) and together().world > 1:
         raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
+    argv = with_paths_quoted(argv)
     statuses: list[int] = []
 
     def job(cfg: DictConfig) -> None:
