@@ -24,6 +24,7 @@ from torch import nn
 from genmodels import exports
 from genmodels.disk.archives import require_size
 from genmodels.disk.atomic import replacing
+from genmodels.disk.strict_json import NOT_FINITE, dumps
 from genmodels.errors import UserError
 from genmodels.trust import OURS, TRAINING, read_config, refused, require_plain, require_trusted
 
@@ -185,6 +186,8 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
 def read_results(file: Path) -> list[dict]:
     """The records of a results.json; none where the file does not exist. Older ones have no `mode`.
 
+    What is not finite is one of the texts nan, inf and -inf, as in the file; `Record.from_dict` makes numbers of them.
+
     Raises:
         UserError: the file is damaged or of another version; it stays as it is.
     """
@@ -215,7 +218,9 @@ def _is_record(found: Any) -> bool:
 
 
 def _is_number(found: Any) -> bool:
-    """Whether a part of a file is a number that a float can hold."""
+    """Whether a part of a file is a number that a float can hold, or the text of one that is not finite."""
+    if isinstance(found, str):
+        return found in NOT_FINITE
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     return isinstance(found, float) or abs(found) <= sys.float_info.max
@@ -236,13 +241,13 @@ def add_results(file: Path, records: Sequence[dict]) -> None:
 
     def key(record: Mapping[str, Any]) -> str:
         protocol = {name: value for name, value in record["protocol"].items() if name != "standard_error"}
-        return json.dumps([record["metric"], record["split"], protocol], sort_keys=True)
+        return dumps([record["metric"], record["split"], protocol], sort_keys=True)
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
         merged = {key(record): record for record in [*read_results(file), *records]}
         found = {"version": RESULTS_VERSION, "results": list(merged.values())}
-        write_atomically(file, json.dumps(found, indent=2) + "\n")
+        write_atomically(file, dumps(found, indent=2) + "\n")
 
 
 def is_rank_zero() -> bool:

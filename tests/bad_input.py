@@ -582,6 +582,25 @@ IMAGES = [
         "bad.npz has statistics of 5 dimensions, and features=pixels has 64",
     ),
     Row(
+        "statistics of no dimensions",
+        with_npz(mu=np.zeros(0), sigma=np.zeros((0, 0))),
+        f"{SCORE} reference=bad.npz",
+        "expected finite numbers (d,) and (d, d), d at least 1",
+    ),
+    Row(
+        "statistics that are not symmetric",
+        with_npz(mu=np.zeros(64), sigma=np.triu(np.ones((64, 64)))),
+        f"{SCORE} reference=bad.npz",
+        "bad.npz has a sigma that is no covariance: it is not symmetric (by 1,",
+    ),
+    Row(
+        "statistics of negative variance",
+        with_npz(mu=np.zeros(64), sigma=np.diag([1.0] * 63 + [-0.5])),
+        f"{SCORE} reference=bad.npz",
+        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected one that is symmetric",
+    ),
+    Row("a classifier of no features", sides(), f"{LEARN} features.dim=0", "features.dim is 0, expected at least 1"),
+    Row(
         "statistics instead of images",
         with_npz(mu=np.zeros(64), sigma=np.eye(64)),
         f"{SCORE} reference=bad.npz evaluator=[fid,kid]",
