@@ -7,6 +7,7 @@ in the new run's checkpoints, so that once training has begun the other run is n
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -77,7 +78,7 @@ def read_weights(part: OfRun) -> nn.Module:
         raise UserError(
             f"the weights in {file} have the sha256 {stage.sha256[:12]}..., expected {part.sha256[:12]}... of "
             "model.space.sha256: the run was trained further, or replaced; start a new run with model.space.run="
-            f"{part.run}"
+            f"{quote(part.run)}"
         )
     return stage.model
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import torch
 
+from genmodels.disk.strict_json import dumps
 from genmodels.errors import UserError
 
 
@@ -40,7 +41,7 @@ class History:
         if self.writes:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             record = {"event": event, "time": now, "host": platform.node(), "torch": torch.__version__, **facts}
-            self.file.write(json.dumps(record) + "\n")
+            self.file.write(dumps(record) + "\n")
             self.file.flush()
 
 

@@ -4,7 +4,6 @@ Small images are magnified by a whole factor, so that the pixels of an 8x8 digit
 sharp squares. All images of one picture have one shape, of 1 or 3 channels.
 """
 
-import os
 from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
 
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
@@ -75,7 +75,5 @@ def mosaic(x: Images, levels: int, cells: Sequence[Cell], scale: int | None) -> 
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes a .png, whole or not at all, and the folder that it lies in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    image.save(unfinished, format="PNG")
-    os.replace(unfinished, path)
+    with replacing(path) as file:
+        image.save(file, format="PNG")

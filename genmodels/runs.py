@@ -11,9 +11,11 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
+from filelock import FileLock
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -22,6 +24,7 @@ from torch import nn
 from genmodels import exports
 from genmodels.disk.archives import require_size
 from genmodels.disk.atomic import replacing
+from genmodels.disk.strict_json import NOT_FINITE, dumps
 from genmodels.errors import UserError
 from genmodels.trust import OURS, TRAINING, read_config, refused, require_plain, require_trusted
 
@@ -183,6 +186,8 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
 def read_results(file: Path) -> list[dict]:
     """The records of a results.json; none where the file does not exist. Older ones have no `mode`.
 
+    What is not finite is one of the texts nan, inf and -inf, as in the file; `Record.from_dict` makes numbers of them.
+
     Raises:
         UserError: the file is damaged or of another version; it stays as it is.
     """
@@ -213,29 +218,36 @@ def _is_record(found: Any) -> bool:
 
 
 def _is_number(found: Any) -> bool:
-    """Whether a part of a file is a number that a float can hold."""
+    """Whether a part of a file is a number that a float can hold, or the text of one that is not finite."""
+    if isinstance(found, str):
+        return found in NOT_FINITE
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
     return isinstance(found, float) or abs(found) <= sys.float_info.max
 
 
 def _no_results(file: Path, why: str) -> UserError:
-    return UserError(f"{file} {why}; move it away and evaluate the run again: genmodels evaluate run={file.parent}")
+    return UserError(
+        f"{file} {why}; move it away and evaluate the run again: genmodels evaluate run={quote(str(file.parent))}"
+    )
 
 
 def add_results(file: Path, records: Sequence[dict]) -> None:
     """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
 
     The standard error stands in the protocol and is measured, so it tells no two records apart. A file that
-    `read_results` refuses is left as it is.
+    `read_results` refuses is left as it is. Processes that add to the same file at once wait for each other.
     """
 
     def key(record: Mapping[str, Any]) -> str:
         protocol = {name: value for name, value in record["protocol"].items() if name != "standard_error"}
-        return json.dumps([record["metric"], record["split"], protocol], sort_keys=True)
+        return dumps([record["metric"], record["split"], protocol], sort_keys=True)
 
-    merged = {key(record): record for record in [*read_results(file), *records]}
-    write_atomically(file, json.dumps({"version": RESULTS_VERSION, "results": list(merged.values())}, indent=2) + "\n")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        merged = {key(record): record for record in [*read_results(file), *records]}
+        found = {"version": RESULTS_VERSION, "results": list(merged.values())}
+        write_atomically(file, dumps(found, indent=2) + "\n")
 
 
 def is_rank_zero() -> bool:

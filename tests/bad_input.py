@@ -392,6 +392,24 @@ CHECKPOINTS = [
 
 RUN_DIRECTORIES = [
     Row("run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "holds a run already; go on with resume="),
+    Row(
+        "long name", None, f"sample run={{run}} out={'x' * 300}.png", "out has a name of 304 bytes, xxxxxxxxxxxxxxxxxxx"
+    ),
+    Row("long folder", None, f"{TRAIN} hydra.run.dir=a/{'ä' * 150}", "hydra.run.dir has a name of 300 bytes"),
+    Row("long folder to resume", None, f"train resume={'x' * 300}", "resume has a name of 300 bytes"),
+    Row("long name to report on", None, f"report {'x' * 300}", "File name too long"),
+    Row("home of nobody", None, "sample run=~nobody-here/a", "run=~nobody-here/a: there is no home of ~nobody-here"),
+    Row(
+        "run of nobody", None, "train resume=~nobody-here", "there is no home of ~nobody-here; write the folder in full"
+    ),
+    Row("report of nobody", None, "report ~nobody-here", "begins with ~ and a user that this machine does not have"),
+    Row(
+        "data of nobody",
+        None,
+        f"{TRAIN} data=mnist",
+        "begins with ~ and a user that this machine does not have",
+        environment={"GENMODELS_DATA": "~nobody-here"},
+    ),
     Row("no run to resume", None, "train resume=nowhere", "nowhere is no run directory"),
     Row("nothing to resume", None, "train resume=", "resume= names no run"),
     Row(
@@ -564,6 +582,25 @@ IMAGES = [
         f"{SCORE} reference=bad.npz",
         "bad.npz has statistics of 5 dimensions, and features=pixels has 64",
     ),
+    Row(
+        "statistics of no dimensions",
+        with_npz(mu=np.zeros(0), sigma=np.zeros((0, 0))),
+        f"{SCORE} reference=bad.npz",
+        "expected finite numbers (d,) and (d, d), d at least 1",
+    ),
+    Row(
+        "statistics that are not symmetric",
+        with_npz(mu=np.zeros(64), sigma=np.triu(np.ones((64, 64)))),
+        f"{SCORE} reference=bad.npz",
+        "bad.npz has a sigma that is no covariance: it is not symmetric (by 1,",
+    ),
+    Row(
+        "statistics of negative variance",
+        with_npz(mu=np.zeros(64), sigma=np.diag([1.0] * 63 + [-0.5])),
+        f"{SCORE} reference=bad.npz",
+        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected one that is symmetric",
+    ),
+    Row("a classifier of no features", sides(), f"{LEARN} features.dim=0", "features.dim is 0, expected at least 1"),
     Row(
         "statistics instead of images",
         with_npz(mu=np.zeros(64), sigma=np.eye(64)),

@@ -360,9 +360,19 @@ class Broken(Flat):
         return Extracted(pixels.flatten(1).float() / 0, pixels.flatten(1)[:, :3].float())
 
 
+class Empty(Flat):
+    def forward(self, pixels):
+        return Extracted(pixels.flatten(1)[:, :0].float(), pixels.flatten(1)[:, :3].float())
+
+
 class Lost(Model):
     def log_prob(self, x, condition=NO_CONDITION, *, draws=None):
         return torch.full((len(x),), torch.nan)
+
+
+def test_features_of_no_dimensions_are_refused():
+    with pytest.raises(UserError, match="features=flat gave features of no dimensions, expected at least 1"):
+        run(Model(), {"fid": fid(20)}, features=Empty())
 
 
 def test_nan_is_refused():

@@ -5,7 +5,10 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib import format as npy
-from PIL import Image
+from PIL import ExifTags, Image
 
 from genmodels.data import image_folder, imagenet, mapped
 from genmodels.data.base import Data, check_values, fingerprint_of, labelled
+from genmodels.data.image_files import decode, header, images_in
 from genmodels.data.image_rules import central_box, fitted
 from genmodels.data.loader import Loader
 from genmodels.data.npz import read_npz
@@ -135,9 +139,83 @@ def test_images_are_decoded_once(photos: Path, cache: Path, monkeypatch: pytest.
     monkeypatch.setenv("GENMODELS_CACHE", str(cache.parent))
     for changes in ({"resize": "box"}, {"split_seed": 1}, {"n_test": 7}, {"shape": [3, 8, 8]}, {"classes": None}):
         assert folder(photos, **({"classes": 3} | changes)).fingerprint("train") != prints["train"]
-    os.utime(next(photos.rglob("*.png")), (1, 1))  # a file was changed
-    assert folder(photos, classes=3).folder != first.folder
-    assert len([path for path in cache.iterdir() if path.is_dir()]) == 7
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 6
+
+
+def test_prepared_images_are_known_by_content(photos: Path, tmp_path: Path) -> None:
+    first = folder(photos)
+    for file in photos.rglob("*.*"):
+        os.utime(file, (1, 1))
+    assert folder(photos).folder == first.folder  # only the times are others
+    shutil.copytree(photos, tmp_path / "copy")  # with the times
+    assert folder(tmp_path / "copy").folder == first.folder
+    file = next((tmp_path / "copy").rglob("*.png"))
+    size = file.stat().st_size
+    Image.new("RGB", Image.open(file).size).save(file)
+    file.write_bytes(file.read_bytes().ljust(size, b"\0"))  # other pixels; name, size and time are as before
+    os.utime(file, (1, 1))
+    prints = [[of.fingerprint(name) for name in mapped.NAMES] for of in (first, folder(tmp_path / "copy"))]
+    assert sum(before != now for before, now in zip(*prints, strict=True)) == 1
+
+
+def test_every_image_in_a_folder_is_found(tmp_path: Path) -> None:
+    """Behind links to folders and files, of every kind; a link to where it lies leads nowhere."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    for place in (elsewhere, here, here / ".hidden"):
+        place.mkdir()
+    for suffix in ("png", "bmp", "tif", "jpg", "webp", "ppm"):
+        Image.new("RGB", (9, 9)).save(elsewhere / f"a.{suffix}")
+    Image.new("RGB", (9, 9)).save(here / ".hidden" / "b.png")
+    (here / "cat").symlink_to(elsewhere)
+    (here / "dog.png").symlink_to(elsewhere / "a.png")
+    (elsewhere / "up").symlink_to(elsewhere)
+    wanted = [f"cat/a.{suffix}" for suffix in ("bmp", "jpg", "png", "ppm", "tif", "webp")] + ["dog.png"]
+    assert [file.relative_to(here).as_posix() for file in images_in(here)] == wanted
+    (elsewhere / "c.gif").touch()
+    with pytest.raises(UserError, match=r"cat/c.gif is an image of a kind that is not read; convert it"):
+        images_in(here)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_photographs_are_turned_upright(tmp_path: Path, suffix: str) -> None:
+    x = np.zeros((8, 16, 3), np.uint8)
+    x[:, :8] = 200  # the left half is bright
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by a quarter, clockwise: the left becomes the top
+    Image.fromarray(x).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert header(tmp_path / f"a.{suffix}") == (16, 8, 3)
+    upright = decode(tmp_path / f"a.{suffix}", 3)
+    assert upright.shape == (3, 16, 8) and upright[:, :7].min() > 180 and upright[:, 9:].max() < 20
+
+
+def test_a_damaged_note_of_orientation_does_no_harm(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=b"Exif\0\0no TIFF")
+    assert decode(tmp_path / "a.jpg", 3).shape == (3, 4, 8)
+
+
+def test_of_what_a_camera_keeps_in_one_file_the_photograph_is_taken(tmp_path: Path) -> None:
+    photo, preview = Image.new("RGB", (16, 8), "white"), Image.new("RGB", (4, 2))
+    photo.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert header(tmp_path / "a.jpg") == (8, 16, 3) and decode(tmp_path / "a.jpg", 1).min() > 250
+
+
+def png_of_16_bits(file: Path) -> None:
+    """Two pixels in colours, written by hand: Pillow writes none."""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(13))),
+        (b"IEND", b""),
+    ]
+    chunks = (struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in parts)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def test_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
+    png_of_16_bits(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").mode == "RGB"  # Pillow drops half of the bits
+    for read in (header, lambda file: decode(file, 3)):
+        with pytest.raises(UserError, match="a.png has values of mode RGB;16, expected 8 bits a channel"):
+            read(tmp_path / "a.png")
 
 
 def test_batches_out_of_a_file_are_those_out_of_memory(photos: Path) -> None:

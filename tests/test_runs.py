@@ -1,9 +1,11 @@
 """A run directory: results that replace what they repeat, models loaded with the right weights, several processes."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 import genmodels
 from genmodels.cli.train import train
 from genmodels.errors import UserError
+from genmodels.evaluators.results import Record
 from genmodels.runs import add_results, checkpoint_path, model_of, read_checkpoint, read_results, weights_of
 from tests.helpers import train_config
 
@@ -28,7 +31,53 @@ def test_a_result_replaces_the_same_measurement_and_no_other(tmp_path):
     add_results(file, [record(3.0, seed=0, standard_error=0.2)])
     assert [(r["value"], r["protocol"]["seed"]) for r in read_results(file)] == [(3.0, 0), (2.0, 1)]
     assert json.loads(file.read_text())["version"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", ".results.json.lock"}
+
+
+def test_results_that_are_not_finite_are_json_that_every_program_reads(tmp_path):
+    file = tmp_path / "results.json"
+    odd = [
+        Record(
+            metric="fid", split="test", value=value, std=math.nan, protocol={"standard_error": math.inf, "n": [value]}
+        )
+        for value in (math.nan, math.inf, -math.inf)
+    ]
+    add_results(file, [record.to_dict() for record in odd])
+    add_results(file, [record.to_dict() for record in odd])  # the same again replaces them
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    assert [r["value"] for r in json.loads(file.read_text(), parse_constant=refuse)["results"]] == [
+        "nan",
+        "inf",
+        "-inf",
+    ]
+    read = [Record.from_dict(plain) for plain in read_results(file)]
+    assert [str(record.value) for record in read] == ["nan", "inf", "-inf"] and math.isnan(read[0].std)
+    assert json.loads(file.read_text())["results"][1]["protocol"] == {"standard_error": "inf", "n": ["inf"]}
+    file.write_text(json.dumps({"version": 1, "results": [record(math.nan)]}))  # as earlier versions wrote it
+    add_results(file, [record(1.0, seed=1)])
+    assert [r["value"] for r in json.loads(file.read_text(), parse_constant=refuse)["results"]] == ["nan", 1.0]
+
+
+def add_twenty(file: Path, process: int) -> None:
+    for number in range(20):
+        mine = record(1.0, process=process, number=number)
+        add_results(file, [mine])
+        assert mine in read_results(file)
+
+
+def test_processes_that_add_results_at_once_lose_none(tmp_path):
+    file = tmp_path / "results.json"
+    adding = [get_context("fork").Process(target=add_twenty, args=(file, number)) for number in range(4)]
+    for process in adding:
+        process.start()
+    for process in adding:
+        process.join()
+    assert [process.exitcode for process in adding] == [0] * 4
+    kept = {(r["protocol"]["process"], r["protocol"]["number"]) for r in read_results(file)}
+    assert kept == {(process, number) for process in range(4) for number in range(20)}
 
 
 def test_a_record_says_which_way_it_is_better_and_an_older_one_does_not(tmp_path):

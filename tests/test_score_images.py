@@ -158,10 +158,17 @@ def test_statistics_as_reference(folders, scores):
     assert record["protocol"]["n_reference"] is None and record["protocol"]["reference"] == "stats.npz"
 
 
-def test_the_first_n_samples_and_a_picture_of_their_neighbours(folders, scores):
-    found = scores("samples=fake", "reference=real", "n=40", "evaluator=[fid,nearest_neighbours]", *PIXELS)
-    assert found["fid_pixels_40"]["value"] == pytest.approx(fid_of(FAKE[:40], REAL), rel=1e-9)
+def test_n_samples_are_spread_over_all_and_a_picture_of_their_neighbours(folders, scores):
+    found = scores("samples=fake", "reference=real", "n=21", "evaluator=[fid,nearest_neighbours]", *PIXELS)
+    assert found["fid_pixels_21"]["value"] == pytest.approx(fid_of(FAKE[::3], REAL), rel=1e-9)
+    assert found["fid_pixels_21"]["protocol"]["samples_chosen"] == "evenly over 63"
     assert (folders / "out" / "0" / "nearest_distance.png").stat().st_size > 0
+
+
+def test_some_of_a_folder_of_classes_are_some_of_each(folders, scores):
+    write_folder(folders / "classes", X[:100], np.repeat(range(5), 20))
+    found = scores("samples=classes", "reference=real", "n=20", FID, *PIXELS)["fid_pixels_20"]
+    assert found["value"] == pytest.approx(fid_of(X[:100:5], REAL), rel=1e-9)
 
 
 def test_samples_of_a_model_score_the_same_from_disk(genmodels, scores, tmp_path, monkeypatch):

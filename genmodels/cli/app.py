@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.config.complaints import explain_composition
+from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.help import FLAGS, asked, show
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, explain
@@ -46,6 +47,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     if {*MULTIRUN} & {*argv} and together().world > 1:
         raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
+    argv = with_paths_quoted(argv)
     statuses: list[int] = []
 
     def job(cfg: DictConfig) -> None:

@@ -71,6 +71,10 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
         return one_line(str(error)), USERS
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return (one_line(str(error)), USERS) if type(error).__name__ != "InstantiationException" else None
+    if type(error) is RuntimeError and str(error).startswith(
+        "Could not determine home directory"
+    ):  # of `Path.expanduser`
+        return "a path begins with ~ and a user that this machine does not have; write the folder in full", USERS
     if type(error) is RuntimeError or type(error).__name__ in ("DistBackendError", "DistNetworkError"):  # torch's
         return (LOST, FAULT) if any(words in str(error) for words in CONNECTION_LOST) else None
     return _explain_os_error(error) if isinstance(error, OSError) else None
@@ -97,7 +101,7 @@ def _explain_os_error(error: OSError) -> tuple[str, int] | None:
         return "", UNREAD
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write or read {error.filename}; choose another place, e.g. hydra.run.dir=DIR", USERS
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return f"{error.filename or 'this folder'} cannot be used ({error.strerror}); correct the path", USERS
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (

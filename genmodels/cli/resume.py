@@ -1,6 +1,7 @@
 """Going on with a run: its own config, what the command line changes of it, and what must not change."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,8 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
     if config["resume"] is None and not (queued_again() and exists):
         if exists and runs.is_rank_zero():
             raise UserError(
-                f"{run_dir} holds a run already; go on with resume={run_dir}, or choose another hydra.run.dir"
+                f"{run_dir} holds a run already; go on with resume={shlex.quote(str(run_dir))}, or choose another "
+                "hydra.run.dir"
             )
         return Beginning()
     before, now = read_config(run_dir / "config.yaml"), {**config, "resume": None}

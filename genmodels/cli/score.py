@@ -56,17 +56,18 @@ def score(config: dict[str, Any]) -> None:
     reference, data = sources.reference(config)
     sources.refuse_data_units(samples, data)
     n = number(config["n"], len(samples), samples.name)
+    chosen = evenly(n, len(samples))
     metrics = build.parts(sized(config["evaluator"], n, min(n, sources.count(reference, n)), config["by_hand"]))
     features = build.part(config["features"])
     with process_group(device), evaluation_progress() as progress:
         drawn, against = sources.ready(features, config, samples, reference, data, device)
         records = measure(
             list(metrics.values()),
-            drawn.read,
+            lambda index: drawn.read([chosen[i] for i in index]),
             {metric.reference: against for metric in metrics.values() if metric.reference is not None},
             features=features,
             split="test",
-            about={"samples": samples.name, "samples_fingerprint": samples.sha256},
+            about={"samples": samples.name, "samples_fingerprint": samples.sha256, **about_choice(n, len(samples))},
             batch_size=config["batch_size"],
             device=device,
             progress=progress,
@@ -84,6 +85,16 @@ def number(n: int | None, there: int, name: str) -> int:
         asked = "" if n is None else f"n={n} of "
         raise UserError(f"got {asked}{there} images in {name}, expected at least 2, and no more than there are")
     return there if n is None else n
+
+
+def evenly(n: int, there: int) -> list[int]:
+    """The numbers of n images, spread evenly over all that are there: of each class as many as it has a share."""
+    return [i * there // n for i in range(n)]
+
+
+def about_choice(n: int, there: int) -> dict[str, str]:
+    """What the protocol says of which images count, unless all do."""
+    return {} if n == there else {"samples_chosen": f"evenly over {there}"}
 
 
 def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Container[str]) -> dict[str, Any]:

@@ -21,10 +21,11 @@ def run(argv: list[str]) -> int:
         return run_app("train", argv, task)
     if not resume:
         raise UserError("resume= names no run; give resume=RUN_DIR")
+    from genmodels.cli.config.paths import path_given
     from genmodels.cli.resume import resumed_config
     from genmodels.runs import config_to_resume
 
-    run_dir = Path(resume).expanduser()
+    run_dir = Path(path_given("resume", resume))
     config = resumed_config(argv, run_dir, config_to_resume(run_dir, _trusted(argv)))
     return run_app("train", argv, task, config=config)
 

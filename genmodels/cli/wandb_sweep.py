@@ -1,5 +1,6 @@
 """genmodels wandb-sweep: a search space as the YAML that `wandb sweep` takes, so that W&B's agents run its jobs."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.cli.config.complaints import explain_composition
+from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.sweeps import settings, space
 from genmodels.cli.sweeps.settings import Settings
@@ -50,12 +52,12 @@ def run(argv: list[str]) -> int:
     if out == "":
         raise UserError("out= names no file; give out=FILE")
     words = [word for word in argv if not word.startswith("out=") and word not in ("-m", "--multirun")]
-    text = yaml.safe_dump(sweep_of(words), sort_keys=False, width=120)
+    text = yaml.safe_dump(sweep_of(with_paths_quoted(words)), sort_keys=False, width=120)
     if out is None:
         print(text, end="")
         return 0
     _write(Path(out).expanduser(), text)
-    print(f"written to {out}; next:\n  wandb sweep {out}\n  wandb agent ID   # that it answers with")
+    print(f"written to {out}; next:\n  wandb sweep {shlex.quote(out)}\n  wandb agent ID   # that it answers with")
     return 0
 
 

@@ -24,10 +24,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from genmodels.data.base import SplitName
+from genmodels.data.content import content_of
 from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.image_files import channels_first, load
 from genmodels.data.image_rules import Box, Resize, fitted
-from genmodels.data.mapped import NAMES, Chunk, MappedImages, Plan, decoded, known_by
+from genmodels.data.mapped import NAMES, Chunk, MappedImages, Plan, decoded
 from genmodels.errors import UserError
 
 PARTITION, FOLDER, ARCHIVE = "list_eval_partition.txt", "img_align_celeba", "img_align_celeba.zip"
@@ -80,7 +81,7 @@ class CelebA(MappedImages):
         unpacked, archive = self.folder_of_files / FOLDER, self.folder_of_files / ARCHIVE
         every = [unpacked / name for part in NAMES for name in names[part]] if unpacked.is_dir() else [archive]
         return Plan(
-            facts=[self.prepared, names, known_by(every)],
+            facts=[self.prepared, names, content_of(every)],
             n=sum(map(len, names.values())),
             chunks=self.from_folder(unpacked, names) if unpacked.is_dir() else self.from_archive(archive, names),
         )

@@ -1,9 +1,11 @@
-"""Image files, whoever wrote them: PNG, JPEG or WebP, decoded to the values 0..255 that they store.
+"""Image files, whoever wrote them, such as PNG, JPEG, WebP, BMP and TIFF, decoded to the values 0..255 that they store.
 
 A file's header is read first, and what is no still image of 8 bits, or suspiciously large, is refused before it is
-decoded. The orientation that a camera may have noted beside the values (EXIF) is left alone, as other tools do.
+decoded. An image is turned as the camera has noted (EXIF), so that it is upright. Of what a camera keeps in one file
+(MPO) the first image is taken, which is the photograph.
 """
 
+import re
 import struct
 import warnings
 import zlib
@@ -15,13 +17,18 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from genmodels.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".svg", ".exr", ".dng")  # refused, not passed over
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr")  # Pillow's modes of 8 bits
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)  # what Pillow raises
+SIXTEEN = re.compile(
+    r";16[BLN]"
+)  # in Pillow's words for how a file stores colours, of which Pillow would take the high bits and drop the others
+UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF's numbers
 MOST_PIXELS = 89_478_485  # of an image, where Pillow begins to warn; more may be an attack
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused here
@@ -38,7 +45,8 @@ class Header(NamedTuple):
 def header(path: Path) -> Header:
     """Size and channels. Raises UserError unless it is one still image of 8 bits that is not suspiciously large."""
     with _opened(path, path) as image:
-        return Header(image.height, image.width, 1 if image.mode in GREY else 3)
+        w, h = image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
+        return Header(h, w, 1 if image.mode in GREY else 3)
 
 
 def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
@@ -49,7 +57,8 @@ def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
     with _opened(file, name) as image:
         if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
             raise UserError(f"{name} has transparent pixels, expected an opaque image; flatten it on a background")
-        return image.convert("L" if c == 1 else "RGB")
+        turned = ImageOps.exif_transpose(image) if _orientation(image) != UPRIGHT else image
+        return turned.convert("L" if c == 1 else "RGB")
 
 
 def decode(path: Path, c: int) -> UInt8[np.ndarray, "c h w"]:
@@ -73,32 +82,54 @@ def _opened(file: Path | BytesIO, name: object) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away") from error
     except BROKEN as error:
-        raise UserError(
-            f"{name} cannot be read ({error}), expected a whole PNG, JPEG or WebP image; take it away"
-        ) from error
+        raise UserError(f"{name} cannot be read ({error}), expected a whole image; take it away") from error
 
 
 def _require_harmless(image: Image.Image, name: object) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away")
-    if (frames := getattr(image, "n_frames", 1)) > 1:
+    if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise UserError(f"{name} is an animation of {frames} images, expected a still one; take it away")
-    if image.mode not in GREY + COLOUR:
-        raise UserError(f"{name} has values of mode {image.mode}, expected 8 bits a channel; convert it to 8 bits")
+    sixteen = any(SIXTEEN.search(str(tile)) for tile in getattr(image, "tile", []))
+    if image.mode not in GREY + COLOUR or sixteen:
+        mode = f"{image.mode};16" if sixteen else image.mode
+        raise UserError(f"{name} has values of mode {mode}, expected 8 bits a channel; convert it to 8 bits")
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the stored image lies, by EXIF's number; Pillow turns a TIFF by itself."""
+    if "exif" not in image.info or image.format == "TIFF":
+        return UPRIGHT
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+    except (*BROKEN, TypeError):  # what is noted beside an image may be damaged without harm to it
+        return UPRIGHT
 
 
 def images_in(path: Path) -> list[Path]:
-    """All image files in a folder and its sub-folders, in the order of their paths; what is hidden is passed over."""
-    found = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
-    ]
+    """All image files in a folder and its sub-folders, in the order of their paths; what is hidden is passed over.
+
+    Links to files and folders are followed. Raises UserError where there are none, or some of a kind that is not read.
+    """
+    every = list(_files_in(path, frozenset()))
+    if other := next((file for file in every if file.suffix.lower() in OTHERS), None):
+        raise UserError(f"{other} is an image of a kind that is not read; convert it to PNG, or take it away")
+    found = [file for file in every if file.suffix.lower() in SUFFIXES]
     if not found:
         raise UserError(
             f"{path} has no images, expected {', '.join(SUFFIXES)} files in it or in its sub-folders; "
             "correct the path or convert the images"
         )
     return sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def _files_in(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """What lies in a folder and below; a link to a folder that it lies in itself leads nowhere."""
+    real = folder.resolve()
+    for entry in () if real in above else folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files_in(entry, above | {real})
+        else:
+            yield entry

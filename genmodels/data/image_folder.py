@@ -1,4 +1,4 @@
-"""Your own images: any PNG, JPEG or WebP files in a folder, of any size, prepared once and memory-mapped.
+"""Your own images: any image files in a folder, of any size, prepared once and memory-mapped.
 
 They are cut and resized to `data.shape` by rules that are part of the protocol. Which images are held out for
 validation and test, and the order within each split, is drawn by `split_seed`, so that the first so many of a split
@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from numpy.random import RandomState
 
 from genmodels.data.base import SplitName
+from genmodels.data.content import content_of
 from genmodels.data.image_files import channels_first, images_in, load
 from genmodels.data.image_rules import Resize, central_box, fitted
 from genmodels.data.mapped import Chunk, MappedImages, Plan, decoded
@@ -27,7 +28,7 @@ class File(NamedTuple):
 
     path: Path
     folder: str  # first sub-folder that it is in; empty: none
-    known_by: str  # name below the folder, size and time of change
+    name: str  # below the folder of all
 
 
 class ImageFolder(MappedImages):
@@ -126,12 +127,12 @@ def listed(path: Path, seed: int) -> list[File]:
         raise UserError(f"{path} is no folder, expected one with images; correct data.path or data.test_path")
     files = []
     for file in images_in(path):
-        name, status = file.relative_to(path), file.stat()
-        folder = name.parts[0] if len(name.parts) > 1 else ""
-        files.append(File(file, folder, f"{name.as_posix()} {status.st_size} {status.st_mtime_ns}"))
+        name = file.relative_to(path)
+        files.append(File(file, name.parts[0] if len(name.parts) > 1 else "", name.as_posix()))
     return [files[i] for i in RandomState(seed).permutation(len(files))]
 
 
 def digest(files: Sequence[File]) -> str:
-    """A hash of which files these are, in their order."""
-    return sha256("\n".join(file.known_by for file in files).encode()).hexdigest()
+    """A hash of what files are called and hold, in their order."""
+    content = content_of([file.path for file in files])
+    return sha256("\n".join([content, *(file.name for file in files)]).encode()).hexdigest()

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from genmodels.data.base import SplitName, held_out
+from genmodels.data.content import content_of
 from genmodels.data.files import broken, fetch
-from genmodels.data.mapped import Chunk, MappedImages, Plan, known_by
+from genmodels.data.mapped import Chunk, MappedImages, Plan
 from genmodels.data.npz import UNREADABLE
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
@@ -82,9 +83,9 @@ class ImageNet(MappedImages):
     def plan(self) -> Plan:
         *training, validation = map(batches, self.sources)
         every = [batch for source in training for batch in source]
-        known = known_by([batch.path for batch in every + validation])
+        content = content_of([batch.path for batch in every + validation])
         chunks = chain(self.from_training(every), self.from_validation(validation))
-        return Plan(facts=[self.n_validation, self.split_seed, known], n=TRAINING + VALIDATION, chunks=chunks)
+        return Plan(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
 
     def from_training(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
         """Training and validation split."""

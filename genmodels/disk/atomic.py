@@ -15,7 +15,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     No two processes write the same temporary file. Where writing fails nothing of it is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file

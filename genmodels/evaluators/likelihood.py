@@ -5,7 +5,6 @@ importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519); other dr
 Of a conditional model it is -log p(x|condition), which has names of its own: it says less of x.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from math import log
 from pathlib import Path
@@ -17,6 +16,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from genmodels.capabilities import Batch, Condition, HasLikelihood, why_not
+from genmodels.disk.strict_json import dumps
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.base import Evaluator, prepared
 from genmodels.evaluators.conditions import condition_of, given
@@ -180,7 +180,7 @@ def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol
     """The metrics of each sample under their names, labels `y` and `index` in the split's order, `protocol` as JSON."""
     arrays: dict[str, Any] = {name: v.numpy() for name, v in values.items()}
     arrays["index"] = np.arange(len(next(iter(values.values()))))
-    arrays["protocol"] = json.dumps(dict(protocol))
+    arrays["protocol"] = dumps(dict(protocol))
     if y is not None:
         arrays["y"] = y.cpu().numpy()
     unfinished = file.with_suffix(".tmp.npz")

@@ -29,6 +29,7 @@ from genmodels.evaluators.moments import Sums, moments, sums, zeros
 from genmodels.evaluators.pictures import Pictures
 from genmodels.evaluators.results import Progress
 
+ROUNDING = 1e-5  # of entries of a covariance that was summed in float32, relative to the largest
 VERSION = 1  # to be raised with every change of what is computed from the same images and features
 
 
@@ -142,10 +143,15 @@ def statistics_in(path: Path) -> Statistics | None:
             mu, sigma = file["mu"], file["sigma"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    if mu.ndim != 1 or sigma.shape != (*mu.shape, *mu.shape) or not _finite(mu, sigma):
+    if mu.ndim != 1 or sigma.shape != (*mu.shape, *mu.shape) or not mu.size or not _finite(mu, sigma):
         raise UserError(
             f"{path} has mu of {mu.dtype} {mu.shape} and sigma of {sigma.dtype} {sigma.shape}, "
-            "expected finite numbers (d,) and (d, d); compute the statistics anew"
+            "expected finite numbers (d,) and (d, d), d at least 1; compute the statistics anew"
+        )
+    if why := _no_covariance(sigma.astype(np.float64)):
+        raise UserError(
+            f"{path} has a sigma that is no covariance: {why}; expected one that is symmetric and has no negative "
+            "eigenvalue, compute the statistics anew"
         )
     digest = sha256(path.read_bytes()).hexdigest()
     parts = [torch.from_numpy(values.astype(np.float64)) for values in (mu, sigma)]
@@ -154,6 +160,15 @@ def statistics_in(path: Path) -> Statistics | None:
 
 def _finite(*arrays: np.ndarray) -> bool:
     return all(values.dtype.kind == "f" and bool(np.isfinite(values).all()) for values in arrays)
+
+
+def _no_covariance(sigma: np.ndarray) -> str:
+    """Why a matrix is no covariance, beyond what rounding in float32 can do to one; empty: it is one."""
+    scale = np.abs(sigma).max()
+    if (off := np.abs(sigma - sigma.T).max()) > ROUNDING * scale:
+        return f"it is not symmetric (by {off:.3g}, where its largest entry is {scale:.3g})"
+    least = np.linalg.eigvalsh(sigma)[0]
+    return f"it has an eigenvalue of {least:.3g}" if least < -ROUNDING * len(sigma) * scale else ""
 
 
 def of_statistics(source: Statistics, features: Features, device: torch.device) -> Reference:

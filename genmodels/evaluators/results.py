@@ -39,8 +39,12 @@ class Record:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Record":
-        """The record that `to_dict` wrote; a missing or unknown key is a TypeError."""
-        return cls(**plain)
+        """The record that `to_dict` gave, or a file holds, where numbers that are not finite are texts.
+
+        Raises TypeError where a key is missing or unknown.
+        """
+        numbers = {key: float(plain[key]) for key in ("value", "std") if plain.get(key) is not None}
+        return cls(**plain | numbers)
 
 
 def count(n: int) -> str:

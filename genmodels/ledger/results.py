@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from genmodels.disk.atomic import replacing
+from genmodels.disk.strict_json import NOT_FINITE, dumps
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 
@@ -56,7 +57,7 @@ def write(docs: Path, result: Result) -> Path:
     """Writes a result file, whole or not at all."""
     file = file_of(docs, result.experiment, result.seed)
     with replacing(file) as stream:
-        stream.write((json.dumps(asdict(result), indent=1) + "\n").encode())
+        stream.write((dumps(asdict(result), indent=1) + "\n").encode())
     return file
 
 
@@ -106,7 +107,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is types.UnionType:
         return any(_fits(value, kind) for kind in get_args(hint))
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return value in NOT_FINITE or (isinstance(value, int | float) and not isinstance(value, bool))
     return isinstance(value, get_origin(hint) or hint) and not isinstance(value, bool)
 
 

@@ -16,8 +16,7 @@ def as_record(plain: Mapping[str, Any], config: Mapping[str, Any]) -> Record:
     One without `mode` is as old as such files: which values are better is told by its name, and a likelihood of a
     conditional model, which had the name of an unconditional one, is given the name that it has now.
     """
-    record = {**plain, "value": float(plain["value"])}
-    return Record.from_dict(record if "mode" in plain else _renewed(record, config.get("model")))
+    return Record.from_dict(dict(plain) if "mode" in plain else _renewed(dict(plain), config.get("model")))
 
 
 def _renewed(plain: dict[str, Any], model: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ RANGES = {  # least value, and the one that is too much
     "batch_size": (1, math.inf),
     "eval_batch_size": (1, math.inf),
     "ema.decay": (0, 1),
+    "features.dim": (1, math.inf),
     "trainer.max_steps": (1, math.inf),
     "trainer.log_every_n_steps": (1, math.inf),
     "trainer.accumulate_grad_batches": (1, math.inf),

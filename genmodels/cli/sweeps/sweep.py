@@ -13,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
 from genmodels.cli.app import JobFailed
+from genmodels.cli.config.paths import quoted
 from genmodels.cli.failures import FAULT, explain
 from genmodels.cli.sweeps import metric, place, settings, space
 from genmodels.cli.sweeps.composing import Composer, identity, what_is_run
@@ -118,9 +119,9 @@ class Sweep:
 
     def _overrides(self, job: Job) -> list[str]:
         place = {"dir": job.directory.parent, "subdir": job.directory.name}
-        hydras = [f"hydra.sweep.{key}={_quoted(str(value))}" for key, value in place.items()]
+        hydras = [f"hydra.sweep.{key}={quoted(str(value))}" for key, value in place.items()]
         if self.metric is not None:
-            hydras += [f"hydra.sweeper.metric={_quoted(self.metric)}", f"hydra.sweeper.mode={self.mode}"]
+            hydras += [f"hydra.sweeper.metric={quoted(self.metric)}", f"hydra.sweeper.mode={self.mode}"]
         return [*self.space.fixed, *job.overrides, *hydras]
 
 
@@ -130,8 +131,3 @@ def _status(end: JobReturn) -> int:
         return 0
     error = end._return_value  # what reading `return_value` would raise
     return error.status if isinstance(error, JobFailed) else explain(error)[1]
-
-
-def _quoted(text: str) -> str:
-    """A text as an override takes it, whatever it contains."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -49,6 +49,8 @@ class Features(ABC):
             out = self.forward(pixels)
         if not all(t.isfinite().all() for t in out):
             raise UserError(f"features={self.name or 'inception'} gave NaN or infinity: check the extractor's weights")
+        if not out.features.shape[1]:
+            raise UserError(f"features={self.name} gave features of no dimensions, expected at least 1: change it")
         return out
 
     def protocol(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class AnyModule(Features):
             self.module.load_state_dict(from_rank_zero(self.module.state_dict))
             self.sha256 = weights_sha256(self.module.state_dict())
         self.module.to(device).eval().requires_grad_(False)
-        black = self.forward(torch.zeros(2, *data.shape, dtype=torch.uint8, device=device))
+        black = self(torch.zeros(2, *data.shape, dtype=torch.uint8, device=device))
         self.dim, self.classes = black.features.shape[1], black.logits.shape[1]
 
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pytorch_lightning import Callback, Trainer
 
 from genmodels.disk.atomic import replacing
+from genmodels.disk.strict_json import dumps
 from genmodels.errors import Pruned, UserError
 from genmodels.training.callbacks.evaluation import Evaluation
 
@@ -51,7 +52,7 @@ class Reports:
     def write(self, run_dir: Path) -> None:
         facts = {"values": self.values, "complete": self.complete, "kept": self.kept, "record": self.record}
         with replacing(run_dir / FILE) as file:
-            file.write(json.dumps(facts).encode())
+            file.write(dumps(facts).encode())
 
 
 class Pruning(Callback):

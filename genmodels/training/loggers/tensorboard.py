@@ -1,6 +1,5 @@
 """TensorBoard, for those who have it: the package is no dependency of ours."""
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pytorch_lightning.utilities import rank_zero_only
 
+from genmodels.disk.strict_json import dumps
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.training.loggers.base import RunLogger
@@ -89,7 +89,7 @@ class TensorBoard(RunLogger):
         for summary in hparams(self.settings, {record.key: record.value for record in records}):
             self.writer.file_writer.add_summary(summary)
         for record in records:
-            self.writer.add_text(f"protocol/{record.key}", f"    {json.dumps(record.to_dict())}")
+            self.writer.add_text(f"protocol/{record.key}", f"    {dumps(record.to_dict())}")
 
     @rank_zero_only
     def save(self) -> None:
