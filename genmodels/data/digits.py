@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genmodels.data.base import Data, Splits, check_official, hold_out, labelled
 from genmodels.data.transforms import random_flip
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
 class Digits(Data):
@@ -22,14 +23,14 @@ class Digits(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
         flip: bool,
-        n_validation: int,
-        n_test: int,
-        split_seed: int,
+        n_validation: NonNegativeInt,
+        n_test: NonNegativeInt,
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip

@@ -20,6 +20,7 @@ from genmodels.data.image_files import channels_first, images_in, load
 from genmodels.data.image_rules import Resize, central_box, fitted
 from genmodels.data.mapped import Chunk, MappedImages, Plan, decoded
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
 class File(NamedTuple):
@@ -41,18 +42,18 @@ class ImageFolder(MappedImages):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int,
-        classes: int | None,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt | None,
+        batch_size: PositiveInt,
         flip: bool,
         path: str,
         test_path: str | None,  # folder of the test split; None: held out of the first
         crop: Literal["none", "center"],
         resize: Resize,
-        n_test: int,  # held out where there is no test_path
-        n_validation: int,
-        split_seed: int,
+        n_test: NonNegativeInt,  # held out where there is no test_path
+        n_validation: NonNegativeInt,
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, flip=flip)
         self.path = Path(path).expanduser()

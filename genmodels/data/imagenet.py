@@ -23,6 +23,7 @@ from genmodels.data.mapped import Chunk, MappedImages, Plan, known_by
 from genmodels.data.npz import UNREADABLE
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
 ROWS = 4096  # images that are copied at a time
@@ -54,13 +55,13 @@ class ImageNet(MappedImages):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int,
-        classes: int | None,  # null: labels are left out
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt | None,  # null: labels are left out
+        batch_size: PositiveInt,
         flip: bool,
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,
         root: str,
         folder: str,  # below root
         training: Sequence[str],  # names of the archives of the official training images

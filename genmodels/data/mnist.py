@@ -19,6 +19,7 @@ from torch import Tensor
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.transforms import bernoulli, random_flip
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 FILES = {  # number of dimensions of each
     "train-images-idx3-ubyte.gz": 3,
@@ -36,14 +37,14 @@ class MNIST(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
         flip: bool,
         binarize: Literal["none", "dynamic"],
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,  # of that choice, and of the splits' fixed draw where binarized
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,  # of that choice, and of the splits' fixed draw where binarized
         root: str,
         folder: str,  # below root
         urls: Sequence[str],  # mirrors: folders of the four files

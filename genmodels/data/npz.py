@@ -20,6 +20,7 @@ from genmodels.data.transforms import random_flip
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.fields import smallest_dtype
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
@@ -38,16 +39,16 @@ class NPZ(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int | None,
-        classes: int | None,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore | None,
+        classes: PositiveInt | None,
+        batch_size: PositiveInt,
         flip: bool,
         path: str,
         test_path: str | None,  # file of the test split; None: `test_images` in the first file, or held out of it
-        n_test: int,  # held out where there is no test split
-        n_validation: int,
-        split_seed: int,
+        n_test: NonNegativeInt,  # held out where there is no test split
+        n_validation: NonNegativeInt,
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         if flip and len(self.shape) != 3:

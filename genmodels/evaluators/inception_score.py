@@ -15,6 +15,7 @@ from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import Drawn
+from genmodels.ranges import PositiveInt
 
 
 class InceptionScore(SampleMetric):
@@ -30,8 +31,8 @@ class InceptionScore(SampleMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
-        splits: int,  # consecutive parts, over which mean and std are taken
+        n: PositiveInt,  # generated samples
+        splits: PositiveInt,  # consecutive parts, over which mean and std are taken
     ):
         super().__init__()
         self.n = n

@@ -15,6 +15,7 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
 from genmodels.evaluators.results import Mode
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 class KID(BankedMetric):
@@ -26,11 +27,11 @@ class KID(BankedMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split that the samples are laid against
-        subsets: int,  # over which mean and std are taken
-        subset_size: int | None,  # of each set, drawn without replacement; null: all samples at once
-        seed: int,  # of the subsets; the run's own seed plays no part
+        subsets: PositiveInt,  # over which mean and std are taken
+        subset_size: PositiveInt | None,  # of each set, drawn without replacement; null: all samples at once
+        seed: NonNegativeInt,  # of the subsets; the run's own seed plays no part
     ):
         super().__init__()
         self.n = n

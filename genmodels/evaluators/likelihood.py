@@ -25,6 +25,7 @@ from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Mode, Record
 from genmodels.evaluators.subject import How, Subject
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 from genmodels.trees import count, first, part, to
 from genmodels.units import bits_per_dim
@@ -44,9 +45,9 @@ class Likelihood(Evaluator):
     def __init__(
         self,
         *,
-        draws: int,  # of log_prob per sample; an exact one is the same every time, and taken once
-        max_samples: int | None,  # the first so many of the split; null: all
-        batch: int,  # samples times draws that the model is given at once
+        draws: PositiveInt,  # of log_prob per sample; an exact one is the same every time, and taken once
+        max_samples: PositiveInt | None,  # the first so many of the split; null: all
+        batch: PositiveInt,  # samples times draws that the model is given at once
         save: str | None,  # an .npz file for the values of every sample; null: none
     ):
         if min(draws, batch, 1 if max_samples is None else max_samples) < 1:

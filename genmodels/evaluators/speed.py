@@ -17,6 +17,7 @@ from genmodels.evaluators.distributed import from_all, shards
 from genmodels.evaluators.results import Mode, Record
 from genmodels.evaluators.subject import How, Subject
 from genmodels.machine import hardware
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 
 
@@ -28,8 +29,8 @@ class Speed(Evaluator):
     def __init__(
         self,
         *,
-        n: int,  # samples that are timed, over all processes
-        batch: int,  # drawn at once by a process
+        n: PositiveInt,  # samples that are timed, over all processes
+        batch: PositiveInt,  # drawn at once by a process
     ):
         if min(n, batch) < 1:
             raise UserError(f"the speed got n={n} and batch={batch}, expected at least 1 of each: raise them")

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from genmodels.disk.atomic import replacing
 from genmodels.errors import Stopped, UserError
+from genmodels.ranges import PositiveInt
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -24,7 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes last.ckpt every so many steps, at the last one, and when the process is asked to end."""
 
-    def __init__(self, *, dirpath: str, every_n_train_steps: int):
+    def __init__(self, *, dirpath: str, every_n_train_steps: PositiveInt):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
         self.saved: int | None = None  # step that the file is of, once there are steps

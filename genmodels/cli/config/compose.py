@@ -26,10 +26,10 @@ def image_sizes(shape: Sequence[int]) -> dict[str, int]:
     return {"maps": shape[0] + 1}
 
 
-def degraded_shape(shape: Sequence[int], degradation: str, factor: int) -> list[int]:
-    """Shape of a degraded copy (`genmodels.data.degraded`), which refuses what has none."""
+def degraded_shape(shape: Sequence[int], degradation: str, factor: int | None) -> list[int]:
+    """Shape of a degraded copy (`genmodels.data.degraded`); what has none is refused once the config is checked."""
     c, *sides = shape
-    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor) for side in sides)]
+    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor or 1) for side in sides)]
 
 
 def modelled_shape(*, _root_: Any) -> Any:

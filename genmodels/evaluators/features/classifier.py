@@ -25,6 +25,7 @@ from genmodels.evaluators.dataset import Examples, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
+from genmodels.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
 
@@ -68,12 +69,12 @@ class Classifier(Features):
     def __init__(
         self,
         *,
-        dim: int,  # features
-        width: int,  # channels of the first convolution; the next have 2 and 4 times as many
-        steps: int,  # of Adam
-        batch_size: int,
-        lr: float,  # highest, of a one-cycle schedule
-        seed: int,  # of weights and batches; the run's own seed plays no part
+        dim: PositiveInt,  # features
+        width: PositiveInt,  # channels of the first convolution; the next have 2 and 4 times as many
+        steps: PositiveInt,  # of Adam
+        batch_size: PositiveInt,
+        lr: PositiveFloat,  # highest, of a one-cycle schedule
+        seed: NonNegativeInt,  # of weights and batches; the run's own seed plays no part
     ):
         self.dim = dim
         self.width = width

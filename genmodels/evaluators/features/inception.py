@@ -20,6 +20,7 @@ from genmodels.evaluators.features.folding import checked, folded
 from genmodels.evaluators.features.inception_network import InceptionNetwork
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.features.resize import bilinear_of_tensorflow_1
+from genmodels.ranges import PositiveInt
 
 SIZE = 299
 
@@ -41,7 +42,7 @@ class Inception(Features):
         weights: str | None,  # file; None: in the cache directory, downloaded where it is not there
         sha256: Literal["published", "any"],  # what the file's hash must be
         dtype: Literal["float32", "bfloat16"],  # of the convolutions
-        batch: int,  # pictures that the network is given at once
+        batch: PositiveInt,  # pictures that the network is given at once
     ):
         if batch < 1:
             raise UserError(f"got features.batch={batch}, expected at least 1: raise it")
