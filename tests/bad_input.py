@@ -28,6 +28,7 @@ FLOATS = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
 PIXELS = "features=module features.name=pixels features.module._target_=torch.nn.Flatten"
 SMALL = "features=classifier features.steps=2 features.width=4 features.dim=8"
 SCORE = f"evaluate samples=fake reference=real evaluator=[fid] {PIXELS}"
+SAVE = f"{TRAIN} evaluator=[likelihood] evaluator.likelihood.save"
 LEARN = f"evaluate samples=fake reference=real evaluator=[fid] {SMALL}"
 USER, FAULT = 2, 1
 DEGRADED = "data=degraded"
@@ -310,9 +311,41 @@ VALUES = [
         }.items()
     ],
     Row(
+        "best by what is not evaluated",
+        None,
+        f"{TRAIN} evaluator=[likelihood] callbacks=default callbacks.best.monitor=val/fid callbacks.best.mode=min",
+        "callbacks.best.monitor=val/fid is not evaluated; choose one of val/bits_per_dim, val/nll_nats",
+    ),
+    Row(
+        "best by nothing", None, f"{TRAIN} evaluator=[likelihood] callbacks=best", "choose callbacks=[evaluation,best]"
+    ),
+    Row(
+        "classes that the features lack",
+        None,
+        f"{TRAIN} evaluator=[inception_score] {PIXELS}",
+        "inception_score needs class probabilities",
+    ),
+    Row(
+        "weights of features",
+        None,
+        f"{TRAIN} evaluator=[fid] features=inception features.weights=w.pth",
+        "features.weights=w.pth is no file",
+    ),
+    Row("likelihoods below a file", file("f"), f"{SAVE}=f/a.npz", "f/a.npz cannot be used, since"),
+    Row("likelihoods of another ending", None, f"{SAVE}=a.txt", "expected a file that ends in .npz"),
+    Row("likelihoods as a folder", lambda root, run: (root / "a.npz").mkdir(), f"{SAVE}=a.npz", "a.npz is a folder"),
+    Row("no test images", None, f"{TRAIN} evaluator=[likelihood] data.n_test=0", "set data.n_test above 0"),
+    Row(
+        "no validation images",
+        None,
+        f"{TRAIN} evaluator=[likelihood] callbacks=evaluation data.n_validation=0",
+        "set data.n_validation above 0",
+    ),
+    Row("more steps than levels", None, f"{TRAIN} model=ddpm sampler.steps=251", "expected 1 to the model's 250 steps"),
+    Row(
         "half of best",
         None,
-        f"{TRAIN} evaluator=[likelihood] callbacks=best callbacks.best.mode=max",
+        f"{TRAIN} evaluator=[likelihood] callbacks=default callbacks.best.mode=max",
         "both monitor and",
     ),
 ]
@@ -530,7 +563,17 @@ SAMPLING = [
     Row("ending", None, "sample run={run} n=2 out=x.gif", "unknown ending"),
     Row("device", None, "sample run={run} device=gpu", "device=gpu cannot be used"),
     Row("full folder", file("full/mine.png", "x"), "sample run={run} n=2 out=full", "not empty"),
-    Row("below a file", file("a"), "sample run={run} n=2 out=a/b.png", "cannot be used"),
+    Row("below a file", file("a"), "sample run={run} n=2 out=a/b.png", "a/b.png cannot be used, since"),
+    Row("file that is a folder", file("a.png/b"), "sample run={run} n=2 out=a.png", "a.png is a folder"),
+    Row(
+        "likelihoods", file("a"), "evaluate run={run} evaluator=[likelihood] evaluator.likelihood.save=a/b.npz", "since"
+    ),
+    Row(
+        "classes that the features lack",
+        None,
+        f"evaluate run={{run}} evaluator=[likelihood,inception_score] {PIXELS}",
+        "inception_score needs class probabilities",
+    ),
     Row("split", None, "evaluate run={run} split=tests", "split is 'tests', expected one of train, val, test"),
     Row("dataset of a run", None, "evaluate run={run} data=mnist", "there is no key data"),
     Row(

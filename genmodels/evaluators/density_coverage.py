@@ -23,6 +23,7 @@ class DensityCoverage(BankedMetric):
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "density"
+    further = ("coverage",)
 
     def __init__(
         self,

@@ -72,6 +72,7 @@ class FID(SampleMetric):
         self.n = n
         self.reference = reference
         self.extrapolate = extrapolate
+        self.further = () if extrapolate is None else ("fid_infinity",)
 
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for fid")

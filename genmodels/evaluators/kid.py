@@ -42,13 +42,13 @@ class KID(BankedMetric):
 
     def allocate(self, d: int, k: int) -> None:
         super().allocate(d, k)
-        self.check(self.n, "generated samples")
+        self.check_size(self.n, "generated samples")
         if self.subsets < 1:
             raise UserError(f"got subsets={self.subsets} for the kid, expected 1 or more: raise it")
 
     def require(self, n: int, name: str) -> None:
         super().require(n, name)
-        self.check(n, f"images in {name}")
+        self.check_size(n, f"images in {name}")
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         if self.subset_size is None:
@@ -69,7 +69,7 @@ class KID(BankedMetric):
         """What the protocol says of the subsets."""
         return {"subsets": self.subsets, "subset_size": self.subset_size, "subset_seed": self.seed}
 
-    def check(self, n: int, what: str) -> None:
+    def check_size(self, n: int, what: str) -> None:
         """Refuses subsets that `n` images do not hold."""
         if self.subset_size is not None and not 2 <= self.subset_size <= n:
             raise UserError(

@@ -23,6 +23,7 @@ class PrecisionRecall(BankedMetric):
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "precision"
+    further = ("recall",)
 
     def __init__(
         self,

@@ -40,8 +40,8 @@ class Speed(Evaluator):
     def needs(self, subject: Subject) -> str | None:
         return why_not(subject.model, Samples)
 
-    def primary(self, subject: Subject, features: str) -> str:
-        return "samples_per_second"
+    def metrics(self, subject: Subject, features: str) -> list[str]:
+        return ["samples_per_second"]
 
     def measure(self, subject: Subject, how: How) -> list[Record]:
         """samples_per_second, with the machine and the way of drawing in its protocol."""

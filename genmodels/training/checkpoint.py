@@ -39,7 +39,14 @@ class LastCheckpoint(Checkpoint):
         self.saved = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due."""
+        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due.
+
+        Where what follows the last step fails, such as that evaluation, the one process of a run saves as well: of
+        several it could wait for the others in vain.
+        """
+        failed = isinstance(exception, Exception) and trainer.world_size == 1
+        if failed and self.saved is not None and trainer.global_step == trainer.max_steps != self.saved:
+            self._save(trainer)
         together = isinstance(exception, Stopped) and exception.together
         if together and self.saved is not None and trainer.global_step not in (self.saved, trainer.max_steps):
             self._save(trainer)
@@ -71,9 +78,6 @@ class BestCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         if not pl_module.evaluated:
             return
-        if self.monitor not in pl_module.evaluated:
-            known = ", ".join(pl_module.evaluated)
-            raise UserError(f"callbacks.best.monitor={self.monitor} is not evaluated; choose one of {known}")
         value = pl_module.evaluated[self.monitor]
         if self.best is None or self.better(value, self.best):
             self.best = value

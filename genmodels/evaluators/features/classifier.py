@@ -84,13 +84,15 @@ class Classifier(Features):
         self.seed = seed
         self.key = ""
 
+    def check(self, data: Examples) -> None:
+        self.classes, self.tells_labels = labels_of(data), data.classes is not None
+
     @torch.inference_mode(False)
     def prepare(self, data: Examples, device: torch.device) -> None:
         """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
         if (key := self.key_of(data)) != self.key:
             weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
-            self.classes = labels_of(data)
-            self.tells_labels = data.classes is not None
+            self.check(data)
             self.sha256 = weights_sha256(weights)
             with torch.device("meta"):  # no weights are drawn
                 self.network = self.build(data).eval()

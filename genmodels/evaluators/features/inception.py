@@ -64,6 +64,9 @@ class Inception(Features):
             self.network.requires_grad_(False).trunk.to(self.dtype)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def check(self, data: Examples) -> None:
+        files.verified(files.find(self.weights), self.published)
+
     def load(self) -> tuple[dict[str, Tensor], str]:
         """The network's state and the hash of the file that it is from."""
         path = files.find(self.weights)
