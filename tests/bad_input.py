@@ -21,7 +21,8 @@ from sklearn.datasets import load_digits
 
 QUICK = "trainer=smoke logger=none callbacks=none evaluator=[]"
 TRAIN = f"train {QUICK}"
-NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.path=bad.npz"
+NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.levels=256 data.path=bad.npz"
+FOUND = f"{TRAIN} data=npz data.path=bad.npz"
 X = (load_digits().images * 255 / 16).round().astype(np.uint8)  # (1797, 8, 8)
 REAL, FAKE = X[:40], X[1000:1030]
 FLOATS = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
@@ -373,6 +374,24 @@ DATA = [
     Row("keys", npz(z=FAKE), NPZ, "bad.npz has the keys z, expected one of images"),
     Row("floats for pixels", npz(images=FLOATS[..., 0]), NPZ, "bad.npz has an array of float32"),
     Row("another shape", npz(images=FAKE[:, :4]), NPZ, "n samples of shape [1, 8, 8]"),
+    Row(
+        "fewer images than are held out",
+        npz(images=X[:300]),
+        NPZ,
+        "cannot hold out 1000 of 300 samples (data.n_test), expected 0 or more, and fewer; set data.n_test to fewer",
+    ),
+    Row("shape that is not found", None, FOUND, "bad.npz is not there"),
+    Row("shape that is not clear", npz(images=np.zeros((9, 3, 8, 3), np.uint8)), FOUND, "data.shape=[c,h,w]"),
+    Row("levels that are not said", npz(images=X.astype(np.int64)), FOUND, "set data.levels=N"),
+    Row(
+        "levels that are no number", npz(images=X, levels=np.array(["many"])), FOUND, "levels=['many'], expected one in"
+    ),
+    Row(
+        "more levels than values",
+        npz(images=X),
+        f"{FOUND} data.levels=257",
+        "bad.npz has uint8 values, 0..255; correct it",
+    ),
     Row("a corrupt archive", file("data/mnist/train-images-idx3-ubyte.gz", b"no"), f"{TRAIN} data=mnist", "has md5"),
 ]
 
@@ -637,6 +656,15 @@ IMAGES = [
     Row("shape", with_npz(images=FAKE[0]), f"{SCORE} samples=bad.npz", "array of shape (8, 8), expected images"),
     Row("binary", with_npz(images=(FAKE > 0).astype(np.uint8)), f"{SCORE} samples=bad.npz", "no value above 1"),
     Row("data units", with_npz(images=FAKE // 16), f"{SCORE} samples=bad.npz reference=digits", "like the 17 levels"),
+    Row(
+        "no levels", with_npz(images=FAKE, levels=np.zeros(2)), f"{SCORE} samples=bad.npz", "levels=[0.0, 0.0], expect"
+    ),
+    Row(
+        "labels that number no classes",
+        with_npz(images=FAKE, labels=np.full(30, 3_000_000_000)),
+        f"{LEARN} reference=bad.npz",
+        "expected a class number for each of 30 images, below 100000",
+    ),
     Row("no npz", sides(lambda r: (r / "bad.npz").write_text("no")), f"{SCORE} samples=bad.npz", "cannot be read"),
     Row("a text in it", sides(text_in_npz), f"{SCORE} samples=bad.npz", "has the keys (none), expected"),
     Row("a bomb", sides(lambda r: bomb("bad.npz")(r, r)), f"{SCORE} reference=bad.npz", "would unpack to 5000000000"),

@@ -77,7 +77,7 @@ class CIFAR(Data):
         *training, test = (self.parse(version, *file, n) for file, n in zip(files.items(), self.rows, strict=True))
         every = cat(training)
         check_official(every, self.levels, self.classes, self.name)
-        train, val = hold_out(every, self.n_validation, self.split_seed)
+        train, val = hold_out(every, self.n_validation, self.split_seed, "n_validation")
         return Splits(train, val, test, training=train)
 
     def has(self, version: Version) -> bool:

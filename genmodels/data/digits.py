@@ -45,8 +45,8 @@ class Digits(Data):
         x = torch.from_numpy(digits.images).to(torch.uint8)[:, None]  # (n, 1, 8, 8)
         every = labelled(x, torch.from_numpy(digits.target).long())
         check_official(every, self.levels, self.classes, self.name)
-        rest, test = hold_out(every, self.n_test, self.split_seed)
-        train, val = hold_out(rest, self.n_validation, self.split_seed)
+        rest, test = hold_out(every, self.n_test, self.split_seed, "n_test")
+        train, val = hold_out(rest, self.n_validation, self.split_seed, "n_validation")
         return Splits(train, val, test, training=train)
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:

@@ -93,7 +93,7 @@ class ImageNet(MappedImages):
             if not source.is_dir():
                 fetch(zipped(source), [], sha256, self.verify)
         labels = self.labels(batches, TRAINING)
-        held = held_out(sum(map(len, labels)), self.n_validation, self.split_seed)
+        held = held_out(sum(map(len, labels)), self.n_validation, self.split_seed, "n_validation")
         for batch, y in zip(batches, labels, strict=True):
             mask, held = held[: len(y)], held[len(y) :]
             for part, x in self.images(batch, len(y)):

@@ -64,7 +64,7 @@ class MNIST(Data):
     def read(self) -> Splits:
         x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(FILES, self.md5, strict=True))
         grey, test = labelled(x[:, None], y.long()), labelled(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
-        train, val = hold_out(grey, self.n_validation, self.split_seed)
+        train, val = hold_out(grey, self.n_validation, self.split_seed, "n_validation")
         splits = Splits(self.fix(train), self.fix(val), self.fix(test), training=train)
         check_official(splits.train, self.levels, self.classes, self.name)
         return splits

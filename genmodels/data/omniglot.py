@@ -56,7 +56,7 @@ class Omniglot(Data):
         found = len(ink.x), len(test_ink.x)
         if self.verify and found != (N_TRAIN, N_TEST):
             raise broken(path, f"it has {found[0]} + {found[1]} images instead of {N_TRAIN} + {N_TEST}")
-        train_ink, val_ink = hold_out(ink, self.n_validation, self.split_seed)
+        train_ink, val_ink = hold_out(ink, self.n_validation, self.split_seed, "n_validation")
         train, val, test = (fixed_draw(split, self.split_seed) for split in (train_ink, val_ink, test_ink))
         check_official(train, self.levels, self.classes, self.name)
         return Splits(train, val, test, training=train_ink)
