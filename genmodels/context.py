@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from genmodels.capabilities import Condition
 from genmodels.errors import UserError
 from genmodels.fields import Fields
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import Random
 
-Sizes = Mapping[str, int]  # part of a context: its width
+Sizes = Mapping[str, PositiveInt]  # part of a context: its width
 
 
 class Context(NamedTuple):

@@ -22,13 +22,15 @@ from sklearn.datasets import load_digits
 QUICK = "trainer=smoke logger=none callbacks=none evaluator=[]"
 TRAIN = f"train {QUICK}"
 LOGGED = f"train {QUICK.replace('none', 'wandb', 1)}"
-NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.path=bad.npz"
+NPZ = f"{TRAIN} data=npz data.shape=[1,8,8] data.levels=256 data.path=bad.npz"
+FOUND = f"{TRAIN} data=npz data.path=bad.npz"
 X = (load_digits().images * 255 / 16).round().astype(np.uint8)  # (1797, 8, 8)
 REAL, FAKE = X[:40], X[1000:1030]
 FLOATS = np.random.default_rng(0).random((5, 8, 8, 3), dtype=np.float32)
 PIXELS = "features=module features.name=pixels features.module._target_=torch.nn.Flatten"
 SMALL = "features=classifier features.steps=2 features.width=4 features.dim=8"
 SCORE = f"evaluate samples=fake reference=real evaluator=[fid] {PIXELS}"
+SAVE = f"{TRAIN} evaluator=[likelihood] evaluator.likelihood.save"
 LEARN = f"evaluate samples=fake reference=real evaluator=[fid] {SMALL}"
 USER, FAULT = 2, 1
 DEGRADED = "data=degraded"
@@ -237,28 +239,37 @@ VALUES = [
     Row("number for a part", None, f"{TRAIN} model.encoder=3", "model.encoder is 3, expected a part with _target_"),
     Row("nan_policy", None, f"{TRAIN} nan_policy=ignore", "nan_policy is 'ignore', expected one of stop, skip"),
     Row("compile", None, f"{TRAIN} compile=maybe", "compile is 'maybe', expected true or false"),
-    Row("negative seed", None, f"{TRAIN} seed=-1", "seed is -1, expected at least 0 (set on the command line)"),
-    Row("endless training", None, f"{TRAIN} trainer.max_steps=-1", "trainer.max_steps is -1, expected at least 1"),
-    Row("no logging", None, f"{TRAIN} trainer.log_every_n_steps=0", "log_every_n_steps is 0, expected at least 1"),
-    Row("negative clipping", None, f"{TRAIN} trainer.gradient_clip_val=-1", "clip_val is -1, expected at least 0"),
-    Row("EMA of nothing", None, f"{TRAIN} ema.decay=1", "ema.decay is 1, expected at least 0 and below 1"),
+    Row(
+        "negative seed",
+        None,
+        f"{TRAIN} seed=-1",
+        "seed is -1, expected an integer of at least 0 (set on the command line)",
+    ),
+    Row(
+        "endless training", None, f"{TRAIN} trainer.max_steps=-1", "max_steps is -1, expected an integer of at least 1"
+    ),
+    Row("no logging", None, f"{TRAIN} trainer.log_every_n_steps=0", "log_every_n_steps is 0, expected an integer of"),
+    Row("negative clipping", None, f"{TRAIN} trainer.gradient_clip_val=-1", "clip_val is -1, expected a number of"),
+    Row("EMA of nothing", None, f"{TRAIN} ema.decay=1", "ema.decay is 1, expected a number of at least 0 and below 1"),
     Row("empty path", None, f"{TRAIN} run_dir=''", "run_dir is empty, expected a path"),
     Row(
         "class that is not there", None, f"{TRAIN} model._target_=genmodels.models.vae.VEA", "no class that can be imp"
     ),
     Row("module for a class", None, f"{TRAIN} model._target_=genmodels.models.vae", "which is no class"),
     Row("class with other keys", None, f"{TRAIN} optimizer._target_=torch.optim.LBFGS", "no key optimizer.betas"),
-    Row("rate out of range", None, f"{TRAIN} optimizer.lr=-1", "refuses its settings: Invalid learning rate: -1"),
-    Row("what a constructor refuses", None, f"{TRAIN} trainer.num_nodes=0", "refuses its settings: `num_nodes` must"),
+    Row("rate out of range", None, f"{TRAIN} optimizer.lr=-1", "optimizer.lr is -1, expected a number of at least 0"),
+    Row(
+        "no machine", None, f"{TRAIN} trainer.num_nodes=0", "trainer.num_nodes is 0, expected an integer of at least 1"
+    ),
     Row("accelerator", None, f"{TRAIN} trainer.accelerator=warp", "invalid accelerator name: `accelerator='warp'`"),
-    Row("precision", None, f"{TRAIN} trainer.precision=64-true", "trainer.precision is '64-true', expected one of"),
+    Row("precision", None, f"{TRAIN} trainer.precision=64-true", "precision is '64-true', expected one of 32-true"),
     Row("likelihood of two values", None, f"{TRAIN} model/likelihood=bernoulli", "2"),
     Row("labels that are not there", None, f"{NPZ} model/conditioner=label", "model/conditioner=label needs labels"),
     Row(
         "batch that does not divide", None, f"{TRAIN} data.batch_size=33 trainer.accumulate_grad_batches=2", "multiple"
     ),
     Row("batch larger than the data", None, f"{TRAIN} data.batch_size=5000", "lower data.batch_size to 1297 or less"),
-    Row("no batch", None, f"{TRAIN} data.batch_size=0", "data.batch_size is 0, expected at least 1"),
+    Row("no batch", None, f"{TRAIN} data.batch_size=0", "data.batch_size is 0, expected an integer of at"),
     Row("validation larger than the data", None, f"{TRAIN} data.n_validation=5000", "cannot hold out 5000 of 1497"),
     Row("facts of the data", None, f"{TRAIN} data.levels=2", "digits has 17 levels, got 2"),
     Row(
@@ -273,12 +284,70 @@ VALUES = [
         f"{TRAIN} evaluator=[precision_recall] evaluator.precision_recall.n=3000 evaluator.precision_recall.k=2000",
         "k=2000 for precision_recall with 1297 images in digits/train",
     ),
-    Row("no draws", None, f"{TRAIN} evaluator=[likelihood] evaluator.likelihood.draws=0", "draws=0"),
+    Row("no draws", None, f"{TRAIN} evaluator=[likelihood] evaluator.likelihood.draws=0", "likelihood.draws is 0"),
     Row("split", None, f"{TRAIN} evaluator=[fid] evaluator.fid.reference=tset", "expected one of train, val, test"),
+    Row("not a number", None, f"{TRAIN} model.objective.beta=nan", "beta is nan, expected a number of at least 0"),
+    Row("infinite number", None, f"{TRAIN} scheduler=cosine scheduler.final=inf", "final is inf, expected a number"),
+    Row("no number", None, f"{TRAIN} trainer.log_every_n_steps=null", "is null, expected an integer of at least 1"),
+    Row(
+        "number that others repeat",
+        None,
+        f"{TRAIN} model.latent_dim=0",
+        "genmodels: model.latent_dim is 0, expected an integer of at least 1 (set on the command line)\n",
+    ),
+    Row("in a list", None, f"{TRAIN} model.encoder.multipliers=[0]", "is [0], expected a list, each an integer of"),
+    *[
+        Row(
+            f"trainer's {flag}", None, f"{TRAIN} +trainer.{flag}={value}", f"trainer.{flag} is a setting of Lightning's"
+        )
+        for flag, value in {
+            "max_epochs": 1,
+            "max_time": "00:00:00:01",
+            "enable_checkpointing": "false",
+            "num_sanity_val_steps": 2,
+            "callbacks": "null",
+            "logger": "false",
+            "plugins": "null",
+            "default_root_dir": "o",
+            "limit_train_batches": 1,
+        }.items()
+    ],
+    Row(
+        "best by what is not evaluated",
+        None,
+        f"{TRAIN} evaluator=[likelihood] callbacks=default callbacks.best.monitor=val/fid callbacks.best.mode=min",
+        "callbacks.best.monitor=val/fid is not evaluated; choose one of val/bits_per_dim, val/nll_nats",
+    ),
+    Row(
+        "best by nothing", None, f"{TRAIN} evaluator=[likelihood] callbacks=best", "choose callbacks=[evaluation,best]"
+    ),
+    Row(
+        "classes that the features lack",
+        None,
+        f"{TRAIN} evaluator=[inception_score] {PIXELS}",
+        "inception_score needs class probabilities",
+    ),
+    Row(
+        "weights of features",
+        None,
+        f"{TRAIN} evaluator=[fid] features=inception features.weights=w.pth",
+        "features.weights=w.pth is no file",
+    ),
+    Row("likelihoods below a file", file("f"), f"{SAVE}=f/a.npz", "f/a.npz cannot be used, since"),
+    Row("likelihoods of another ending", None, f"{SAVE}=a.txt", "expected a file that ends in .npz"),
+    Row("likelihoods as a folder", lambda root, run: (root / "a.npz").mkdir(), f"{SAVE}=a.npz", "a.npz is a folder"),
+    Row("no test images", None, f"{TRAIN} evaluator=[likelihood] data.n_test=0", "set data.n_test above 0"),
+    Row(
+        "no validation images",
+        None,
+        f"{TRAIN} evaluator=[likelihood] callbacks=evaluation data.n_validation=0",
+        "set data.n_validation above 0",
+    ),
+    Row("more steps than levels", None, f"{TRAIN} model=ddpm sampler.steps=251", "expected 1 to the model's 250 steps"),
     Row(
         "half of best",
         None,
-        f"{TRAIN} evaluator=[likelihood] callbacks=best callbacks.best.mode=max",
+        f"{TRAIN} evaluator=[likelihood] callbacks=default callbacks.best.mode=max",
         "both monitor and",
     ),
 ]
@@ -306,6 +375,24 @@ DATA = [
     Row("keys", npz(z=FAKE), NPZ, "bad.npz has the keys z, expected one of images"),
     Row("floats for pixels", npz(images=FLOATS[..., 0]), NPZ, "bad.npz has an array of float32"),
     Row("another shape", npz(images=FAKE[:, :4]), NPZ, "n samples of shape [1, 8, 8]"),
+    Row(
+        "fewer images than are held out",
+        npz(images=X[:300]),
+        NPZ,
+        "cannot hold out 1000 of 300 samples (data.n_test), expected 0 or more, and fewer; set data.n_test to fewer",
+    ),
+    Row("shape that is not found", None, FOUND, "bad.npz is not there"),
+    Row("shape that is not clear", npz(images=np.zeros((9, 3, 8, 3), np.uint8)), FOUND, "data.shape=[c,h,w]"),
+    Row("levels that are not said", npz(images=X.astype(np.int64)), FOUND, "set data.levels=N"),
+    Row(
+        "levels that are no number", npz(images=X, levels=np.array(["many"])), FOUND, "levels=['many'], expected one in"
+    ),
+    Row(
+        "more levels than values",
+        npz(images=X),
+        f"{FOUND} data.levels=257",
+        "bad.npz has uint8 values, 0..255; correct it",
+    ),
     Row("a corrupt archive", file("data/mnist/train-images-idx3-ubyte.gz", b"no"), f"{TRAIN} data=mnist", "has md5"),
 ]
 
@@ -468,7 +555,12 @@ CONTRACTS = [
     ),
     Row("guidance of nothing", None, f"{TRAIN} model=ddpm sampler.guidance=2", "guidance"),
     Row("guidance untrained", None, f"{TRAIN} model=ddpm model/conditioner=label sampler.guidance=2", "drop"),
-    Row("probability", None, f"{TRAIN} model=ddpm model/conditioner=label model.conditioner.drop=1", "drop is 1"),
+    Row(
+        "probability",
+        None,
+        f"{TRAIN} model=ddpm model/conditioner=label model.conditioner.drop=1",
+        "model.conditioner.drop is 1",
+    ),
     Row("interval", None, f"{TRAIN} model=ddpm sampler.guidance_interval=[2,1]", "guidance_interval is [2, 1], expec"),
     Row("sampler", None, f"{TRAIN} sampler=ddim", "VAE cannot be sampled by DDIM"),
     Row("sampler of noise", None, f"{TRAIN} model=ddpm sampler=direct", "Diffusion cannot be sampled by Direct"),
@@ -504,12 +596,22 @@ SAMPLING = [
     Row("task", None, "sample run={run} task=translate", "translate"),
     Row("sampler of an evaluation", None, "evaluate run={run} sampler=ddim", "cannot be sampled by DDIM"),
     Row("precision", None, "evaluate run={run} precision=64", "precision"),
-    Row("no samples", None, "sample run={run} n=0", "n is 0, expected at least 1"),
-    Row("no batch", None, "sample run={run} batch_size=0", "batch_size is 0, expected at least 1"),
+    Row("no samples", None, "sample run={run} n=0", "n is 0, expected an integer of at least 1"),
+    Row("no batch", None, "sample run={run} batch_size=0", "batch_size is 0, expected an integer of at"),
     Row("ending", None, "sample run={run} n=2 out=x.gif", "unknown ending"),
     Row("device", None, "sample run={run} device=gpu", "device=gpu cannot be used"),
     Row("full folder", file("full/mine.png", "x"), "sample run={run} n=2 out=full", "not empty"),
-    Row("below a file", file("a"), "sample run={run} n=2 out=a/b.png", "cannot be used"),
+    Row("below a file", file("a"), "sample run={run} n=2 out=a/b.png", "a/b.png cannot be used, since"),
+    Row("file that is a folder", file("a.png/b"), "sample run={run} n=2 out=a.png", "a.png is a folder"),
+    Row(
+        "likelihoods", file("a"), "evaluate run={run} evaluator=[likelihood] evaluator.likelihood.save=a/b.npz", "since"
+    ),
+    Row(
+        "classes that the features lack",
+        None,
+        f"evaluate run={{run}} evaluator=[likelihood,inception_score] {PIXELS}",
+        "inception_score needs class probabilities",
+    ),
     Row("split", None, "evaluate run={run} split=tests", "split is 'tests', expected one of train, val, test"),
     Row("dataset of a run", None, "evaluate run={run} data=mnist", "there is no key data"),
     Row(
@@ -573,6 +675,15 @@ IMAGES = [
     Row("shape", with_npz(images=FAKE[0]), f"{SCORE} samples=bad.npz", "array of shape (8, 8), expected images"),
     Row("binary", with_npz(images=(FAKE > 0).astype(np.uint8)), f"{SCORE} samples=bad.npz", "no value above 1"),
     Row("data units", with_npz(images=FAKE // 16), f"{SCORE} samples=bad.npz reference=digits", "like the 17 levels"),
+    Row(
+        "no levels", with_npz(images=FAKE, levels=np.zeros(2)), f"{SCORE} samples=bad.npz", "levels=[0.0, 0.0], expect"
+    ),
+    Row(
+        "labels that number no classes",
+        with_npz(images=FAKE, labels=np.full(30, 3_000_000_000)),
+        f"{LEARN} reference=bad.npz",
+        "expected a class number for each of 30 images, below 100000",
+    ),
     Row("no npz", sides(lambda r: (r / "bad.npz").write_text("no")), f"{SCORE} samples=bad.npz", "cannot be read"),
     Row("a text in it", sides(text_in_npz), f"{SCORE} samples=bad.npz", "has the keys (none), expected"),
     Row("a bomb", sides(lambda r: bomb("bad.npz")(r, r)), f"{SCORE} reference=bad.npz", "would unpack to 5000000000"),
@@ -681,7 +792,7 @@ ENVIRONMENTS = [
 ]
 
 FAULTS = [
-    Row("not finite", None, f"{TRAIN} model.objective.beta=nan hydra.run.dir=o", "not finite at step 1", FAULT),
+    Row("not finite", None, f"{TRAIN} model.objective.beta=1e300 hydra.run.dir=o", "not finite at step 1", FAULT),
     Row(
         "crash",
         None,

@@ -25,7 +25,11 @@ EXPERIMENTS = [file.stem for file in sorted((CONFIGS / "experiment").glob("*.yam
 MODELS = [file.stem for file in sorted((CONFIGS / "model").glob("*.yaml"))]
 DATA = [file.stem for file in sorted((CONFIGS / "data").glob("*.yaml"))]
 FILE = ["data.path=mine", "data.shape=[3,16,16]"]
-OWN = {"npz": FILE, "image_folder": FILE, "text": ["data.path=mine"]}  # what is open where the data are a person's own
+OWN = {
+    "npz": [*FILE, "data.levels=256"],
+    "image_folder": FILE,
+    "text": ["data.path=mine"],
+}  # what is open where the data are a person's own
 
 
 OPEN = {  # what a person has to say

@@ -14,6 +14,7 @@ import requests
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from genmodels.cli.config.places import CONFIGS
 from genmodels.data import files
@@ -29,7 +30,7 @@ def make(name: str, **changes: object) -> Data:
     config = OmegaConf.load(CONFIGS / "data" / f"{name}.yaml")
     try:
         return hydra.utils.instantiate(OmegaConf.merge(config, changes))
-    except InstantiationException as error:
+    except (InstantiationException, InterpolationResolutionError) as error:
         raise error.__cause__ or error from None
 
 
@@ -144,7 +145,7 @@ def test_npz_layouts(tmp_path: Path, layout: str) -> None:
     stored = {"nhwc": x.transpose(0, 2, 3, 1), "nchw": x, "nhw": x[:, 0]}[layout]
     np.savez(tmp_path / "a.npz", arr_0=stored)
     data = make("npz", path=str(tmp_path / "a.npz"), shape=[c, 4, 5], n_test=5, n_validation=5)
-    _, test = hold_out(labelled(torch.from_numpy(x), None), 5, 0)
+    _, test = hold_out(labelled(torch.from_numpy(x), None), 5, 0, "n_test")
     assert data.split("test").x.equal(test.x) and data.split("test").condition == {}
     assert len(data.split("train").x) == 20
 
@@ -185,10 +186,36 @@ def test_wrong_facts_are_refused(name: str, changes: dict[str, object], says: st
 
 
 @pytest.mark.parametrize(
+    ("arrays", "shape", "levels"),
+    [
+        ({"images": np.zeros((9, 4, 5), np.uint8)}, [1, 4, 5], 256),
+        ({"arr_0": np.zeros((9, 4, 5, 3), np.uint8)}, [3, 4, 5], 256),
+        ({"images": np.zeros((9, 3, 4, 5), np.uint8)}, [3, 4, 5], 256),
+        ({"images": np.zeros((9, 4, 5), np.uint8), "levels": np.array(17)}, [1, 4, 5], 17),
+        ({"x": np.zeros((9, 6), np.int32), "levels": np.array([65])}, [6], 65),
+        ({"x": np.zeros((9, 2))}, [2], None),
+    ],
+)
+def test_shape_and_levels_of_an_npz_are_read_from_it(tmp_path, arrays, shape, levels):
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = make("npz", path=str(tmp_path / "a.npz"), n_test=2, n_validation=2)
+    assert (list(data.shape), data.levels) == (shape, levels)
+    assert tuple(data.split("train").x.shape) == (5, *shape)
+
+
+def test_an_npz_of_another_order_of_bytes(tmp_path):
+    x = np.arange(36).reshape(9, 4)
+    np.savez(tmp_path / "a.npz", x=x.astype(">i4"), y=(np.arange(9) % 3).astype(">i8"))
+    data = make("npz", path=str(tmp_path / "a.npz"), levels=36, classes=3, n_test=0, n_validation=0)
+    assert torch.equal(data.split("train").x.long(), torch.from_numpy(x))
+    assert data.split("train").condition["label"].tolist() == [0, 1, 2] * 3
+
+
+@pytest.mark.parametrize(
     ("arrays", "changes", "says"),
     [
         ({"pictures": 0}, {}, "keys pictures, expected one of images"),
-        ({"images": np.zeros((9, 4, 4))}, {}, "float64.*expected integers 0..255"),
+        ({"images": np.zeros((9, 4, 4))}, {"levels": 256}, "float64.*expected integers 0..255"),
         ({"images": np.zeros((9, 5, 5), np.uint8)}, {}, r"shape \(9, 5, 5\).*\[1, 4, 4\]"),
         ({"images": np.full((9, 4, 4), 7, np.uint8)}, {"levels": 7}, "values 7..7, expected 0..6"),
         ({"images": np.zeros((9, 4, 4), np.uint8)}, {"classes": 2}, "expected one of labels"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning import Callback
 
 from genmodels.cli.config.compose import compose_config
 from genmodels.cli.failures import explain
@@ -51,6 +52,22 @@ def run_dir(tmp_path, monkeypatch) -> Path:
     """A run that has taken its four steps, in the folder that the command line runs in."""
     train(config_of(tmp_path / "run"))
     return tmp_path / "run"
+
+
+class FailAtTheEnd(Callback):
+    """Fails after the last step, as an evaluation may."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_) -> None:
+        if trainer.global_step == trainer.max_steps:
+            raise ValueError("cannot be measured")
+
+
+def test_what_fails_after_the_last_step_leaves_that_step(tmp_path):
+    config = config_of(tmp_path / "run", "callbacks.checkpoint.every_n_train_steps=100")
+    config["callbacks"]["fail"] = {"_target_": "tests.test_dying.FailAtTheEnd"}
+    with pytest.raises(ValueError):
+        train(config)
+    assert step_of(tmp_path / "run") == 4
 
 
 # Signals

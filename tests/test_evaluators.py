@@ -118,8 +118,8 @@ def test_uniform_model_has_exactly_log2_levels_bits_per_dim():
 def test_continuous_data_has_no_bits_per_dim():
     evaluator = likelihood()["likelihood"]
     assert list(run(Model(), {"likelihood": evaluator}, FakeData(levels=None))) == ["nll_nats"]
-    assert evaluator.primary(Subject(model=Model(), data=FakeData(levels=None)), "") == "nll_nats"
-    assert evaluator.primary(Subject(model=Model(), data=FakeData()), "") == "bits_per_dim"
+    assert evaluator.metrics(Subject(model=Model(), data=FakeData(levels=None)), "")[0] == "nll_nats"
+    assert evaluator.metrics(Subject(model=Model(), data=FakeData()), "")[0] == "bits_per_dim"
 
 
 class Latent(nn.Module, HasLikelihood):
@@ -294,8 +294,8 @@ def test_names_and_directions():
     assert [count(n) for n in (500, 1000, 1797, 2000, 50_000)] == ["500", "1k", "1797", "2k", "50k"]
     distance, score = fid(1000), InceptionScore(n=50_000, splits=10)
     subject = Subject(model=Model(), data=FakeData())
-    assert (distance.primary(subject, "classifier"), distance.mode) == ("fid_classifier_1k", "min")
-    assert (score.primary(subject, ""), score.mode) == ("inception_score_50k", "max")
+    assert (distance.metrics(subject, "classifier")[0], distance.mode) == ("fid_classifier_1k", "min")
+    assert (score.metrics(subject, "")[0], score.mode) == ("inception_score_50k", "max")
     assert {m: r.mode for m, r in run(Model("elbo", noise=1), likelihood(draws=2) | {"fid": fid(20)}).items()} == {
         "bits_per_dim": "min",
         "nll_nats": "min",

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from genmodels.errors import UserError
 from genmodels.evaluators import bank, pairs
 from genmodels.evaluators.density_coverage import DensityCoverage
+from genmodels.evaluators.features.module import AnyModule
 from genmodels.evaluators.fid import FID, frechet_distance, intercept, sizes, square_root
 from genmodels.evaluators.inception_score import InceptionScore
 from genmodels.evaluators.kid import KID, mmd
@@ -413,10 +414,10 @@ def test_names_and_directions():
     evaluators = [fid(50_000), kid(2000), precision_recall(10_000), density_coverage(500), nearest_neighbours(1000)]
     subject = Subject(model=Model(), data=FakeData())
     names = ["fid_50k", "kid_2k", "precision_10k", "density_500", "nearest_distance_1k"]
-    assert [e.primary(subject, "") for e in evaluators] == names
+    assert [e.metrics(subject, "")[0] for e in evaluators] == names
     assert [e.mode for e in evaluators] == ["min", "min", "max", "max", "min"]
     assert [e.uses for e in evaluators] == ["moments", *["features"] * 4]
-    assert kid(2000).primary(subject, "classifier") == "kid_classifier_2k"
+    assert kid(2000).metrics(subject, "classifier")[0] == "kid_classifier_2k"
 
 
 # Two processes
@@ -463,5 +464,7 @@ def test_two_processes_give_the_same_numbers_as_one(tmp_path):
 
 
 def test_inception_score_needs_class_probabilities():
+    features = AnyModule(name="flat", module=torch.nn.Flatten())
+    features.classes = 0
     with pytest.raises(UserError, match="needs class probabilities"):
-        InceptionScore(n=10, splits=1).allocate(4, 0)
+        InceptionScore(n=10, splits=1).suits(features)

@@ -79,8 +79,8 @@ class Better(Evaluator):
     def needs(self, subject):
         return None if isinstance(subject.model, Samples) else "it draws no samples"
 
-    def primary(self, subject, features):
-        return "brightness"
+    def metrics(self, subject, features):
+        return ["brightness"]
 
     def measure(self, subject, how):
         x, _ = subject.samples.draw(range(7))
@@ -205,7 +205,7 @@ def test_a_conditional_likelihood_has_another_name_and_says_on_what():
     assert record.value == pytest.approx(math.log(3)) and record.protocol["conditional_on"] == ["label"]
     assert list(run(Asked(), likelihood())) == ["conditional_bits_per_dim", "conditional_nll_nats"]
     evaluator = likelihood()["likelihood"]
-    assert evaluator.primary(Subject(model=Asked(), data=FakeData()), "") == "conditional_bits_per_dim"
+    assert evaluator.metrics(Subject(model=Asked(), data=FakeData()), "")[0] == "conditional_bits_per_dim"
     assert "conditional_on" not in run(Model(), likelihood())["nll_nats"].protocol
 
 

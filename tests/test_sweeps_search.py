@@ -218,8 +218,8 @@ class Sharpness(Evaluator):
     def needs(self, subject):
         return None
 
-    def primary(self, subject, features):
-        return "sharpness"
+    def metrics(self, subject, features):
+        return ["sharpness"]
 
     def measure(self, subject, how):
         value = sum(float(p.detach().abs().sum()) for p in subject.model.parameters())

@@ -38,8 +38,8 @@ class Graphs(Data):
             name: torch.randint(field.levels, (self.n, *field.shape), generator=generator).to(field.dtype)
             for name, field in FIELDS.items()
         }
-        rest, test = hold_out(labelled(x, x["nodes"][:, 0].long()), self.n // 4, 0)
-        train, val = hold_out(rest, self.n // 4, 0)
+        rest, test = hold_out(labelled(x, x["nodes"][:, 0].long()), self.n // 4, 0, "n_test")
+        train, val = hold_out(rest, self.n // 4, 0, "n_validation")
         return Splits(train, val, test, training=train)
 
     def transform(self, x: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:

@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.help import FLAGS, asked, show
 from genmodels.cli.failures import INTERRUPTED, TERMINATED, explain
+from genmodels.cli.help import FLAGS, asked, show
 from genmodels.cli.main import guarded
 from genmodels.cli.many.together import together
 from genmodels.cli.sweeps.folder import sweep_folder

@@ -18,7 +18,7 @@ from genmodels.data.base import Data
 from genmodels.data.loader import require_a_step
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator
-from genmodels.evaluators.evaluate import applicable, refuse_settings, sample_metrics, splits_of
+from genmodels.evaluators.evaluate import applicable, check_features, refuse_settings, sample_metrics, splits_of
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.subject import Subject
 from genmodels.first_stages import load_first_stages
@@ -199,25 +199,44 @@ def callbacks(config: Mapping[str, Any], subject: Subject, evaluators: Mapping[s
         if not issubclass(class_of(node), BestCheckpoint):
             made[name] = part(node)
         elif evaluators:
-            made[name] = part(node, **_followed(config, node, next(iter(evaluators.values())), subject, features))
+            made[name] = part(node, **_followed(config, node, evaluators, subject, features))
     return made
 
 
 def _followed(
-    config: Mapping[str, Any], node: Mapping[str, Any], first: Evaluator, subject: Subject, features: Features | None
+    config: Mapping[str, Any],
+    node: Mapping[str, Any],
+    evaluators: Mapping[str, Evaluator],
+    subject: Subject,
+    features: Features | None,
 ) -> dict[str, str]:
-    """What the best checkpoint follows: what its config names, else the first result of the first evaluator."""
-    if node["monitor"] is not None or node["mode"] is not None:
-        return {}
-    metric = first.primary(subject, features.name if features else "")
-    return {"monitor": f"{config['callbacks']['evaluation']['split']}/{metric}", "mode": first.mode}
+    """What the best checkpoint follows: what its config names, else the first result of the first evaluator.
+
+    UserError where that is not evaluated in training.
+    """
+    if "evaluation" not in config["callbacks"]:
+        raise UserError("callbacks.best follows what callbacks.evaluation measures; choose callbacks=[evaluation,best]")
+    split, extractor = config["callbacks"]["evaluation"]["split"], features.name if features else ""
+    names = [f"{split}/{name}" for e in evaluators.values() for name in e.metrics(subject, extractor)]
+    if node["monitor"] is None and node["mode"] is None:
+        return {"monitor": names[0], "mode": next(iter(evaluators.values())).mode}
+    if node["monitor"] not in (None, *names):
+        raise UserError(f"callbacks.best.monitor={node['monitor']} is not evaluated; choose one of {', '.join(names)}")
+    return {}
 
 
 def evaluation(
     config: Mapping[str, Any], model: torch.nn.Module, data: Any
 ) -> tuple[dict[str, Evaluator], Features | None]:
-    """The evaluators that apply to this very model on these data, by name, and the features they share."""
-    evaluators = applicable(model, parts(config["evaluator"]), data)
-    over_samples = sample_metrics(evaluators)
-    refuse_settings(over_samples, splits_of(over_samples, data))  # now, and not after the training
-    return evaluators, part(config["features"])
+    """The evaluators that apply to this very model on these data, by name, and the features they share.
+
+    UserError where something could not be measured: now, and not after the training.
+    """
+    evaluators, features = applicable(model, parts(config["evaluator"]), data), part(config["features"])
+    if over_samples := sample_metrics(evaluators):
+        refuse_settings(over_samples, splits_of(over_samples, data))
+        check_features(features, data, over_samples)
+    for split in {"test", config["callbacks"].get("evaluation", {"split": "test"})["split"]}:
+        for evaluator in evaluators.values():
+            evaluator.check(Subject(model=model, data=data, split=split))
+    return evaluators, features

@@ -134,20 +134,23 @@ def fingerprint_of(split: Split) -> str:
     return digest.hexdigest()
 
 
-def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
-    """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order."""
-    held = torch.from_numpy(held_out(count(split.x), n, seed))
+def hold_out(split: Split, n: int, seed: int, key: str) -> tuple[Split, Split]:
+    """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order.
+
+    `key` is that of `n` in the data's config, for the sentence that refuses it.
+    """
+    held = torch.from_numpy(held_out(count(split.x), n, seed, key))
     return take(split, torch.nonzero(~held).flatten()), take(split, torch.nonzero(held).flatten())
 
 
-def held_out(of: int, n: int, seed: int) -> Bool[np.ndarray, " of"]:
+def held_out(of: int, n: int, seed: int, key: str) -> Bool[np.ndarray, " of"]:
     """Which `n` of so many samples `seed` chooses.
 
     NumPy's RandomState, whose stream is frozen, so that the choice never changes.
     """
     if not 0 <= n < of:
         raise UserError(
-            f"cannot hold out {n} of {of} samples, expected 0 or more, and fewer; correct data.n_validation"
+            f"cannot hold out {n} of {of} samples (data.{key}), expected 0 or more, and fewer; set data.{key} to fewer"
         )
     chosen = np.zeros(of, bool)
     chosen[RandomState(seed).permutation(of)[:n]] = True

@@ -30,6 +30,7 @@ from genmodels.data.image_files import channels_first, load
 from genmodels.data.image_rules import Box, Resize, fitted
 from genmodels.data.mapped import NAMES, Chunk, MappedImages, Plan, decoded
 from genmodels.errors import UserError
+from genmodels.ranges import PositiveInt, TwoOrMore
 
 PARTITION, FOLDER, ARCHIVE = "list_eval_partition.txt", "img_align_celeba", "img_align_celeba.zip"
 SIZE = (178, 218)  # width, height
@@ -52,10 +53,10 @@ class CelebA(MappedImages):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
         classes: None,  # the 40 attributes are no classes
-        batch_size: int,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         crop: Literal["none", "center140", "top40_148", "eyes128"],
         resize: Resize,

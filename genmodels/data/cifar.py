@@ -20,6 +20,7 @@ from genmodels.data.files import broken, fetch, read_whole, untar
 from genmodels.data.plain_pickle import array, read_pickle
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 from genmodels.trees import cat, count
 
 PLANES = 3 * 32 * 32  # bytes of an image
@@ -46,13 +47,13 @@ class CIFAR(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,
         root: str,
         urls: Sequence[str],  # of the binary archive
         md5: Sequence[str],  # of the binary archive, of the python archive
@@ -76,7 +77,7 @@ class CIFAR(Data):
         *training, test = (self.parse(version, *file, n) for file, n in zip(files.items(), self.rows, strict=True))
         every = cat(training)
         check_official(every, self.levels, self.classes, self.name)
-        train, val = hold_out(every, self.n_validation, self.split_seed)
+        train, val = hold_out(every, self.n_validation, self.split_seed, "n_validation")
         return Splits(train, val, test, training=train)
 
     def has(self, version: Version) -> bool:

@@ -16,6 +16,7 @@ from genmodels.capabilities import Batch, Condition
 from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from genmodels.ranges import PositiveInt, TwoOrMore
 
 Degradation = Literal["downscaled", "grey"]
 Images = Integer[Tensor, "n c h w"]
@@ -32,13 +33,13 @@ class Degraded(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
-        levels: int | None,  # an image has some: what has none is refused
-        classes: int | None,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore | None,  # an image has some: what has none is refused
+        classes: PositiveInt | None,
+        batch_size: PositiveInt,
         source: Data,
         degradation: Degradation,
-        factor: int,  # of downscaled: the side of the squares that become one pixel
+        factor: PositiveInt,  # of downscaled: the side of the squares that become one pixel
         condition: Mapping[str, Any],  # shape and levels of `image`, for models to take
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genmodels.data.base import Data, Splits, check_official, hold_out, labelled
 from genmodels.data.transforms import random_flip
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
 class Digits(Data):
@@ -22,14 +23,14 @@ class Digits(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
-        n_validation: int,  # samples held out of those for training
-        n_test: int,  # samples held out for the test
-        split_seed: int,
+        n_validation: NonNegativeInt,  # samples held out of those for training
+        n_test: NonNegativeInt,  # samples held out for the test
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip
@@ -44,8 +45,8 @@ class Digits(Data):
         x = torch.from_numpy(digits.images).to(torch.uint8)[:, None]  # (n, 1, 8, 8)
         every = labelled(x, torch.from_numpy(digits.target).long())
         check_official(every, self.levels, self.classes, self.name)
-        rest, test = hold_out(every, self.n_test, self.split_seed)
-        train, val = hold_out(rest, self.n_validation, self.split_seed)
+        rest, test = hold_out(every, self.n_test, self.split_seed, "n_test")
+        train, val = hold_out(rest, self.n_validation, self.split_seed, "n_validation")
         return Splits(train, val, test, training=train)
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:

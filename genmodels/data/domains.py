@@ -17,6 +17,7 @@ from genmodels.data.base import Data, Split, SplitName, Splits
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.trees import take
 
 Change = Literal["none", "inverted", "rotated", "coloured"]
@@ -85,10 +86,10 @@ class Domains(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int,  # how many domains there are
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,  # how many domains there are
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         domains: Mapping[str, Domain],
     ):

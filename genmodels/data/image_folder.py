@@ -21,6 +21,7 @@ from genmodels.data.image_files import channels_first, images_in, load
 from genmodels.data.image_rules import Resize, central_box, fitted
 from genmodels.data.mapped import Chunk, MappedImages, Plan, decoded
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
 class File(NamedTuple):
@@ -42,18 +43,18 @@ class ImageFolder(MappedImages):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int | None,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt | None,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         path: str,  # a folder of images, or of a folder for each class
         test_path: str | None,  # folder of the test split; None: held out of the first
         crop: Literal["none", "center"],
         resize: Resize,
-        n_test: int,  # held out where there is no test_path
-        n_validation: int,  # samples held out of those for training
-        split_seed: int,
+        n_test: NonNegativeInt,  # held out where there is no test_path
+        n_validation: NonNegativeInt,  # samples held out of those for training
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, flip=flip)
         self.path = Path(path).expanduser()

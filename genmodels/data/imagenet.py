@@ -24,6 +24,7 @@ from genmodels.data.mapped import Chunk, MappedImages, Plan
 from genmodels.data.npz import UNREADABLE
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
 ROWS = 4096  # images that are copied at a time
@@ -55,13 +56,13 @@ class ImageNet(MappedImages):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int | None,  # null: labels are left out
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt | None,  # null: labels are left out
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,
         root: str,
         folder: str,  # below root
         training: Sequence[str],  # names of the archives of the official training images
@@ -93,7 +94,7 @@ class ImageNet(MappedImages):
             if not source.is_dir():
                 fetch(zipped(source), [], sha256, self.verify)
         labels = self.labels(batches, TRAINING)
-        held = held_out(sum(map(len, labels)), self.n_validation, self.split_seed)
+        held = held_out(sum(map(len, labels)), self.n_validation, self.split_seed, "n_validation")
         for batch, y in zip(batches, labels, strict=True):
             mask, held = held[: len(y)], held[len(y) :]
             for part, x in self.images(batch, len(y)):

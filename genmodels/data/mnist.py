@@ -19,6 +19,7 @@ from torch import Tensor
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.transforms import bernoulli, random_flip
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 FILES = {  # number of dimensions of each
     "train-images-idx3-ubyte.gz": 3,
@@ -36,14 +37,14 @@ class MNIST(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn anew whenever it is seen
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,  # of that choice, and of the splits' fixed draw where binarized
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,  # of that choice, and of the splits' fixed draw where binarized
         root: str,
         folder: str,  # below root
         urls: Sequence[str],  # mirrors: folders of the four files
@@ -63,7 +64,7 @@ class MNIST(Data):
     def read(self) -> Splits:
         x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(FILES, self.md5, strict=True))
         grey, test = labelled(x[:, None], y.long()), labelled(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
-        train, val = hold_out(grey, self.n_validation, self.split_seed)
+        train, val = hold_out(grey, self.n_validation, self.split_seed, "n_validation")
         splits = Splits(self.fix(train), self.fix(val), self.fix(test), training=train)
         check_official(splits.train, self.levels, self.classes, self.name)
         return splits

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, labelled
 from genmodels.data.files import broken, fetch, read_whole
+from genmodels.ranges import PositiveInt, TwoOrMore
 
 FILES = ("binarized_mnist_train.amat", "binarized_mnist_valid.amat", "binarized_mnist_test.amat")
 PIXELS = 28 * 28
@@ -28,10 +29,10 @@ class MNISTStatic(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
         classes: None,
-        batch_size: int,
+        batch_size: PositiveInt,
         root: str,
         urls: Sequence[str],  # mirrors: folders of the three files
         sha256: Sequence[str],  # of the training, validation and test file

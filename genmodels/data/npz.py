@@ -7,8 +7,10 @@ none, `n_test` samples chosen by `split_seed` are held out; a validation split a
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from genmodels.data.transforms import random_flip
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.fields import smallest_dtype
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
@@ -38,16 +41,16 @@ class NPZ(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int | None,
-        classes: int | None,
-        batch_size: int,
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore | None,
+        classes: PositiveInt | None,
+        batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         path: str,  # an .npz file, or a folder of several
         test_path: str | None,  # file of the test split; None: `test_images` in the first file, or held out of it
-        n_test: int,  # held out where there is no test split
-        n_validation: int,  # samples held out of those for training
-        split_seed: int,
+        n_test: NonNegativeInt,  # held out where there is no test split
+        n_validation: NonNegativeInt,  # samples held out of those for training
+        split_seed: NonNegativeInt,
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         if flip and len(self.shape) != 3:
@@ -69,17 +72,14 @@ class NPZ(Data):
         elif first(arrays, TEST_IMAGES) is not None:
             test = self.pick(self.path, arrays, TEST_IMAGES, TEST_LABELS)
         else:
-            every, test = hold_out(every, self.n_test, self.split_seed)
-        train, val = hold_out(every, self.n_validation, self.split_seed)
+            every, test = hold_out(every, self.n_test, self.split_seed, "n_test")
+        train, val = hold_out(every, self.n_validation, self.split_seed, "n_validation")
         return Splits(train, val, test, training=train)
 
     def pick(self, path: Path, arrays: Arrays, images: Sequence[str], labels: Sequence[str]) -> Split:
         """Samples and labels under the first of the keys that are there."""
-        x = first(arrays, images)
-        y = None if self.classes is None else first(arrays, labels)
-        if x is None or (y is None and self.classes is not None):
-            wanted = ", ".join(images if x is None else labels)
-            raise UserError(f"{path} has the keys {', '.join(arrays)}, expected one of {wanted}; rename the array")
+        x = required(path, arrays, images)
+        y = None if self.classes is None else required(path, arrays, labels)
         if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
             raise UserError(
                 f"{path} has {y.dtype} labels of shape {y.shape}, expected an integer for each image; correct them"
@@ -101,6 +101,9 @@ class NPZ(Data):
                 f"expected {wanted}, n samples of shape {list(self.shape)}; "
                 "correct data.shape and data.levels, or convert the array"
             )
+        if self.levels is not None and self.levels - 1 > np.iinfo(x.dtype).max:
+            most = np.iinfo(x.dtype).max + 1
+            raise UserError(f"data.levels is {self.levels} and {path} has {x.dtype} values, 0..{most - 1}; correct it")
         if self.levels is not None and x.size and not 0 <= x.min() <= x.max() < self.levels:
             raise UserError(
                 f"{path} has values {x.min()}..{x.max()}, expected 0..{self.levels - 1}; correct data.levels"
@@ -112,21 +115,85 @@ class NPZ(Data):
         return random_flip(x, generator) if self.flip else x
 
 
-def first(arrays: Arrays, keys: Sequence[str]) -> np.ndarray | None:
-    """The array under the first of the keys that is there."""
+def first(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """What is under the first of the keys that is there; None: none is."""
     return next((arrays[key] for key in keys if key in arrays), None)
 
 
-def read_npz(path: Path) -> Arrays:
-    """The arrays of a .npz file; pickled objects are refused. Raises UserError where it is missing or broken."""
+def required(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """What is under the first of the keys that is there; UserError where none is."""
+    if (found := first(arrays, keys)) is None:
+        here = ", ".join(arrays) or "(none)"
+        raise UserError(f"{path} has the keys {here}, expected one of {', '.join(keys)}; rename the array")
+    return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says in a UserError that the file is missing, broken, or absurdly large."""
     try:
         require_size(path, most=MOST)
-        with np.load(path, allow_pickle=False) as file:
-            entries = {key: file[key] for key in file.files}
-            return {key: array for key, array in entries.items() if isinstance(array, np.ndarray)}  # else it is bytes
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there, expected a .npz file of images; correct data.path") from error
     except UNREADABLE as error:  # MemoryError: a header can claim any shape
         raise UserError(
             f"{path} cannot be read ({error}), expected a .npz file of plain arrays; write it anew"
         ) from error
+
+
+def read_npz(path: Path) -> Arrays:
+    """The arrays of a .npz file in this machine's order of bytes; pickled objects are refused."""
+    with reading(path), np.load(path, allow_pickle=False) as file:
+        entries = {key: file[key] for key in file.files}
+    arrays = {key: array for key, array in entries.items() if isinstance(array, np.ndarray)}  # else it is bytes
+    return {key: array.astype(array.dtype.newbyteorder("="), copy=False) for key, array in arrays.items()}
+
+
+def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array of a .npz file, which are read without it."""
+    found = {}
+    with reading(path), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as stream:
+                    old = np.lib.format.read_magic(stream) == (1, 0)
+                    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                    shape, _, dtype = read(stream)
+                    found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+def shape_in(path: str) -> list[int]:
+    """Shape of a sample in a file: [c, h, w] of images, whose channels may be first or last there; UserError where
+    that is not clear."""
+    file = Path(path).expanduser()
+    shape, _ = required(file, headers(file), IMAGES)
+    fits = [[1, *shape[1:]]] if len(shape) == 3 else [[*shape[1:]]] if len(shape) == 2 else []
+    if len(shape) == 4:
+        _, a, b, c = shape
+        fits = [[a, b, c]] * (a in (1, 3)) + [[c, a, b]] * (c in (1, 3))
+    if len(fits) != 1:
+        raise UserError(f"{path} has an array of shape {shape}; say which is the shape of a sample: data.shape=[c,h,w]")
+    return fits[0]
+
+
+def levels_in(path: str) -> int | None:
+    """Levels of the values in a file: as its array `levels` says, else 256 of uint8 and None of floats; UserError
+    where neither says it."""
+    file = Path(path).expanduser()
+    found = headers(file)
+    _, dtype = required(file, found, IMAGES)
+    if "levels" in found:
+        return declared_levels(read_npz(file), file)
+    if dtype.kind in "iu" and dtype.itemsize > 1:
+        raise UserError(f"{path} has {dtype} values and does not say how many levels they have; set data.levels=N")
+    return None if dtype.kind == "f" else 256
+
+
+def declared_levels(arrays: Arrays, path: Path) -> int:
+    """The array `levels` as a number; UserError where it is none, or less than 2."""
+    levels = arrays["levels"]
+    if levels.size != 1 or levels.dtype.kind not in "iu" or levels.item() < 2:
+        raise UserError(f"{path} has levels={levels.tolist()}, expected one integer of at least 2; correct the array")
+    return int(levels.item())

@@ -18,6 +18,7 @@ from torch import Tensor
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
 from genmodels.data.files import broken, fetch
 from genmodels.data.mat import read_mat
+from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 FILE = "chardata.mat"
 N_TRAIN, N_TEST = 24_345, 8_070
@@ -31,12 +32,12 @@ class Omniglot(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],
-        levels: int,
-        classes: int,
-        batch_size: int,
-        n_validation: int,  # of the official training images, chosen by split_seed
-        split_seed: int,  # of that choice, and of the splits' fixed draw
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,
+        classes: PositiveInt,
+        batch_size: PositiveInt,
+        n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
+        split_seed: NonNegativeInt,  # of that choice, and of the splits' fixed draw
         root: str,
         urls: Sequence[str],
         verify: bool,  # refuse a file with other numbers of images; no checksum is published
@@ -55,7 +56,7 @@ class Omniglot(Data):
         found = len(ink.x), len(test_ink.x)
         if self.verify and found != (N_TRAIN, N_TEST):
             raise broken(path, f"it has {found[0]} + {found[1]} images instead of {N_TRAIN} + {N_TEST}")
-        train_ink, val_ink = hold_out(ink, self.n_validation, self.split_seed)
+        train_ink, val_ink = hold_out(ink, self.n_validation, self.split_seed, "n_validation")
         train, val, test = (fixed_draw(split, self.split_seed) for split in (train_ink, val_ink, test_ink))
         check_official(train, self.levels, self.classes, self.name)
         return Splits(train, val, test, training=train_ink)

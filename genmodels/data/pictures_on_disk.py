@@ -20,10 +20,11 @@ from torch import Tensor
 
 from genmodels.data.base import Split, labelled
 from genmodels.data.image_files import decode, header, images_in
-from genmodels.data.npz import Arrays, first, read_npz
+from genmodels.data.npz import Arrays, declared_levels, first, read_npz
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
+MOST_CLASSES = 100_000  # more than any dataset has: larger labels number something else
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "y")
 TENTH = 10  # every so many pictures are held out for the test of what is learned from them
 
@@ -105,7 +106,7 @@ class Array(PicturesOnDisk):
         self.declared = "levels" in arrays
         x = torch.from_numpy(channels_first(values, path))
         self.largest = int(x.max())
-        levels = int(arrays["levels"]) if self.declared else 256
+        levels = declared_levels(arrays, path) if self.declared else 256
         self._require_range(levels)
         self.x = to_pixels(x, levels) if self.declared else x
         _, c, h, w = x.shape
@@ -201,8 +202,9 @@ def checked_labels(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | No
     """The labels beside the images, if there are any."""
     if (y := first(arrays, LABELS)) is None:
         return None
-    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0:
+    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= MOST_CLASSES:
         raise UserError(
-            f"{path} has {y.dtype} labels of shape {y.shape}, expected a class number for each of {n} images"
+            f"{path} has {y.dtype} labels of shape {y.shape}{_range(y)}, expected a class number for each of "
+            f"{n} images, below {MOST_CLASSES}; number the classes from 0"
         )
     return torch.from_numpy(y.astype(np.int64))

@@ -25,6 +25,7 @@ from genmodels.data.files import broken, fetch
 from genmodels.data.maf_tables import Parts, Rows
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
@@ -41,12 +42,12 @@ class Tabular(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
+        shape: Sequence[NonNegativeInt],
         levels: None,
         classes: None,
-        batch_size: int,
+        batch_size: PositiveInt,
         table: Table,  # of those that papers of flows use
-        tables: Mapping[str, Sequence[int]],  # of each: columns, and rows in train, val and test
+        tables: Mapping[str, Sequence[PositiveInt]],  # of each: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive
         md5: str,  # of the archive

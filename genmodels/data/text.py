@@ -16,6 +16,7 @@ from torch import Tensor
 from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 SHOWN = 5  # unknown characters that a message names
 Tokens = Integer[Tensor, "windows block"]
@@ -28,14 +29,14 @@ class Text(Data):
         self,
         *,
         name: str,  # in tables, pictures and the names of runs
-        shape: Sequence[int],  # (block,)
-        levels: int,  # length of the vocabulary
+        shape: Sequence[PositiveInt],  # (block,)
+        levels: TwoOrMore,  # length of the vocabulary
         classes: None,
-        batch_size: int,
+        batch_size: PositiveInt,
         path: str,  # a text file, UTF-8
         vocabulary: str,  # its characters; a character's number is its place
-        n_validation: float,  # part of the text before the test part
-        n_test: float,  # part of the text at its end
+        n_validation: ProbabilityBelowOne,  # part of the text before the test part
+        n_test: ProbabilityBelowOne,  # part of the text at its end
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, kind="tokens")
         check_settings(shape, levels, vocabulary, n_validation, n_test)

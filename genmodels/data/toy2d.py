@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, labelled
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Distribution = Literal["8gaussians", "circles", "rings", "moons", "swissroll", "2spirals", "checkerboard", "pinwheel"]
 Points = Float[np.ndarray, "n 2"]
@@ -30,15 +31,15 @@ class Toy2D(Data):
         self,
         *,
         name: str,
-        shape: Sequence[int],
+        shape: Sequence[PositiveInt],
         levels: None,
         classes: None,
-        batch_size: int,
+        batch_size: PositiveInt,
         distribution: Distribution,  # which density
-        n_train: int,  # points to train on
-        n_validation: int,  # samples held out of those for training
-        n_test: int,  # samples held out for the test
-        split_seed: int,  # of all draws
+        n_train: PositiveInt,  # points to train on
+        n_validation: NonNegativeInt,  # samples held out of those for training
+        n_test: NonNegativeInt,  # samples held out for the test
+        split_seed: NonNegativeInt,  # of all draws
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.sizes = {"train": n_train, "val": n_validation, "test": n_test}

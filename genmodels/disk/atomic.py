@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from genmodels.errors import UserError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -26,6 +28,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _flush_directory(path.parent)
+
+
+def require_writable(path: Path) -> None:
+    """UserError where nothing could be written at `path`, a file if its name has an ending: asked before the work."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if path.is_dir() and path.suffix:
+        raise UserError(f"{path} is a folder, expected the name of a file; choose another")
+    if there != path and not there.is_dir():
+        raise UserError(f"{path} cannot be used, since {there} is a file; correct the path")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"no permission to write {path}; choose another place")
 
 
 def _flush_directory(folder: Path) -> None:

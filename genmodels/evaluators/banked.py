@@ -18,7 +18,7 @@ class BankedMetric(SampleMetric):
 
     @abstractmethod
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        """The results, the primary one first; `about` is what their protocols say of the reference."""
+        """The results, in the order of `metrics`; `about` is what their protocols say of the reference."""
 
     def update(self, drawn: Drawn) -> None:
         """Nothing: the features are in the bank."""

@@ -41,12 +41,15 @@ class Evaluator(ABC):
         """What it needs and does not find in the subject, in words; None: it applies. No samples are drawn yet."""
 
     @abstractmethod
-    def primary(self, subject: Subject, features: str) -> str:
-        """Name of the first result, which the best checkpoint follows; `features` names the extractor, if any."""
+    def metrics(self, subject: Subject, features: str) -> list[str]:
+        """Names of all its results; the best checkpoint follows the first. `features` names the extractor, if any."""
+
+    def check(self, subject: Subject) -> None:  # noqa: B027  most find nothing
+        """UserError where it applies and yet could not measure the subject, as far as that is known before the work."""
 
     @abstractmethod
     def measure(self, subject: Subject, how: How) -> list[Record]:
-        """The results, the primary one first; every process calls it, and one gives the same as many."""
+        """The results, in the order of `metrics`; every process calls it, and one gives the same as many."""
 
 
 class Score(NamedTuple):
@@ -63,6 +66,7 @@ class SampleMetric(Evaluator, Metric):
     """Is shown generated images, in any order and from any process; an image is known by its number."""
 
     kind: ClassVar[str]  # of its first score
+    further: tuple[str, ...] = ()  # kinds of the others
     uses: ClassVar[Uses]  # of the generated images and the reference, beside what it is shown
     conditional: ClassVar[bool] = False  # whether it asks what each image was conditioned on
 
@@ -75,9 +79,9 @@ class SampleMetric(Evaluator, Metric):
         data = subject.data
         return None if are_pictures(data) else f"{data.name} has no images of integers, but {described_data(data)}"
 
-    def primary(self, subject: Subject, features: str) -> str:
+    def metrics(self, subject: Subject, features: str) -> list[str]:
         """With features of that name, such as "fid_classifier_1k"."""
-        return metric_name(self.kind, features, self.n)
+        return [metric_name(kind, features, self.n) for kind in (self.kind, *self.further)]
 
     def measure(self, subject: Subject, how: How) -> list[Record]:
         assert subject.samples is not None
@@ -132,7 +136,7 @@ class SampleMetric(Evaluator, Metric):
 
     @abstractmethod
     def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
-        """The results over all processes, the primary one first.
+        """The results over all processes, in the order of `metrics`.
 
         `reference` is that of the split `self.reference`, `generated` the features of the images where it uses those.
         """
@@ -142,7 +146,7 @@ class SampleMetric(Evaluator, Metric):
         at_least_two(n, f"images in {name}")
 
     def suits(self, features: Features) -> None:  # noqa: B027  most take any
-        """UserError where the metric cannot use these features, once they are prepared."""
+        """UserError where the metric cannot use these features, once they are checked or prepared."""
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
         """After `compute`: shows what the metric can beside images of the reference of that name.

@@ -17,6 +17,7 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import Drawn, Subject
+from genmodels.ranges import PositiveInt
 
 
 class ConditionAccuracy(SampleMetric):
@@ -32,7 +33,7 @@ class ConditionAccuracy(SampleMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split whose labels the samples are conditioned on
     ):
         super().__init__()

@@ -15,6 +15,7 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName, at_least_two
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
 from genmodels.evaluators.results import Mode
+from genmodels.ranges import PositiveInt
 
 
 class DensityCoverage(BankedMetric):
@@ -22,13 +23,14 @@ class DensityCoverage(BankedMetric):
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "density"
+    further = ("coverage",)
 
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split whose images the balls lie around
-        k: int,  # which neighbour gives a ball its radius
+        k: PositiveInt,  # which neighbour gives a ball its radius
     ):
         super().__init__()
         self.n = n

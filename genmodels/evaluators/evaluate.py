@@ -88,6 +88,8 @@ def by_evaluator(
     metrics = sample_metrics({name: e for name, e in able.items() if name not in again})
     with autocast(precision, device):
         subject = Subject(model=model, data=data, split=split, samples=samples_of(model, data, metrics, features, how))
+        for evaluator in able.values():
+            evaluator.check(subject)
         common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
         common |= {"world_size": rank_and_world()[1]}
         return {
@@ -104,6 +106,8 @@ def samples_of(
     """The model's samples, not drawn yet; what the metrics cannot use is refused."""
     sources = splits_of(metrics, data)
     refuse_settings(metrics, sources)
+    if metrics:
+        check_features(features, data, metrics)
     conditions = Conditions(model, data, conditions_from(model, metrics))
     return SampleSet(
         draw=drawing(model, conditions, how),
@@ -148,17 +152,24 @@ def measure(
     return [record for metric in metrics for record in metric.results(samples, split, show)]
 
 
+def check_features(features: Features | None, data: Examples, metrics: Sequence[SampleMetric]) -> Features:
+    """The extractor, not prepared yet; UserError where it cannot be for `data`, or one of the metrics cannot use it."""
+    picture_levels(data)
+    if features is None:
+        raise UserError("evaluators of samples need features and got none: choose features=classifier")
+    features.check(data)
+    for metric in metrics:
+        metric.suits(features)
+    return features
+
+
 def prepared(
     features: Features | None, data: Examples, device: torch.device, metrics: Sequence[SampleMetric] = ()
 ) -> Features:
     """The extractor, ready for pictures of `data`; UserError where one of the metrics cannot use it."""
-    picture_levels(data)
-    if features is None:
-        raise UserError("evaluators of samples need features and got none: choose features=classifier")
-    features.prepare(data, device)
-    for metric in metrics:
-        metric.suits(features)
-    return features
+    ready = check_features(features, data, metrics)
+    ready.prepare(data, device)
+    return ready
 
 
 def drawing(model: nn.Module, conditions: Conditions, how: How) -> Draw:

@@ -23,6 +23,7 @@ from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import Drawn
+from genmodels.ranges import PositiveInt, TwoOrMore
 
 
 def frechet_distance(
@@ -63,14 +64,15 @@ class FID(SampleMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split that gives the reference's moments
-        extrapolate: int | None,  # also to infinitely many samples, from FIDs of so many numbers up to n; null: not
+        extrapolate: TwoOrMore | None,  # also to infinitely many samples, from so many FIDs up to n; null: not
     ):
         super().__init__()
         self.n = n
         self.reference = reference
         self.extrapolate = extrapolate
+        self.further = () if extrapolate is None else ("fid_infinity",)
 
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for fid")

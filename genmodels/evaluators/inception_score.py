@@ -12,9 +12,11 @@ from torch import Tensor
 
 from genmodels.errors import UserError
 from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two
+from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import Drawn
+from genmodels.ranges import PositiveInt
 
 
 class InceptionScore(SampleMetric):
@@ -30,18 +32,20 @@ class InceptionScore(SampleMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
-        splits: int,  # consecutive parts, over which mean and std are taken
+        n: PositiveInt,  # generated samples
+        splits: PositiveInt,  # consecutive parts, over which mean and std are taken
     ):
         super().__init__()
         self.n = n
         self.splits = splits
         self.reference = None
 
+    def suits(self, features: Features) -> None:
+        if features.classes == 0:
+            raise UserError("inception_score needs class probabilities and these features have none: choose others")
+
     def allocate(self, d: int, k: int) -> None:
         at_least_two(self.n, "generated samples for inception_score")
-        if k == 0:
-            raise UserError("inception_score needs class probabilities and these features have none: choose others")
         if not 1 <= self.splits <= self.n:
             raise UserError(f"got splits={self.splits} for {self.n} samples, expected 1 to n: change inception_score")
         for name, shape in {"count": (self.splits,), "p": (self.splits, k), "p_log_p": (self.splits,)}.items():

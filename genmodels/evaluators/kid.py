@@ -15,6 +15,7 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
 from genmodels.evaluators.results import Mode
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 class KID(BankedMetric):
@@ -26,11 +27,11 @@ class KID(BankedMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split that the samples are laid against
-        subsets: int,  # over which mean and std are taken
-        subset_size: int | None,  # of each set, drawn without replacement; null: all samples at once
-        seed: int,  # of the subsets; the run's own seed plays no part
+        subsets: PositiveInt,  # over which mean and std are taken
+        subset_size: PositiveInt | None,  # of each set, drawn without replacement; null: all samples at once
+        seed: NonNegativeInt,  # of the subsets; the run's own seed plays no part
     ):
         super().__init__()
         self.n = n
@@ -41,13 +42,13 @@ class KID(BankedMetric):
 
     def allocate(self, d: int, k: int) -> None:
         super().allocate(d, k)
-        self.check(self.n, "generated samples")
+        self.check_size(self.n, "generated samples")
         if self.subsets < 1:
             raise UserError(f"got subsets={self.subsets} for the kid, expected 1 or more: raise it")
 
     def require(self, n: int, name: str) -> None:
         super().require(n, name)
-        self.check(n, f"images in {name}")
+        self.check_size(n, f"images in {name}")
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         if self.subset_size is None:
@@ -68,7 +69,7 @@ class KID(BankedMetric):
         """What the protocol says of the subsets."""
         return {"subsets": self.subsets, "subset_size": self.subset_size, "subset_seed": self.seed}
 
-    def check(self, n: int, what: str) -> None:
+    def check_size(self, n: int, what: str) -> None:
         """Refuses subsets that `n` images do not hold."""
         if self.subset_size is not None and not 2 <= self.subset_size <= n:
             raise UserError(

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from genmodels.capabilities import Batch, Condition, HasLikelihood, why_not
+from genmodels.disk.atomic import replacing, require_writable
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.base import Evaluator, prepared
@@ -25,6 +26,7 @@ from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Mode, Record
 from genmodels.evaluators.subject import How, Subject
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 from genmodels.trees import count, first, part, to
 from genmodels.units import bits_per_dim
@@ -44,9 +46,9 @@ class Likelihood(Evaluator):
     def __init__(
         self,
         *,
-        draws: int,  # of log_prob per sample; an exact one is the same every time, and taken once
-        max_samples: int | None,  # the first so many of the split; null: all
-        batch: int,  # samples times draws that the model is given at once
+        draws: PositiveInt,  # of log_prob per sample; an exact one is the same every time, and taken once
+        max_samples: PositiveInt | None,  # the first so many of the split; null: all
+        batch: PositiveInt,  # samples times draws that the model is given at once
         save: str | None,  # an .npz file for the values of every sample; null: none
     ):
         if min(draws, batch, 1 if max_samples is None else max_samples) < 1:
@@ -64,8 +66,18 @@ class Likelihood(Evaluator):
     def needs(self, subject: Subject) -> str | None:
         return why_not(subject.model, HasLikelihood)
 
-    def primary(self, subject: Subject, features: str) -> str:
-        return named("bits_per_dim" if has_levels(subject.data) else "nll_nats", subject)
+    def metrics(self, subject: Subject, features: str) -> list[str]:
+        names = ["bits_per_dim"] * has_levels(subject.data) + ["nll_nats"] + ["elbo_nats"] * self.is_importance(subject)
+        return [named(metric, subject) for metric in names]
+
+    def is_importance(self, subject: Subject) -> bool:
+        """Whether several draws of an evidence lower bound make the importance bound."""
+        return cast(HasLikelihood, subject.model).bound == "elbo" and self.draws > 1
+
+    def check(self, subject: Subject) -> None:
+        self.held_out(subject)
+        if self.save is not None:
+            require_writable(self.save)
 
     def measure(self, subject: Subject, how: How) -> list[Record]:
         """bits_per_dim (discrete data only), nll_nats, and elbo_nats beside an importance bound.
@@ -75,14 +87,11 @@ class Likelihood(Evaluator):
         """
         model, data = cast(HasLikelihood, subject.model), subject.data
         x, condition = self.held_out(subject)
-        if self.save is not None:
-            self.save.parent.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
         mean, tight = self.score_all(model, x, given(subject.model, condition), how).unbind(1)
-        importance = model.bound == "elbo" and self.draws > 1
+        importance = self.is_importance(subject)
         nll = -(tight if importance else mean)
-        values = {"bits_per_dim": bits_per_dim(nll, dims(data))} if has_levels(data) else {}
-        values |= {"nll_nats": nll} | ({"elbo_nats": mean} if importance else {})
-        values = {named(metric, subject): v for metric, v in values.items()}
+        several = [*([bits_per_dim(nll, dims(data))] if has_levels(data) else []), nll, *([mean] if importance else [])]
+        values = dict(zip(self.metrics(subject, ""), several, strict=True))
         protocol = self.protocol(subject, count(x))
         if self.save is not None and rank_and_world()[0] == 0:
             write(self.save, values, condition.get("label"), protocol | {"seed": how.seed})
@@ -93,14 +102,13 @@ class Likelihood(Evaluator):
     def protocol(self, subject: Subject, n: int) -> dict[str, Any]:
         """What all its results say, of `n` samples."""
         model, data = cast(HasLikelihood, subject.model), subject.data
-        importance = model.bound == "elbo" and self.draws > 1
         on = list(condition_of(subject.model))
         return {
             "reference": f"{data.name}/{subject.split}",
             "n_reference": n,
             "reference_fingerprint": data.fingerprint(subject.split),
             **prepared(data.prepared),
-            "bound": "iwae" if importance else model.bound,
+            "bound": "iwae" if self.is_importance(subject) else model.bound,
             "draws": self.draws_of(model),
             **({"conditional_on": on} if on else {}),
             **({} if model.bound == "exact" else {"seeded": f"per batch of {self.batch}"}),
@@ -183,9 +191,8 @@ def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol
     arrays["protocol"] = dumps(dict(protocol))
     if y is not None:
         arrays["y"] = y.cpu().numpy()
-    unfinished = file.with_suffix(".tmp.npz")
-    np.savez_compressed(unfinished, **arrays)
-    unfinished.replace(file)
+    with replacing(file) as stream:
+        np.savez_compressed(stream, **arrays)
 
 
 def chunks(n: int, size: int) -> list[int]:

@@ -21,6 +21,7 @@ from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.evaluators.subject import Drawn
 from genmodels.pictures import mosaic
+from genmodels.ranges import PositiveInt
 
 
 class NearestNeighbours(BankedMetric):
@@ -32,10 +33,10 @@ class NearestNeighbours(BankedMetric):
     def __init__(
         self,
         *,
-        n: int,  # generated samples
+        n: PositiveInt,  # generated samples
         reference: SplitName,  # split in which neighbours are looked for
-        k: int,  # neighbours beside a sample
-        rows: int,  # samples that are shown, the first ones
+        k: PositiveInt,  # neighbours beside a sample
+        rows: PositiveInt,  # samples that are shown, the first ones
     ):
         super().__init__()
         self.n = n

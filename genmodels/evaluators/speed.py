@@ -17,6 +17,7 @@ from genmodels.evaluators.distributed import from_all, shards
 from genmodels.evaluators.results import Mode, Record
 from genmodels.evaluators.subject import How, Subject
 from genmodels.machine import hardware
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 
 
@@ -28,8 +29,8 @@ class Speed(Evaluator):
     def __init__(
         self,
         *,
-        n: int,  # samples that are timed, over all processes
-        batch: int,  # drawn at once by a process
+        n: PositiveInt,  # samples that are timed, over all processes
+        batch: PositiveInt,  # drawn at once by a process
     ):
         if min(n, batch) < 1:
             raise UserError(f"the speed got n={n} and batch={batch}, expected at least 1 of each: raise them")
@@ -39,8 +40,8 @@ class Speed(Evaluator):
     def needs(self, subject: Subject) -> str | None:
         return why_not(subject.model, Samples)
 
-    def primary(self, subject: Subject, features: str) -> str:
-        return "samples_per_second"
+    def metrics(self, subject: Subject, features: str) -> list[str]:
+        return ["samples_per_second"]
 
     def measure(self, subject: Subject, how: How) -> list[Record]:
         """samples_per_second, with the machine and the way of drawing in its protocol."""

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from genmodels.capabilities import Batch
-from genmodels.disk.atomic import replacing
+from genmodels.disk.atomic import replacing, require_writable
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields
 from genmodels.trees import tensors
@@ -60,13 +60,15 @@ class Kind:
         return {".npz": Way("arrays", lambda x, out: save_arrays(self.arrays(x), out))}
 
     def require_way(self, out: Path, model: Any) -> Way:
-        """How samples are kept in this place; UserError where the ending is unknown, or a folder is not empty."""
+        """How samples are kept in this place; UserError where the ending is unknown, a folder is not empty, or
+        nothing can be written there."""
         ways = self.ways(model)
         if out.suffix not in ways:
             known = ", ".join(f"{ending or 'no ending'} for {way.what}" for ending, way in ways.items())
             raise UserError(f"out={out} has an unknown ending; use {known}")
         if not out.suffix and out.is_dir() and any(out.iterdir()):
             raise UserError(f"the folder {out} is not empty; choose another, so that no sample is overwritten")
+        require_writable(out)
         return ways[out.suffix]
 
     def save(self, x: Batch, out: Path, model: Any) -> None:

@@ -29,6 +29,7 @@ from genmodels.errors import UserError
 from genmodels.nn.adversarial import AdversarialLoss
 from genmodels.nn.cyclegan import Pool
 from genmodels.parts.spaces import Space
+from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 from genmodels.seeds import GLOBAL, Random
 
 Domains = Int[Tensor, "b"]  # 0, the first, or 1
@@ -49,15 +50,15 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
         self,
         *,
         space: Space,
-        domains: int,  # of the data
+        domains: PositiveInt,  # of the data
         to_first: nn.Module,  # images of the second domain on [-1, 1], (b, c, h, w), to those of the first
         to_second: nn.Module,
         of_first: nn.Module,  # discriminator of the first domain: images to logits (b, rows, columns)
         of_second: nn.Module,
         adversarial: AdversarialLoss,
-        cycle: float | int,  # weight of the cycle loss
-        identity: float | int,  # of the identity loss, as a part of that of the cycle loss
-        pool: int,  # earlier fakes of each domain from which a discriminator may see one; 0: none
+        cycle: NonNegativeFloat,  # weight of the cycle loss
+        identity: NonNegativeFloat,  # of the identity loss, as a part of that of the cycle loss
+        pool: NonNegativeInt,  # earlier fakes of each domain from which a discriminator may see one; 0: none
     ):
         super().__init__()
         if domains != 2:

@@ -28,6 +28,7 @@ from genmodels.errors import UserError
 from genmodels.nn.adversarial import AdversarialLoss, gradient_penalty
 from genmodels.nn.batch_norm import standing_statistics
 from genmodels.parts.spaces import Space
+from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
 from genmodels.trees import count
@@ -48,11 +49,11 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         generator: nn.Module,  # z (b, d) and a context -> images on (-1, 1), (b, c, h, w)
         discriminator: nn.Module,  # images on [-1, 1], (b, c, h, w), and a context -> logits (b,)
         adversarial: AdversarialLoss,
-        gradient_penalty: float | int,  # its weight in the discriminator's loss; 0: none
-        weight_clip: float | None,  # bound on the discriminator's weights; None: none
-        discriminator_steps: int,  # discriminator updates before one generator update
-        standing_batches: int,  # over which batch norm's statistics are taken anew before an evaluation; 0: of training
-        latent_dim: int,  # d
+        gradient_penalty: NonNegativeFloat,  # its weight in the discriminator's loss; 0: none
+        weight_clip: PositiveFloat | None,  # bound on the discriminator's weights; None: none
+        discriminator_steps: PositiveInt,  # discriminator updates before one generator update
+        standing_batches: NonNegativeInt,  # for batch norm's statistics before an evaluation; 0: those of training
+        latent_dim: PositiveInt,  # d
         conditioner: Conditioner,
         sampler: Sampler,
     ):

@@ -28,6 +28,7 @@ from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.nn.vae_objectives import Objective
 from genmodels.parts.posteriors import Code, Params, PerDraw, Posterior, mean_and_log_std
 from genmodels.parts.priors import Pictures, Prior
+from genmodels.ranges import PositiveInt
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
 from genmodels.trees import repeat
@@ -54,7 +55,7 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
         prior: Prior,
         likelihood: PixelLikelihood,
         objective: Objective,
-        latent_dim: int,  # d
+        latent_dim: PositiveInt,  # d
         sampler: Sampler,
     ):
         super().__init__()

@@ -12,6 +12,7 @@ from genmodels.fields import Field
 from genmodels.nn.conv_maps import MapEncoder, Maps
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.quantizers import EMACodebook
+from genmodels.ranges import NonNegativeFloat
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
@@ -33,7 +34,7 @@ class VQVAE(nn.Module, HasLoss, Encodes, Compresses):
         decoder: nn.Module,  # (b, D, h', w') -> parameters of the likelihood
         quantizer: EMACodebook,
         likelihood: PixelLikelihood,
-        beta: float,  # weight of the commitment
+        beta: NonNegativeFloat,  # weight of the commitment
     ):
         super().__init__()
         if beta < 0:

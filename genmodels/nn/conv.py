@@ -14,6 +14,7 @@ from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.conditioners import join
 from genmodels.parts.posteriors import Posterior
+from genmodels.ranges import PositiveInt
 
 Features = Float[Tensor, "b c h w"]
 
@@ -24,11 +25,11 @@ class ConvEncoder(Encoder):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width after each halving
-        blocks: int,  # residual blocks after each halving
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width after each halving
+        blocks: PositiveInt,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
     ):
@@ -58,11 +59,11 @@ class ConvDecoder(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
-        blocks: int,  # residual blocks before each doubling
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
+        blocks: PositiveInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,
     ):

@@ -18,6 +18,7 @@ from genmodels.nn.conv import Doubling, Features, halved, halving, norm, residua
 from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.posteriors import Posterior
+from genmodels.ranges import PositiveInt
 
 Maps = Float[Tensor, "b d h_code w_code"]
 
@@ -28,11 +29,11 @@ class MapEncoder(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        channels: int,  # of the maps
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width after each halving
-        blocks: int,  # residual blocks after each halving
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        channels: PositiveInt,  # of the maps
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width after each halving
+        blocks: PositiveInt,  # residual blocks after each halving
     ):
         super().__init__()
         shape = image_shape(shape, "the encoder to maps")
@@ -52,11 +53,11 @@ class MapDecoder(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        channels: int,  # of the maps
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
-        blocks: int,  # residual blocks before each doubling
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        channels: PositiveInt,  # of the maps
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
+        blocks: PositiveInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
     ):
         super().__init__()
@@ -81,11 +82,11 @@ class SpatialEncoder(Encoder):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d, all entries of a code
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width after each halving
-        blocks: int,  # residual blocks after each halving
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d, all entries of a code
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width after each halving
+        blocks: PositiveInt,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
     ):
@@ -112,11 +113,11 @@ class SpatialDecoder(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d, all entries of a code
-        width: int,  # channels of the first level
-        multipliers: Sequence[int],  # channels / width before each doubling, in the encoder's order
-        blocks: int,  # residual blocks before each doubling
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d, all entries of a code
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
+        blocks: PositiveInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,
     ):

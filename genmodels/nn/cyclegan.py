@@ -14,6 +14,7 @@ from genmodels.fields import image_shape
 from genmodels.gathering import in_global_order, share_of_this_process
 from genmodels.nn.conv import Doubling, halved, halving
 from genmodels.nn.dcgan import init_normal
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Images = Float[Tensor, "b c h w"]
 
@@ -24,10 +25,10 @@ class ResNetGenerator(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        width: int,  # channels at full resolution; each halving doubles them
-        depth: int,  # halvings
-        blocks: int,  # residual blocks at the lowest resolution
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        width: PositiveInt,  # channels at full resolution; each halving doubles them
+        depth: NonNegativeInt,  # halvings
+        blocks: PositiveInt,  # residual blocks at the lowest resolution
     ):
         super().__init__()
         c, h, w = image_shape(shape, "CycleGAN's generator")
@@ -58,9 +59,9 @@ class PatchDiscriminator(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        width: int,  # channels after the first halving; each halving after it has twice as many
-        depth: int,  # halvings, which decide how large a patch is
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
+        depth: NonNegativeInt,  # halvings, which decide how large a patch is
     ):
         super().__init__()
         c, h, w = image_shape(shape, "CycleGAN's discriminator")

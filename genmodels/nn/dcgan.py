@@ -19,6 +19,7 @@ from genmodels.fields import image_shape
 from genmodels.nn.batch_norm import BatchNorm2d
 from genmodels.nn.conv import Doubling, halved
 from genmodels.parts.conditioners import join
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 class DCGANGenerator(nn.Module):
@@ -27,10 +28,10 @@ class DCGANGenerator(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d
-        width: int,  # channels before the last doubling; each doubling before it has twice as many
-        depth: int,  # doublings
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d
+        width: PositiveInt,  # channels before the last doubling; each doubling before it has twice as many
+        depth: NonNegativeInt,  # doublings
         context: Sizes,  # of the condition
     ):
         super().__init__()
@@ -57,9 +58,9 @@ class DCGANDiscriminator(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        width: int,  # channels after the first halving; each halving after it has twice as many
-        depth: int,  # halvings
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
+        depth: PositiveInt,  # halvings
         normalization: Literal["batch", "none"],  # none where there is a gradient penalty
         context: Sizes,  # of the condition
     ):

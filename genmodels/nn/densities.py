@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import GLOBAL, Random
 
 
@@ -32,7 +33,7 @@ class StandardNormal(Density):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # of one sample
+        shape: Sequence[PositiveInt],  # of one sample
     ):
         super().__init__()
         self.register_buffer("mean", torch.zeros(*shape), persistent=False)

@@ -19,6 +19,7 @@ from genmodels.nn.gated_layer import GatedLayer
 from genmodels.nn.masked_conv import MaskedConv, channel_of
 from genmodels.nn.pixelcnn_cache import PixelCNNCache
 from genmodels.parts.site_likelihoods import SiteLikelihood
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 
 class GatedPixelCNN(CausalNetwork):
@@ -32,18 +33,18 @@ class GatedPixelCNN(CausalNetwork):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w), or (h, w)
-        levels: int,  # values that an entry can take
+        shape: Sequence[PositiveInt],  # (c, h, w), or (h, w)
+        levels: TwoOrMore,  # values that an entry can take
         context: Sizes,  # widths of what it is told: a vector
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding: int,  # width of a symbol, where inputs are embedded
-        width: int,  # features of each stack, at least one for every channel
-        layers: int,  # gated layers
-        first_kernel: int,  # odd: the first layer sees k//2 + 1 rows and k//2 columns back
-        kernel: int,  # odd: likewise, of the other layers
-        head_width: int,  # features between the two 1 x 1 convolutions that end in the parameters
-        dropout: float,  # probability that a feature between layers is dropped in training
+        embedding: PositiveInt,  # width of a symbol, where inputs are embedded
+        width: PositiveInt,  # features of each stack, at least one for every channel
+        layers: PositiveInt,  # gated layers
+        first_kernel: PositiveInt,  # odd: the first layer sees k//2 + 1 rows and k//2 columns back
+        kernel: PositiveInt,  # odd: likewise, of the other layers
+        head_width: PositiveInt,  # features between the two 1 x 1 convolutions that end in the parameters
+        dropout: ProbabilityBelowOne,  # probability that a feature between layers is dropped in training
     ):
         super().__init__()
         self.image = c, _, _ = as_image(shape, "a PixelCNN")

@@ -10,6 +10,7 @@ from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.glow_layers import GlowCoupling, SplitPrior
 from genmodels.nn.invertible_conv import InvertibleConv
 from genmodels.nn.multiscale import Split, Squeezed
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 
 class Glow(Chain):
@@ -22,11 +23,11 @@ class Glow(Chain):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w); h and w divide by 2 once for every scale
-        scales: int,  # L of the paper
-        steps: int,  # of flow at each scale, K of the paper
-        width: int,  # hidden features of the networks; the paper has 512
-        dropout: float,  # of the couplings; the paper has none
+        shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale
+        scales: PositiveInt,  # L of the paper
+        steps: PositiveInt,  # of flow at each scale, K of the paper
+        width: PositiveInt,  # hidden features of the networks; the paper has 512
+        dropout: ProbabilityBelowOne,  # of the couplings; the paper has none
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         check_divides(shape, scales)

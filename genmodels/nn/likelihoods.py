@@ -18,6 +18,7 @@ from torch.special import erfcx
 
 from genmodels.capabilities import PerSample
 from genmodels.errors import UserError
+from genmodels.ranges import TwoOrMore
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
@@ -32,7 +33,7 @@ class PixelLikelihood(nn.Module, ABC):
 
     n_params: ClassVar[int]
 
-    def __init__(self, *, levels: int):
+    def __init__(self, *, levels: TwoOrMore):
         super().__init__()
         self.levels = levels
 
@@ -58,7 +59,7 @@ class Bernoulli(PixelLikelihood):
 
     n_params = 1
 
-    def __init__(self, *, levels: int):
+    def __init__(self, *, levels: TwoOrMore):
         super().__init__(levels=levels)
         if levels != 2:
             raise UserError(

@@ -1,8 +1,10 @@
 """From the unit interval to the real line (Dinh et al. 2017, https://arxiv.org/abs/1605.08803, section 4.1)."""
 
 from math import log1p
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch.nn.functional import softplus
 
 from genmodels.capabilities import PerSample
@@ -22,7 +24,7 @@ class Logit(Bijection):
     def __init__(
         self,
         *,
-        alpha: float,  # distance from 0 and 1, in (0, 1/2); the paper has 0.05
+        alpha: Annotated[float, Gt(0), Lt(0.5)],  # distance from 0 and 1, in (0, 1/2); the paper has 0.05
     ):
         super().__init__()
         if not 0 < alpha < 0.5:

@@ -15,6 +15,7 @@ from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.conditioners import join
 from genmodels.parts.posteriors import Posterior
+from genmodels.ranges import PositiveInt
 
 Activation = Literal["tanh", "relu", "silu", "gelu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
@@ -26,9 +27,9 @@ class MLPEncoder(Encoder):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d
-        hidden: Sequence[int],  # widths of the hidden layers, from the image to the code
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d
+        hidden: Sequence[PositiveInt],  # widths of the hidden layers, from the image to the code
         activation: Activation,  # between layers
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
@@ -49,9 +50,9 @@ class MLPDecoder(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        latent_dim: int,  # d
-        hidden: Sequence[int],  # widths of the hidden layers, from the code to the image
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        latent_dim: PositiveInt,  # d
+        hidden: Sequence[PositiveInt],  # widths of the hidden layers, from the code to the image
         activation: Activation,  # between layers
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,

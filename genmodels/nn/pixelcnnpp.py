@@ -17,6 +17,7 @@ from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, as_ima
 from genmodels.nn.pixelcnnpp_cache import PixelCNNPPCache
 from genmodels.nn.pixelcnnpp_layers import Stage, Stem
 from genmodels.parts.site_likelihoods import SiteLikelihood
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 
 class PixelCNNPP(CausalNetwork):
@@ -25,16 +26,16 @@ class PixelCNNPP(CausalNetwork):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w), or (h, w)
-        levels: int,  # values that an entry can take
+        shape: Sequence[PositiveInt],  # (c, h, w), or (h, w)
+        levels: TwoOrMore,  # values that an entry can take
         context: Sizes,  # widths of what it is told: a vector
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding: int,  # width of a symbol, where inputs are embedded
-        width: int,  # features of each stream
-        stages: int,  # sizes, each half of the one before
-        layers: int,  # gated resnets of a stream at each size on the way in; on the way back as many or one more
-        dropout: float,  # probability that a feature within a gated resnet is dropped in training
+        embedding: PositiveInt,  # width of a symbol, where inputs are embedded
+        width: PositiveInt,  # features of each stream
+        stages: PositiveInt,  # sizes, each half of the one before
+        layers: PositiveInt,  # gated resnets of a stream at each size on the way in; back as many or one more
+        dropout: ProbabilityBelowOne,  # probability that a feature within a gated resnet is dropped in training
     ):
         super().__init__()
         self.image = c, h, w = as_image(shape, "PixelCNN++")

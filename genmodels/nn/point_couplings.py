@@ -11,6 +11,7 @@ from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.coupling import AffineCoupling, ChannelAffine, checkerboard
 from genmodels.nn.mlp import Activation, mlp
 from genmodels.parts.conditioners import join
+from genmodels.ranges import PositiveInt
 
 
 class PointNet(nn.Module):
@@ -40,9 +41,9 @@ class PointCouplings(Chain):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (d,) of a point
-        couplings: int,  # layers, each of which changes one of the two coordinates
-        hidden: Sequence[int],  # widths of the hidden layers of each network
+        shape: Sequence[PositiveInt],  # (d,) of a point
+        couplings: PositiveInt,  # layers, each of which changes one of the two coordinates
+        hidden: Sequence[PositiveInt],  # widths of the hidden layers of each network
         activation: Activation,  # between layers
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):

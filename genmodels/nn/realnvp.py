@@ -15,6 +15,7 @@ from genmodels.nn.bijections import Bijection, Chain
 from genmodels.nn.coupling import AffineCoupling, ChannelAffine, Mask, channelwise, checkerboard
 from genmodels.nn.coupling_net import CouplingNet
 from genmodels.nn.multiscale import Split, Squeezed
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 Maps = Float[Tensor, "b c h w"]
 
@@ -29,11 +30,11 @@ class RealNVP(Bijection):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w); h and w divide by 2 once for every scale but the last
-        widths: Sequence[int],  # hidden features of the networks at each resolution, finest first; one a scale
-        couplings: int,  # of each kind of mask at each scale; the paper has 3
-        blocks: int,  # residual blocks of each network
-        dropout: float,  # in the networks, while training
+        shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale but the last
+        widths: Sequence[PositiveInt],  # hidden features of the networks at each resolution, finest first; one a scale
+        couplings: PositiveInt,  # of each kind of mask at each scale; the paper has 3
+        blocks: PositiveInt,  # residual blocks of each network
+        dropout: ProbabilityBelowOne,  # in the networks, while training
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         super().__init__()

@@ -18,6 +18,7 @@ from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, Stepper, entries_in_turn
 from genmodels.parts.site_likelihoods import SiteLikelihood
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 Sequences = Float[Tensor, "b t width"]
 
@@ -71,15 +72,15 @@ class Transformer(CausalNetwork):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (l,), (h, w) or (c, h, w)
-        levels: int,  # values that an entry can take
+        shape: Sequence[PositiveInt],  # (l,), (h, w) or (c, h, w)
+        levels: TwoOrMore,  # values that an entry can take
         context: Sizes,  # widths of what it is told: a vector, which is added to all inputs
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # embedded: symbols; scaled: pixels on [-1, 1]
-        width: int,  # features of a token
-        layers: int,  # Transformer blocks
-        heads: int,  # of attention, which divide the width
-        dropout: float,  # of inputs, attention weights and what sublayers add, in training
+        width: PositiveInt,  # features of a token
+        layers: PositiveInt,  # Transformer blocks
+        heads: PositiveInt,  # of attention, which divide the width
+        dropout: ProbabilityBelowOne,  # of inputs, attention weights and what sublayers add, in training
     ):
         super().__init__()
         if width % heads:

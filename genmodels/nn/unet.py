@@ -14,6 +14,7 @@ from genmodels.errors import UserError
 from genmodels.nn.attention import AttentionBlock
 from genmodels.nn.time_embedding import TimeEmbedding
 from genmodels.nn.unet_layers import ALMOST_ZERO, Downsample, Upsample, conv3x3, group_norm, initialised
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 Image = Float[Tensor, "b c h w"]
 
@@ -49,14 +50,14 @@ class UNet(nn.Module):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        channels: int,  # width of the first level
-        channel_multipliers: Sequence[int],  # width of each level, in units of `channels`
-        blocks: int,  # residual blocks a level on the way down; one more on the way up
-        attention_resolutions: Sequence[int],  # heights at which every block is followed by attention
-        dropout: float,  # probability that a feature of a block is dropped in training
-        groups: int,  # of group norm, at most; fewer where a group would have less than 4 channels
-        context: Mapping[str, int],  # widths of `vector` and `maps`; {}: unconditional
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        channels: PositiveInt,  # width of the first level
+        channel_multipliers: Sequence[PositiveInt],  # width of each level, in units of `channels`
+        blocks: PositiveInt,  # residual blocks a level on the way down; one more on the way up
+        attention_resolutions: Sequence[PositiveInt],  # heights at which every block is followed by attention
+        dropout: ProbabilityBelowOne,  # probability that a feature of a block is dropped in training
+        groups: PositiveInt,  # of group norm, at most; fewer where a group would have less than 4 channels
+        context: Mapping[str, PositiveInt],  # widths of `vector` and `maps`; {}: unconditional
     ):
         super().__init__()
         check(shape, channels, len(channel_multipliers))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Clock, FollowsClock, PerSample, Terms
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 PerDraw = Float[Tensor, "k b"]
 
@@ -23,7 +24,7 @@ class Objective(FollowsClock, ABC):
 
     draws: int  # k
 
-    def __init__(self, *, draws: int):
+    def __init__(self, *, draws: PositiveInt):
         if draws < 1:
             raise UserError(f"model.objective.draws is {draws}, expected at least 1")
         self.draws = draws
@@ -39,9 +40,9 @@ class ELBO(Objective):
     def __init__(
         self,
         *,
-        draws: int,
-        beta: float | int,  # 1 trains the ELBO itself
-        warmup_steps: int,  # over which the weight of the KL rises from 0 to beta; 0: none
+        draws: PositiveInt,
+        beta: NonNegativeFloat,  # 1 trains the ELBO itself
+        warmup_steps: NonNegativeInt,  # over which the weight of the KL rises from 0 to beta; 0: none
     ):
         super().__init__(draws=draws)
         if warmup_steps < 0:

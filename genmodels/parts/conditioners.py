@@ -15,6 +15,7 @@ from genmodels.capabilities import Condition
 from genmodels.context import Conditioner, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 from genmodels.seeds import Random
 from genmodels.units import to_unit
 
@@ -35,9 +36,9 @@ class Label(Conditioner):
     def __init__(
         self,
         *,
-        classes: int,  # labels are 0..classes-1
+        classes: PositiveInt,  # labels are 0..classes-1
         sizes: Sizes,  # {"vector": classes + 1}
-        drop: float,  # probability that a label is left out in training; above 0 for guidance
+        drop: ProbabilityBelowOne,  # probability that a label is left out in training; above 0 for guidance
     ):
         super().__init__()
         require_probability(drop)
@@ -68,11 +69,11 @@ class ImageMaps(Conditioner):
         self,
         *,
         field: str,  # which of the data's conditions
-        shape: Sequence[int],  # (c, h, w) of the condition
-        levels: int,  # of the condition
-        sample: Sequence[int],  # (..., h, w), the shape of what is modelled
+        shape: Sequence[PositiveInt],  # (c, h, w) of the condition
+        levels: TwoOrMore,  # of the condition
+        sample: Sequence[PositiveInt],  # (..., h, w), the shape of what is modelled
         sizes: Sizes,  # {"maps": c + 1}
-        drop: float,  # probability that the image is left out in training; above 0 for guidance
+        drop: ProbabilityBelowOne,  # probability that the image is left out in training; above 0 for guidance
     ):
         super().__init__()
         require_probability(drop)

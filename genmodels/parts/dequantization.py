@@ -24,6 +24,7 @@ from genmodels.nn.coupling import checkerboard
 from genmodels.nn.densities import StandardNormal
 from genmodels.nn.realnvp import coupling_stack
 from genmodels.parts.spaces import Space
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
@@ -65,12 +66,12 @@ class Variational(Noise):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        levels: int,  # values that an entry can take
-        couplings: int,  # of checkerboard masks
-        width: int,  # hidden features of each network
-        blocks: int,  # residual blocks of each network
-        dropout: float,  # in the networks, while training
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        levels: TwoOrMore,  # values that an entry can take
+        couplings: PositiveInt,  # of checkerboard masks
+        width: PositiveInt,  # hidden features of each network
+        blocks: PositiveInt,  # residual blocks of each network
+        dropout: ProbabilityBelowOne,  # in the networks, while training
     ):
         super().__init__()
         if len(shape) != 3:
@@ -103,8 +104,8 @@ class Dequantized(Space):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
-        levels: int | None,  # values that an entry can take; None (continuous data) is an error
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore | None,  # values that an entry can take; None (continuous data) is an error
         noise: Noise,
     ):
         super().__init__()

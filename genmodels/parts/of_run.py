@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import NO_CONDITION, Batch, Condition, Initialises, PerSample, Protocol
 from genmodels.parts.spaces import Code, Space
+from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.seeds import GLOBAL, Random, seeded
 
 
@@ -29,8 +30,8 @@ class OfRun(Space, Initialises):
         self,
         *,
         run: str,  # directory of the run that trained the stage
-        shape: Sequence[int],  # of a code
-        levels: int | None,  # values that its entries can take; None: real numbers
+        shape: Sequence[PositiveInt],  # of a code
+        levels: TwoOrMore | None,  # values that its entries can take; None: real numbers
         stage: nn.Module,  # Compresses and Encodes
         sha256: str,  # of the stage's weights
     ):

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from genmodels.capabilities import Level
+from genmodels.ranges import PositiveFloat
 
 PerLevel = Float[Tensor, "*b"]
 
@@ -47,7 +48,7 @@ class Parametrization(ABC):
 class TellsTime(Parametrization):
     """The network is told t, in units that its embedding of time can tell apart."""
 
-    time_scale: float  # it is told time_scale t
+    time_scale: PositiveFloat  # it is told time_scale t
 
     def told(self, level: Level, t: Shaped[Tensor, "*b"]) -> Shaped[Tensor, "*b"]:
         return t * self.time_scale
@@ -108,7 +109,7 @@ class EDM(TellsTime):
     (D - x_0)² with lambda = 1/c_out² is (F - F*)² with weight 1 (`weighting: simple`).
     """
 
-    sigma_data: float  # standard deviation of the data
+    sigma_data: PositiveFloat  # standard deviation of the data
 
     def coefficients(self, level: Level) -> Coefficients:
         s, q2 = self.sigma_data, self.q2(level)

@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 
 from genmodels.capabilities import PerSample
 from genmodels.errors import UserError
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import GLOBAL, Random
 
 Params = Float[Tensor, "b n"]  # what the encoder gives, float32
@@ -79,7 +80,7 @@ class Planar(Posterior):
     def __init__(
         self,
         *,
-        maps: int,  # K
+        maps: PositiveInt,  # K
     ):
         super().__init__()
         if maps < 1:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import NO_CONDITION, Batch, Condition, Initialises, PerSample
 from genmodels.errors import UserError
 from genmodels.parts.posteriors import LOG_2PI, Code, Draws, Gaussian, Params, PerDraw, Posterior
+from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.seeds import Random, seeded
 from genmodels.units import to_unit
 
@@ -48,7 +49,7 @@ class StandardNormal(Prior):
     def __init__(
         self,
         *,
-        latent_dim: int,  # d
+        latent_dim: PositiveInt,  # d
     ):
         super().__init__()
         self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
@@ -72,9 +73,9 @@ class VampPrior(Prior, Initialises):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w) of an image
-        levels: int,  # of the data
-        components: int,  # K
+        shape: Sequence[PositiveInt],  # (c, h, w) of an image
+        levels: TwoOrMore,  # of the data
+        components: PositiveInt,  # K
     ):
         super().__init__()
         if components < 1:

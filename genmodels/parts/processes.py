@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Level
 from genmodels.errors import UserError
 from genmodels.parts.schedules import Schedule
+from genmodels.ranges import PositiveFloat
 
 Time = Shaped[Tensor, "*b"]
 
@@ -106,9 +107,9 @@ class VarianceExploding(Process):
     def __init__(
         self,
         *,
-        sigma_min: float,  # the smallest noise level
-        sigma_max: float,  # the largest noise level
-        rho: float,  # how much more densely a sampler visits low levels
+        sigma_min: PositiveFloat,  # the smallest noise level
+        sigma_max: PositiveFloat,  # the largest noise level
+        rho: PositiveFloat,  # how much more densely a sampler visits low levels
     ):
         super().__init__()
         if not 0 < sigma_min < sigma_max:

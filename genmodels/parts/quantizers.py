@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 from genmodels.capabilities import PerSample
 from genmodels.errors import UserError
 from genmodels.gathering import processes
+from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 Maps = Float[Tensor, "b d h w"]
 Codes = Integer[Tensor, "b h w"]
@@ -44,10 +45,10 @@ class EMACodebook(nn.Module):
     def __init__(
         self,
         *,
-        codes: int,  # K
-        dim: int,  # D
-        decay: float,  # of the moving averages
-        restart_below: float,  # share of the mean code's vectors below which a code begins again; 0: never
+        codes: TwoOrMore,  # K
+        dim: PositiveInt,  # D
+        decay: ProbabilityBelowOne,  # of the moving averages
+        restart_below: ProbabilityBelowOne,  # share of a mean code's vectors below which a code begins again; 0: never
     ):
         super().__init__()
         if codes < 2 or dim < 1:

@@ -8,12 +8,15 @@ Index i of a table is the paper's t = i + 1. All in float64 on the CPU.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import pi
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le, Lt
 from jaxtyping import Float64
 from torch import Tensor
 
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeFloat, TwoOrMore
 
 Table = Float64[Tensor, "t"]
 
@@ -44,9 +47,9 @@ class Schedule(ABC):
 class Linear(Schedule):
     """beta_t grows in equal steps (Ho, Jain & Abbeel 2020, section 4)."""
 
-    steps: int  # noise levels
-    beta_first: float  # noise of the first step
-    beta_last: float  # noise of the last step
+    steps: TwoOrMore  # noise levels
+    beta_first: Annotated[float, Gt(0), Lt(1)]  # noise of the first step
+    beta_last: Annotated[float, Gt(0), Le(1)]  # noise of the last step
 
     def betas(self) -> Table:
         return torch.linspace(self.beta_first, self.beta_last, self.steps, dtype=torch.float64)
@@ -60,9 +63,9 @@ class Cosine(Schedule):
     https://arxiv.org/abs/2305.08891), which needs a parametrization that is not the noise.
     """
 
-    steps: int
-    offset: float  # s
-    beta_max: float
+    steps: TwoOrMore
+    offset: NonNegativeFloat  # s
+    beta_max: Annotated[float, Gt(0), Le(1)]
 
     def betas(self) -> Table:
         t = torch.arange(self.steps + 1, dtype=torch.float64)

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 
 from genmodels.errors import UserError
 from genmodels.nn.likelihoods import LOG_SCALE, bins, log1mexp, with_tails
+from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
@@ -44,7 +45,7 @@ class Categorical(SiteLikelihood):
     def __init__(
         self,
         *,
-        levels: int,  # values that an entry can take
+        levels: TwoOrMore,  # values that an entry can take
     ):
         self.levels = levels
 
@@ -77,9 +78,9 @@ class MixtureOfLogistics(SiteLikelihood):
     def __init__(
         self,
         *,
-        levels: int,  # values that an entry can take
-        components: int,  # logistics of each mixture
-        channels: int,  # values of a site: 1 grey, 3 colour
+        levels: TwoOrMore,  # values that an entry can take
+        components: PositiveInt,  # logistics of each mixture
+        channels: PositiveInt,  # values of a site: 1 grey, 3 colour
     ):
         self.levels, self.components, self.channels = levels, components, channels
         self.sizes = [1, channels, channels, channels * (channels - 1) // 2]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Batch, PerSample, Protocol
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from genmodels.ranges import FiniteFloat, PositiveFloat, PositiveInt, TwoOrMore
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
@@ -57,8 +58,8 @@ class Pixels(Space):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
-        levels: int,  # values that an entry can take
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,  # values that an entry can take
     ):
         super().__init__()
         self.levels = levels
@@ -78,10 +79,10 @@ class Standardized(Space):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
-        levels: int | None,  # of the data, which None says are real numbers; integers are refused
-        mean: float,  # of the data, subtracted
-        std: float,  # of the data, by which they are divided
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore | None,  # of the data, which None says are real numbers; integers are refused
+        mean: FiniteFloat,  # of the data, subtracted
+        std: PositiveFloat,  # of the data, by which they are divided
     ):
         super().__init__()
         if levels is not None:
@@ -109,8 +110,8 @@ class Symbols(Space):
     def __init__(
         self,
         *,
-        shape: Sequence[int],
-        levels: int,  # how many symbols there are
+        shape: Sequence[PositiveInt],
+        levels: TwoOrMore,  # how many symbols there are
     ):
         super().__init__()
         self.code = Field("tokens", tuple(shape), levels)

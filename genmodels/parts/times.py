@@ -10,6 +10,7 @@ from torch import Tensor
 from genmodels.capabilities import Level
 from genmodels.errors import UserError
 from genmodels.parts.processes import Discrete, Process
+from genmodels.ranges import FiniteFloat, PositiveFloat
 
 
 class Times(ABC):
@@ -53,8 +54,8 @@ class Uniform(Times):
 class LogNormal(Times):
     """log(sigma/alpha) ~ N(mean, std²) (EDM: Karras et al. 2022, https://arxiv.org/abs/2206.00364, table 1)."""
 
-    mean: float  # P_mean
-    std: float  # P_std
+    mean: FiniteFloat  # P_mean
+    std: PositiveFloat  # P_std
 
     def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         ratio = (self.mean + self.std * torch.randn(n, device=device)).exp()
@@ -66,8 +67,8 @@ class LogitNormal(Times):
     """The sigmoid of N(mean, std²), stretched over the span (Esser et al. 2024, https://arxiv.org/abs/2403.03206,
     section 3.1)."""
 
-    mean: float  # of logit(t)
-    std: float  # of logit(t)
+    mean: FiniteFloat  # of logit(t)
+    std: PositiveFloat  # of logit(t)
 
     def draw(self, process: Process, n: int, device: torch.device) -> Float[Tensor, " n"]:
         return spread((self.mean + self.std * torch.randn(n, device=device)).sigmoid(), process)

@@ -11,6 +11,7 @@ from genmodels.capabilities import Level, PerSample
 from genmodels.parts.bounds import VariationalBound, clip_forward, per_sample
 from genmodels.parts.processes import Process, column
 from genmodels.parts.spaces import Space
+from genmodels.ranges import PositiveFloat
 from genmodels.samplers.ancestral import Variance
 
 Code = Float[Tensor, "b *code"]
@@ -62,7 +63,7 @@ class MinSNR(Weighting):
     def __init__(
         self,
         *,
-        gamma: float,  # the largest signal-to-noise ratio that counts in full
+        gamma: PositiveFloat,  # the largest signal-to-noise ratio that counts in full
     ):
         super().__init__()
         self.gamma = gamma

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Denoiser, Level, Protocol, Sampler
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeFloat, NonNegativeOrInfinite, PositiveInt
 from genmodels.seeds import GLOBAL, Random
 
 
@@ -22,9 +23,9 @@ def settings(sampler: Any) -> Protocol:
 class DenoisingSampler(Sampler):
     """A way from noise to data through any denoiser D(x_t, level)."""
 
-    steps: int | None  # noise levels that it visits; None: all, where the model has a number of them
-    guidance: float  # scale of classifier-free guidance: D_absent + guidance (D - D_absent); 1: none
-    guidance_interval: Sequence[float] | None  # [low, high] of sigma/alpha, where there is guidance; null: everywhere
+    steps: PositiveInt | None  # noise levels that it visits; None: all, where the model has a number of them
+    guidance: NonNegativeFloat  # scale of classifier-free guidance: D_absent + guidance (D - D_absent); 1: none
+    guidance_interval: Sequence[NonNegativeOrInfinite] | None  # [low, high] of sigma/alpha with guidance; null: all
     clip: bool  # estimates to the range of clean data, where the model's space has one
 
     def __post_init__(self) -> None:

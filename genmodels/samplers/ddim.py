@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Denoiser, Level
 from genmodels.errors import UserError
+from genmodels.ranges import Probability
 from genmodels.samplers.ancestral import reverse_variance
 from genmodels.samplers.base import DenoisingSampler
 from genmodels.samplers.steps import fresh_noise, noise_in, steps
@@ -21,7 +22,7 @@ class DDIM(DenoisingSampler):
     probability flow; eta = 1 is ancestral sampling.
     """
 
-    eta: float  # in [0, 1]
+    eta: Probability  # in [0, 1]
 
     def __post_init__(self) -> None:
         super().__post_init__()

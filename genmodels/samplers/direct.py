@@ -9,6 +9,7 @@ from typing import Any
 
 from genmodels.capabilities import Protocol, Sampler, Samples
 from genmodels.errors import UserError
+from genmodels.ranges import PositiveFloat
 from genmodels.samplers.base import settings
 
 
@@ -16,8 +17,8 @@ from genmodels.samplers.base import settings
 class Direct(Sampler):
     """One call of the model; `steered_by` of a model's class names those settings that mean something to it."""
 
-    temperature: float  # of what is drawn: 1 is the model itself; below: likelier samples
-    truncation: float | None  # entries of a GAN's z beyond this are drawn again; null: none
+    temperature: PositiveFloat  # of what is drawn: 1 is the model itself; below: likelier samples
+    truncation: PositiveFloat | None  # entries of a GAN's z beyond this are drawn again; null: none
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

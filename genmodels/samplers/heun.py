@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Denoiser, Level
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeFloat, NonNegativeOrInfinite, PositiveFloat
 from genmodels.samplers.base import DenoisingSampler
 from genmodels.samplers.steps import fresh_noise, noise_in, steps
 from genmodels.seeds import GLOBAL, Random
@@ -25,10 +26,10 @@ class Heun(DenoisingSampler):
     1 + min(churn/N, sqrt(2) - 1) through fresh noise. The last step is Euler's. 2 N - 1 calls of the denoiser.
     """
 
-    churn: float  # S_churn; 0: deterministic
-    churn_min: float  # S_min
-    churn_max: float  # S_max
-    churn_noise: float  # S_noise, standard deviation of the fresh noise
+    churn: NonNegativeFloat  # S_churn; 0: deterministic
+    churn_min: NonNegativeFloat  # S_min
+    churn_max: NonNegativeOrInfinite  # S_max
+    churn_noise: PositiveFloat  # S_noise, standard deviation of the fresh noise
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from genmodels.disk.atomic import replacing
 from genmodels.errors import Stopped, UserError
+from genmodels.ranges import PositiveInt
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,7 +29,7 @@ class LastCheckpoint(Checkpoint):
         self,
         *,
         dirpath: str,  # where it is written
-        every_n_train_steps: int,  # steps between two checkpoints
+        every_n_train_steps: PositiveInt,  # steps between two checkpoints
     ):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
@@ -43,7 +44,14 @@ class LastCheckpoint(Checkpoint):
         self.saved = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due."""
+        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due.
+
+        Where what follows the last step fails, such as that evaluation, the one process of a run saves as well: of
+        several it could wait for the others in vain.
+        """
+        failed = isinstance(exception, Exception) and trainer.world_size == 1
+        if failed and self.saved is not None and trainer.global_step == trainer.max_steps != self.saved:
+            self._save(trainer)
         together = isinstance(exception, Stopped) and exception.together
         if together and self.saved is not None and trainer.global_step not in (self.saved, trainer.max_steps):
             self._save(trainer)
@@ -75,9 +83,6 @@ class BestCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         if not pl_module.evaluated:
             return
-        if self.monitor not in pl_module.evaluated:
-            known = ", ".join(pl_module.evaluated)
-            raise UserError(f"callbacks.best.monitor={self.monitor} is not evaluated; choose one of {known}")
         value = pl_module.evaluated[self.monitor]
         if self.best is None or self.better(value, self.best):
             self.best = value

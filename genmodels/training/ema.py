@@ -8,14 +8,16 @@ https://arxiv.org/abs/2312.02696).
 from abc import ABC, abstractmethod
 from collections.abc import Set
 from copy import deepcopy
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from genmodels.capabilities import Clock
 from genmodels.errors import UserError
+from genmodels.ranges import PositiveFloat, PositiveInt, ProbabilityBelowOne
 
 
 class Rule(ABC):
@@ -38,7 +40,7 @@ class Decay(Rule):
     def __init__(
         self,
         *,
-        decay: float,  # in [0, 1); 0: no average
+        decay: ProbabilityBelowOne,  # in [0, 1); 0: no average
     ):
         self.decay = decay
         self.off = decay == 0
@@ -53,8 +55,8 @@ class HalfLife(Rule):
     def __init__(
         self,
         *,
-        half_life: int,  # images
-        ramp_up: float | None,  # null: no bound
+        half_life: PositiveInt,  # images
+        ramp_up: PositiveFloat | None,  # null: no bound
     ):
         if half_life <= 0 or (ramp_up is not None and ramp_up <= 0):
             raise UserError(f"ema.half_life={half_life} and ema.ramp_up={ramp_up} must be above 0; null: no ramp-up")
@@ -75,7 +77,7 @@ class Power(Rule):
     def __init__(
         self,
         *,
-        relative_std: float,  # of the average's profile, as a part of t
+        relative_std: Annotated[float, Gt(0), Lt(0.2886)],  # of the average's profile, as a part of t
     ):
         self.gamma = gamma_of(relative_std)
 

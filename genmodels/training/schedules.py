@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from math import cos, pi
 
+from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
+
 
 class Schedule(ABC):
     """Step 0, 1, ... to a factor >= 0. Rises linearly over the first `warmup_steps`, then follows `shape`."""
@@ -10,7 +12,7 @@ class Schedule(ABC):
     def __init__(
         self,
         *,
-        warmup_steps: int,  # in which the rate grows from 0 to its height
+        warmup_steps: NonNegativeInt,  # in which the rate grows from 0 to its height
     ):
         self.warmup_steps = warmup_steps
 
@@ -36,9 +38,9 @@ class _Decay(Schedule, ABC):
     def __init__(
         self,
         *,
-        warmup_steps: int,  # in which the rate grows from 0 to its height
-        total_steps: int,  # at which it ends
-        final: float,  # where the rate ends, as a part of its height
+        warmup_steps: NonNegativeInt,  # in which the rate grows from 0 to its height
+        total_steps: PositiveInt,  # at which it ends
+        final: NonNegativeFloat,  # where the rate ends, as a part of its height
     ):
         super().__init__(warmup_steps=warmup_steps)
         self.total_steps = total_steps
@@ -71,7 +73,7 @@ class LinearHalf(Schedule):
     """1 for the first half of `total_steps`, then a straight line to 0 (Zhu et al. 2017,
     https://arxiv.org/abs/1703.10593, section 4)."""
 
-    def __init__(self, *, warmup_steps: int, total_steps: int):
+    def __init__(self, *, warmup_steps: NonNegativeInt, total_steps: PositiveInt):
         super().__init__(warmup_steps=warmup_steps)
         self.total_steps = total_steps
 
@@ -83,7 +85,7 @@ class Stages(Schedule):
     """Stage i = 0, 1, ... lasts 3^i times the first one and has the factor 10^(-i/7), the last one on to the end
     (Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5)."""
 
-    def __init__(self, *, warmup_steps: int, first_steps: int, stages: int):
+    def __init__(self, *, warmup_steps: NonNegativeInt, first_steps: PositiveInt, stages: PositiveInt):
         super().__init__(warmup_steps=warmup_steps)
         self.first_steps = first_steps  # of stage 0
         self.stages = stages

@@ -8,48 +8,44 @@ import inspect
 import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
+from operator import ge, gt, le, lt
 from pkgutil import resolve_name
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
 
 from genmodels.cli.config import schema as schemas
 from genmodels.cli.config.complaints import nearest
+from genmodels.cli.config.foreign import INSTEAD, TRAINER, is_trainer, types_of
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.config.schema import Parts
 from genmodels.cli.failures import one_line
 from genmodels.errors import UserError
 
-PLAIN = {int: "an integer", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
+PLAIN = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    types.NoneType: "null",
+    Any: "a finite number",
+}
 CONTINUOUS = (
     "data.levels is null, which says that the data are continuous, and the model takes integers, such as pixels; "
     "choose a model of points, such as model=realnvp_points, or data with levels"
 )
-RANGES = {  # least value, and the one that is too much
-    "seed": (0, math.inf),
-    "n": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "eval_batch_size": (1, math.inf),
-    "ema.decay": (0, 1),
-    "features.dim": (1, math.inf),
-    "trainer.max_steps": (1, math.inf),
-    "trainer.log_every_n_steps": (1, math.inf),
-    "trainer.accumulate_grad_batches": (1, math.inf),
-    "trainer.gradient_clip_val": (0, math.inf),
-    "callbacks.checkpoint.every_n_train_steps": (1, math.inf),
-    "callbacks.evaluation.every_n_steps": (1, math.inf),
-    "callbacks.evaluation.batch_size": (1, math.inf),
-    "callbacks.pictures.every_n_steps": (1, math.inf),
-    "callbacks.pictures.n": (1, math.inf),
-    "callbacks.pictures.frames": (1, math.inf),
-}
+BOUNDS = {Ge: (ge, "of at least"), Gt: (gt, "above"), Le: (le, "at most"), Lt: (lt, "below")}
 NOT_EMPTY = ("run_dir", "out", "run", "checkpoint", "samples", "reference")
 HYDRAS_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def check(config: Mapping[str, Any], schema: type, where: Any = lambda path: "") -> None:
     """Raises a UserError that names all that is wrong; `where(path)` says where a key was set."""
-    wrong = [f"{problem}{where(path)}" for path, problem in _explained(config, schema)]
+    wrong = {problem: where(path) for path, problem in _explained(config, schema)}
     if wrong:
-        raise UserError("; ".join(dict.fromkeys(wrong)))
+        written = any(wrong.values())  # what only repeats another key's value, by an interpolation, is left out
+        raise UserError("; ".join(problem + place for problem, place in wrong.items() if place or not written))
 
 
 Problems = Iterator[tuple[str, str]]  # path, what is wrong with it
@@ -73,7 +69,10 @@ def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
         if key in HYDRAS_KEYS:
             continue
         here = f"{path}.{key}" if path else key
-        if key in parameters:
+        if key in parameters and is_trainer(function) and key not in TRAINER:
+            why = INSTEAD.get(key, f"it follows {', '.join(TRAINER)}")
+            yield here, f"{here} is a setting of Lightning's that a run does not follow; {why}"
+        elif key in parameters:
             yield from _check_value(value, hints.get(key, Any), here)
         elif not takes_any:
             yield here, f"there is no key {here}; {nearest(key, sorted(set(parameters) - {'self'}))}"
@@ -85,9 +84,10 @@ def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
 
 def _hints(function: Any) -> dict[str, Any]:
     try:
-        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
     except Exception:  # annotations that only a type checker can read: nothing to hold the values against
-        return {}
+        hints = {}
+    return {**hints, **types_of(function)}
 
 
 def _check_value(value: Any, hint: Any, path: str) -> Problems:
@@ -96,23 +96,19 @@ def _check_value(value: Any, hint: Any, path: str) -> Problems:
     elif isinstance(value, Mapping) and (schema := _schema_in(hint)):
         yield from _check_call(value, schema, path)
     elif not _fits(value, hint):
-        yield path, f"{path} is {value!r}, expected {_words(hint)}"
+        yield path, f"{path} is {_shown(value)}, expected {_words(hint)}"
     elif path in NOT_EMPTY and value == "":
         yield path, f"{path} is empty, expected a path"
-    elif path in RANGES and value is not None and not RANGES[path][0] <= value < RANGES[path][1]:
-        least, above = RANGES[path]
-        yield (
-            path,
-            f"{path} is {value}, expected at least {least}" + (f" and below {above}" if above < math.inf else ""),
-        )
     elif hint == Parts:
         yield from _check_parts(value, path)
     elif isinstance(value, Mapping):
+        inner = get_args(hint)[1] if get_origin(hint) is Mapping else Any
         for key, child in value.items():
-            yield from _check_value(child, Any, f"{path}.{key}")
+            yield from _check_value(child, inner, f"{path}.{key}")
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            yield from _check_value(child, Any, f"{path}.{index}")
+            if hint is Any or isinstance(child, Mapping):
+                yield from _check_value(child, Any, f"{path}.{index}")
 
 
 def _schema_in(hint: Any) -> type | None:
@@ -152,13 +148,16 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a plain value from a YAML can be an argument annotated with `hint`."""
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
-        return True
+        return not isinstance(value, float) or math.isfinite(value)
+    if origin is Annotated:
+        fits = _fits(value, args[0]) or (value == math.inf and Le(math.inf) in args)
+        return fits and all(BOUNDS[type(bound)][0](value, *astuple(bound)) for bound in args[1:])
     if origin in (Union, types.UnionType):
         return any(_fits(value, arg) for arg in args)
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None or hint is types.NoneType:
@@ -179,12 +178,20 @@ def _fits_sequence(value: Sequence[Any], kind: Any, args: tuple) -> bool:
     return not hints or all(_fits(entry, hints[0]) for entry in value)
 
 
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
+
+
 def _words(hint: Any) -> str:
     """A type in a person's words."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         plain = [arg for arg in args if arg in PLAIN or get_origin(arg) is not None]
         return " or ".join(_words(arg) for arg in plain or args)
+    if origin is Annotated:
+        limits = [(BOUNDS[type(bound)][1], *astuple(bound)) for bound in args[1:]]
+        bounds = " and ".join(f"{word} {limit}" for word, limit in limits if math.isfinite(limit))
+        return f"{_words(args[0])} {bounds}".strip()
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if hint in PLAIN:

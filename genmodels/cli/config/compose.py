@@ -26,10 +26,10 @@ def image_sizes(shape: Sequence[int]) -> dict[str, int]:
     return {"maps": shape[0] + 1}
 
 
-def degraded_shape(shape: Sequence[int], degradation: str, factor: int) -> list[int]:
-    """Shape of a degraded copy (`genmodels.data.degraded`), which refuses what has none."""
+def degraded_shape(shape: Sequence[int], degradation: str, factor: int | None) -> list[int]:
+    """Shape of a degraded copy (`genmodels.data.degraded`); what has none is refused once the config is checked."""
     c, *sides = shape
-    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor) for side in sides)]
+    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor or 1) for side in sides)]
 
 
 def modelled_shape(*, _root_: Any) -> Any:
@@ -72,6 +72,20 @@ def _stage(run: str, root: Any) -> Any:
     return first_stage(run, cast(dict, OmegaConf.to_container(root.data, resolve=True)), root.get("trusted") or [])
 
 
+def npz_shape(path: str) -> list[int]:
+    """Shape of a sample in an .npz file (`genmodels.data.npz`)."""
+    from genmodels.data.npz import shape_in
+
+    return shape_in(path)
+
+
+def npz_levels(path: str) -> int | None:
+    """Levels of the samples in an .npz file (`genmodels.data.npz`)."""
+    from genmodels.data.npz import levels_in
+
+    return levels_in(path)
+
+
 def options(group: str) -> list[str]:
     """Names of a group's options: ours, and those of a person's own config directories once an app runs."""
     if GlobalHydra.instance().is_initialized():
@@ -85,7 +99,18 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 
 OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
-FACTS = (label_sizes, image_sizes, degraded_shape, condition_of, modelled_shape, code_of, stage_of, stage_sha256)
+FACTS = (
+    label_sizes,
+    image_sizes,
+    degraded_shape,
+    condition_of,
+    modelled_shape,
+    code_of,
+    stage_of,
+    stage_sha256,
+    npz_shape,
+    npz_levels,
+)
 for resolver in FACTS:
     OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True)

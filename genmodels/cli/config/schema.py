@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from genmodels.ranges import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt
+
 Part = Mapping[str, Any]  # a mapping with `_target_`: a constructor call
 Parts = Mapping[str, Part]  # parts by name
 
@@ -16,12 +18,12 @@ class Baseline:
     paper: str  # such as "Burda et al. 2016"
     link: str
     metric: str  # ours that is laid beside the figure, such as "test/nll_nats"
-    figure: float  # the paper's
+    figure: FiniteFloat  # the paper's
     source: str  # where the figure was read
     protocol: str  # how the paper measured, in words
-    tolerance: Sequence[float]  # what ours may be below and above the figure: [-0.5, 0.3]
+    tolerance: tuple[FiniteFloat, FiniteFloat]  # what ours may be below and above the figure: [-0.5, 0.3]
     variant: str | None  # how this is shorter or smaller than the paper's; null: it is the paper's
-    minutes: float  # of one seed on 2 CPU cores, about; what is cheapest is reproduced first
+    minutes: NonNegativeFloat  # of one seed on 2 CPU cores, about; what is cheapest is reproduced first
 
 
 @dataclass(kw_only=True)
@@ -29,7 +31,7 @@ class Train:
     """configs/train.yaml"""
 
     name: str  # of the experiment: names the folder of its runs, and the run in W&B
-    seed: int
+    seed: NonNegativeInt
     run_dir: str
     resume: str | None  # a run directory to go on with
     trusted: Sequence[str]  # packages whose classes the config of a resumed run may build
@@ -44,7 +46,7 @@ class Train:
     compile: bool  # the networks, by torch.compile
     channels_last: bool  # how the weights of 2-D convolutions lie in memory
     nan_policy: Literal["stop", "skip"]  # what to do with a step whose loss or gradient is not finite
-    eval_batch_size: int  # images that an evaluator takes or draws at a time
+    eval_batch_size: PositiveInt  # images that an evaluator takes or draws at a time
     evaluator: Parts
     features: Part | None
     sampler: Part | None
@@ -77,10 +79,10 @@ class Evaluate:
     checkpoint: str | None
     which: Literal["last", "best"]
     split: Literal["train", "val", "test"]
-    seed: int
-    batch_size: int
+    seed: NonNegativeInt
+    batch_size: PositiveInt
     device: str
-    devices: int  # processes on this machine
+    devices: PositiveInt  # processes on this machine
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     trusted: Sequence[str]  # further packages whose classes the file's config may build
     run_dir: str
@@ -97,11 +99,11 @@ class EvaluateImages:
     samples: str
     reference: str
     reference_split: Literal["train", "val", "test"] | None
-    n: int | None
+    n: PositiveInt | None
     classifier_data: str | None
-    batch_size: int
+    batch_size: PositiveInt
     device: str
-    devices: int  # processes on this machine
+    devices: PositiveInt  # processes on this machine
     run_dir: str
     data: ReferenceData
     evaluator: Parts
@@ -116,17 +118,17 @@ class Sample:
     checkpoint: str | None
     which: Literal["last", "best"]
     task: Literal["sample", "translate"]
-    n: int
+    n: PositiveInt
     out: str | None  # null: samples.png, samples.txt or samples.npz, as the kind of the samples has it
-    label: int | None
+    label: NonNegativeInt | None
     condition: str | None  # a split of the run's data, or an .npz of arrays by name
-    source: int | None  # of translate: domains
-    target: int | None
+    source: NonNegativeInt | None  # of translate: domains
+    target: NonNegativeInt | None
     images: str | None
-    seed: int
-    batch_size: int
+    seed: NonNegativeInt
+    batch_size: PositiveInt
     device: str
-    devices: int  # processes on this machine
+    devices: PositiveInt  # processes on this machine
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     trusted: Sequence[str]  # further packages whose classes the file's config may build
     sampler: Part | None

@@ -32,7 +32,7 @@ def evaluated(config: Mapping[str, Any]) -> Modes:
     features = build.part(config["features"])
     able = applicable(subject.model, evaluators, subject.data).values()
     split, extractor = evaluation["split"], features.name if features else ""
-    return {f"{split}/{e.primary(subject, extractor)}": e.mode for e in able}
+    return {f"{split}/{e.metrics(subject, extractor)[0]}": e.mode for e in able}
 
 
 def followed(settings: Settings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from genmodels.cli.config.check import check
 from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 @dataclass(kw_only=True)
@@ -15,12 +16,12 @@ class Settings:
     """The node hydra.sweeper."""
 
     search: Literal["grid", "random", "tpe"]
-    n_trials: int | None
+    n_trials: PositiveInt | None
     metric: str | None
     mode: Literal["min", "max"] | None
     pruner: Mapping[str, Any] | None
-    n_jobs: int
-    seed: int
+    n_jobs: PositiveInt
+    seed: NonNegativeInt
     params: Mapping[str, Any]
 
 
@@ -35,13 +36,8 @@ def read(node: Mapping[str, Any]) -> Settings:
     settings = Settings(**plain)
     if settings.search == "grid" and settings.n_trials is not None:
         raise UserError("a grid tries everything and takes no n_trials; set hydra.sweeper.search=random or tpe")
-    if settings.search != "grid" and (settings.n_trials is None or settings.n_trials < 1):
-        got = "none" if settings.n_trials is None else f"n_trials={settings.n_trials}"
-        raise UserError(f"{settings.search} search needs a number of jobs and got {got}; set hydra.sweeper.n_trials=N")
-    if settings.n_jobs < 1 or settings.seed < 0:
-        raise UserError(
-            f"hydra.sweeper got n_jobs={settings.n_jobs} and seed={settings.seed}, expected at least 1 and at least 0"
-        )
+    if settings.search != "grid" and settings.n_trials is None:
+        raise UserError(f"{settings.search} search needs a number of jobs; set hydra.sweeper.n_trials=N")
     if settings.mode is not None and settings.metric is None:
         raise UserError("hydra.sweeper.mode says which way a metric is better, and there is none; set metric, too")
     return settings

@@ -38,6 +38,9 @@ class Features(ABC):
     def prepare(self, data: Examples, device: torch.device) -> None:
         """Makes ready for pictures of `data` on `device`; all processes call it, more than once."""
 
+    def check(self, data: Examples) -> None:  # noqa: B027  most need nothing
+        """UserError where it could not be made ready for `data`, as far as one process can tell before the work."""
+
     @abstractmethod
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
         """float32 features (b, d) and logits (b, k) of pictures in 0..255."""

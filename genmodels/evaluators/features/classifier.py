@@ -25,6 +25,7 @@ from genmodels.evaluators.dataset import Examples, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
+from genmodels.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
 
@@ -68,12 +69,12 @@ class Classifier(Features):
     def __init__(
         self,
         *,
-        dim: int,  # features
-        width: int,  # channels of the first convolution; the next have 2 and 4 times as many
-        steps: int,  # of Adam
-        batch_size: int,  # images a step
-        lr: float,  # highest, of a one-cycle schedule
-        seed: int,  # of weights and batches; the run's own seed plays no part
+        dim: PositiveInt,  # features
+        width: PositiveInt,  # channels of the first convolution; the next have 2 and 4 times as many
+        steps: PositiveInt,  # of Adam
+        batch_size: PositiveInt,  # images a step
+        lr: PositiveFloat,  # highest, of a one-cycle schedule
+        seed: NonNegativeInt,  # of weights and batches; the run's own seed plays no part
     ):
         self.dim = dim
         self.width = width
@@ -83,13 +84,15 @@ class Classifier(Features):
         self.seed = seed
         self.key = ""
 
+    def check(self, data: Examples) -> None:
+        self.classes, self.tells_labels = labels_of(data), data.classes is not None
+
     @torch.inference_mode(False)
     def prepare(self, data: Examples, device: torch.device) -> None:
         """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
         if (key := self.key_of(data)) != self.key:
             weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
-            self.classes = labels_of(data)
-            self.tells_labels = data.classes is not None
+            self.check(data)
             self.sha256 = weights_sha256(weights)
             with torch.device("meta"):  # no weights are drawn
                 self.network = self.build(data).eval()

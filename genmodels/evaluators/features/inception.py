@@ -20,6 +20,7 @@ from genmodels.evaluators.features.folding import checked, folded
 from genmodels.evaluators.features.inception_network import InceptionNetwork
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.features.resize import bilinear_of_tensorflow_1
+from genmodels.ranges import PositiveInt
 
 SIZE = 299
 
@@ -41,7 +42,7 @@ class Inception(Features):
         weights: str | None,  # file; None: in the cache directory, downloaded where it is not there
         sha256: Literal["published", "any"],  # what the file's hash must be
         dtype: Literal["float32", "bfloat16"],  # of the convolutions
-        batch: int,  # pictures that the network is given at once
+        batch: PositiveInt,  # pictures that the network is given at once
     ):
         if batch < 1:
             raise UserError(f"got features.batch={batch}, expected at least 1: raise it")
@@ -62,6 +63,9 @@ class Inception(Features):
             self.network.load_state_dict(state, assign=True)
             self.network.requires_grad_(False).trunk.to(self.dtype)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def check(self, data: Examples) -> None:
+        files.verified(files.find(self.weights), self.published)
 
     def load(self) -> tuple[dict[str, Tensor], str]:
         """The network's state and the hash of the file that it is from."""

@@ -36,12 +36,19 @@ class AnyModule(Features):
     @torch.inference_mode(False)
     @torch.no_grad()
     def prepare(self, data: Examples, device: torch.device) -> None:
-        """Gives every process rank 0's weights, once; learns d and k from two black pictures of the data's shape."""
+        """Gives every process rank 0's weights, once."""
         if not self.sha256:
             self.module.load_state_dict(from_rank_zero(self.module.state_dict))
             self.sha256 = weights_sha256(self.module.state_dict())
-        self.module.to(device).eval().requires_grad_(False)
-        black = self(torch.zeros(2, *data.shape, dtype=torch.uint8, device=device))
+        self.module.to(device)
+        self.check(data)
+
+    @torch.no_grad()
+    def check(self, data: Examples) -> None:
+        """Learns d and k from two black pictures of the data's shape."""
+        self.module.eval().requires_grad_(False)
+        device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        black = self.forward(torch.zeros(2, *data.shape, dtype=torch.uint8, device=device))
         self.dim, self.classes = black.features.shape[1], black.logits.shape[1]
 
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:

@@ -11,6 +11,7 @@ from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared, sa
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import NOTHING, Show, together
+from genmodels.ranges import PositiveInt
 from genmodels.training.callbacks.progress import say
 from genmodels.training.loggers.base import shown_by
 
@@ -21,9 +22,9 @@ class Evaluation(Callback):
     def __init__(
         self,
         *,
-        every_n_steps: int,  # steps between two evaluations
+        every_n_steps: PositiveInt,  # steps between two evaluations
         split: SplitName,  # train, val or test
-        batch_size: int,
+        batch_size: PositiveInt,
         evaluators: Mapping[str, Evaluator],
         features: Features | None,
     ):

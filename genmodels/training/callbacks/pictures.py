@@ -18,6 +18,7 @@ from genmodels.kinds import kind_of
 from genmodels.kinds.base import Pictured
 from genmodels.kinds.of_model import OfModel, needs_rows
 from genmodels.pictures import save
+from genmodels.ranges import PositiveInt
 from genmodels.seeds import fold, seeded
 from genmodels.training.callbacks.progress import say
 from genmodels.training.loggers.base import ours
@@ -38,9 +39,9 @@ class Pictures(Callback):
         self,
         *,
         dirpath: str,  # where the pictures go
-        every_n_steps: int,  # and at the end of training
-        n: int,  # images in a grid
-        frames: int,  # moments in a film strip
+        every_n_steps: PositiveInt,  # and at the end of training
+        n: PositiveInt,  # images in a grid
+        frames: PositiveInt,  # moments in a film strip
         split: SplitName,  # whose first samples are reconstructed and translated, or lend their conditions
     ):
         self.dirpath = Path(dirpath)

@@ -1,0 +1,146 @@
+"""Every number of every YAML at 0, -1, nan, inf and null is refused in a sentence with its key, or can be built."""
+
+from collections.abc import Iterator
+from functools import cache
+from math import inf, nan
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import torch
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from genmodels.cli.config.check import check
+from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.config.schema import Train
+from genmodels.cli.failures import USERS, explain
+from genmodels.errors import UserError
+from tests.test_configs import CALLS, MODELS, OWN, calls_in, filled_in, name_of
+
+VALUES = (0, -1, nan, inf, None)
+REFUSALS = (UserError, InstantiationException, OmegaConfBaseException)
+DATA_OF = {"cyclegan": ["data=domains"], "image": ["data=degraded"]}  # of options that need certain data
+
+
+def numbers_in(hint: Any) -> set[type]:
+    """The types of numbers that a hint has at any place, ranges left aside."""
+    return {hint} & {int, float} | {kind for arg in get_args(hint) for kind in numbers_in(arg)}
+
+
+@pytest.mark.parametrize("file", CALLS, ids=name_of)
+def test_every_number_that_a_yaml_gives_has_a_range(file):
+    """Of our own classes: their parameters are PositiveInt and the like (genmodels.ranges), not int or float."""
+
+    def plain(hint: Any) -> bool:
+        args = () if hasattr(hint, "__metadata__") else get_args(hint)
+        return hint in (int, float) or any(map(plain, args))
+
+    for call in calls_in(filled_in(OmegaConf.to_container(OmegaConf.load(file), resolve=False))):
+        target = resolve_name(call["_target_"])
+        if target.__module__.startswith("genmodels"):
+            hints = get_type_hints(target.__init__, include_extras=True)
+            assert not [key for key in call if plain(hints.get(key))], call["_target_"]
+
+
+@cache
+def with_option(option: str) -> DictConfig:
+    """The config of a training with this option, of a part of a model in the first model that takes it."""
+    group, _, name = option.rpartition("/")
+    several = group in ("evaluator", "callbacks")
+    words = [f"{group}=[{name}]" if several else option.replace("/" + name, "=" + name)]
+    words += DATA_OF.get(name, []) + (OWN.get(name, []) if group == "data" else [])
+    for model in [name] if group == "model" else ["vae", *MODELS]:
+        try:
+            cfg = compose_config("train", ["name=x", "run_dir=nowhere", f"model={model}", *words])
+            build(cfg, group.split("/")[0])
+            return cfg
+        except (*REFUSALS, HydraException):
+            continue
+    raise AssertionError(f"no model takes {option}")
+
+
+def build(cfg: DictConfig, group: str) -> None:
+    """Checks a whole config, and builds a group's part of it, with the model that it is of."""
+    config = resolved(cfg)
+    check(config, Train)
+    made = instantiate(config["model" if group == "sampler" else group], _convert_="all")
+    if group == "optimizer":
+        made([torch.zeros(1, requires_grad=True)])
+
+
+def numeric(node: dict, path: str) -> Iterator[str]:
+    target = resolve_name(node["_target_"]) if node.get("_target_", "???") != "???" else None
+    hints = get_type_hints(target.__init__) if target and target.__module__.startswith("genmodels") else {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from numeric(value, f"{path}.{key}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}.{key}"
+        elif isinstance(value, list) and value and isinstance(value[0], int | float):
+            yield f"{path}.{key}.0"
+        elif value is None and numbers_in(hints.get(key)):
+            yield f"{path}.{key}"
+
+
+def numbers_of(file: Path) -> list[str]:
+    group = str(file.parent.relative_to(CONFIGS)).replace("/", ".")
+    parts = [group, file.stem] if group in ("evaluator", "callbacks") else [group]
+    return list(numeric(filled_in(OmegaConf.to_container(OmegaConf.load(file), resolve=False)), ".".join(parts)))
+
+
+OPTIONS = {
+    str(file.relative_to(CONFIGS).with_suffix("")): numbers_of(file)
+    for file in CALLS
+    if file.parts[-3] != "hydra" and numbers_of(file)
+}
+
+
+def hold(option: str, key: str, value: float | None) -> str | None:
+    """The sentence that refuses a value, None where it is taken. AssertionError where that is not one sentence."""
+    cfg = with_option(option).copy()
+    try:
+        OmegaConf.update(cfg, key, value)
+        build(cfg, key.split(".")[0])
+    except REFUSALS as error:
+        sentence, status = explain(error)
+        name = key.removesuffix(".0").split(".")[-1]
+        assert status == USERS and name in sentence and "\n" not in sentence, (key, value, sentence)
+        return sentence
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_number_out_of_range_is_refused_or_can_be_built(option):
+    for key in OPTIONS[option]:
+        for value in VALUES:
+            hold(option, key, value)
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value", "expected"),
+    [
+        ("scheduler/cosine", "scheduler.final", -1, "a number of at least 0"),
+        ("scheduler/constant", "scheduler.warmup_steps", -5, "an integer of at least 0"),
+        ("model/dcgan", "model.gradient_penalty", nan, "a number of at least 0"),
+        ("model/dcgan", "model.discriminator_steps", -1, "an integer of at least 1"),
+        ("model/objective/elbo", "model.objective.beta", -1, "a number of at least 0"),
+        ("model/ddpm", "model.network.groups", -1, "an integer of at least 1"),
+        ("model/pixelcnn", "model.network.layers", -1, "an integer of at least 1"),
+        ("optimizer/adam", "optimizer.betas.0", 1, "a list, each a number of at least 0 and below 1"),
+        ("sampler/heun", "sampler.churn_max", nan, "a number of at least 0"),
+        ("sampler/heun", "sampler.churn_max", inf, None),  # the paper's: everywhere above churn_min
+        ("sampler/heun", "sampler.guidance_interval", [0, inf], None),
+        ("evaluator/kid", "evaluator.kid.subset_size", 0, "an integer of at least 1 or null"),
+    ],
+)
+def test_the_sentence_names_key_value_and_range(option, key, value, expected):
+    sentence = hold(option, key, value)
+    assert (sentence is None) == (expected is None)
+    if expected:
+        assert f"{key.removesuffix('.0')} is " in sentence and sentence.endswith(f"expected {expected}")
