@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genmodels.errors import UserError
@@ -38,7 +38,8 @@ def write(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapp
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         whole = Path(temporary, "export")
         whole.mkdir()
-        save_file({name: w.clone().contiguous() for name, w in model.state_dict().items()}, whole / WEIGHTS)
+        weights = {name: w.clone().contiguous() for name, w in model.state_dict().items()}
+        (whole / WEIGHTS).write_bytes(save(weights))  # save_file's would be its owner's alone
         (whole / CONFIG).write_text(HEAD + OmegaConf.to_yaml(OmegaConf.create(exported | kept)))
         whole.replace(folder)
 

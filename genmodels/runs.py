@@ -142,12 +142,23 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def load(path: str | Path, *, trusted: Sequence[str] = (), device: str = "cpu") -> nn.Module:
-    """The model of a run directory, a .ckpt file or an export: EMA weights where there are any, in eval mode.
+def load(
+    path: str | Path,
+    *,
+    which: str = "last",  # checkpoint of a run directory: last, or best
+    weights: str | None = None,  # ema, or raw; None: ema where there are any
+    trusted: Sequence[str] = (),  # further packages than this one whose classes the config may build
+    device: str = "cpu",
+) -> nn.Module:
+    """The model of a run directory, a .ckpt file or an export, in eval mode.
 
-    `trusted` names further packages whose classes the config may build; without it only this one's.
+    Raises:
+        UserError: there is no such checkpoint, it has no such weights, or it names classes that are not trusted.
     """
-    return model_of(read_checkpoint(checkpoint_path(path)), trusted=trusted).to(device)
+    for name, given, known in (("which", which, ("last", "best")), ("weights", weights, (None, *PREFIX))):
+        if given not in known:
+            raise UserError(f"{name} is {given!r}, expected {' or '.join(repr(one) for one in known)}")
+    return model_of(read_checkpoint(checkpoint_path(path, which)), trusted=trusted, weights=weights).to(device)
 
 
 def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weights: str | None = None) -> nn.Module:

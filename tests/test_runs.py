@@ -107,6 +107,17 @@ def test_loading_takes_the_averaged_weights_where_there_are_any(tmp_path, decay,
     assert torch.equal(model_of(checkpoint).state_dict()[key], same.state_dict()[key])
 
 
+def test_load_takes_the_checkpoint_and_the_weights_that_are_asked_for(run_dir):
+    raw, ema = (genmodels.load(run_dir, weights=name) for name in ("raw", "ema"))
+    differ = [not torch.equal(a, b) for a, b in zip(raw.parameters(), ema.parameters(), strict=True)]
+    default = zip(genmodels.load(run_dir).parameters(), ema.parameters(), strict=True)
+    assert any(differ) and all(torch.equal(a, b) for a, b in default)
+    with pytest.raises(UserError, match="best.ckpt"):
+        genmodels.load(run_dir, which="best")
+    with pytest.raises(UserError, match="weights is 'EMA', expected None or 'ema' or 'raw'"):
+        genmodels.load(run_dir, weights="EMA")
+
+
 def test_a_run_without_a_checkpoint_says_so(tmp_path):
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(UserError, match="has no checkpoint last.ckpt yet"):

@@ -1,8 +1,6 @@
 """Weights kept in the user's cache directory: written atomically, and only believed if their hash is right."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.evaluators.features.base import weights_sha256
 
@@ -28,13 +27,11 @@ def load(path: Path) -> tuple[Weights, dict[str, Any]] | None:
 
 
 def store(path: Path, weights: Weights, facts: dict[str, Any]) -> None:
-    """Writes to a temporary file beside `path` and renames it, so that no reader sees half a file."""
+    """Writes the file whole or not at all."""
     note = json.dumps({"sha256": weights_sha256(weights), "facts": facts})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with replacing(path) as file:
             file.write(save(weights, {"note": note}))
-        os.replace(file.name, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror}): set GENMODELS_CACHE to a directory that can be written"
