@@ -12,6 +12,7 @@ from genmodels.capabilities import NO_CONDITION, Clock, FollowsClock, HasLoss, H
 from genmodels.cli import build
 from genmodels.cli.train import train
 from genmodels.clock import clock_of, set_clock
+from genmodels.errors import UserError
 from genmodels.training.hooks import prepare
 from tests.helpers import train_config
 from tests.test_resume import assert_same_run, last, resumed
@@ -180,3 +181,13 @@ def test_the_clock_of_a_checkpoint_is_that_of_the_training(tmp_path):
     model = Model()
     set_clock(model, clock)
     assert model.part.weight == 1
+
+
+class Averaged(Model):
+    def loss(self, x, condition=NO_CONDITION):
+        return {"loss": self(x).mean()}
+
+
+def test_a_loss_that_is_averaged_already_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"term 'loss' has shape \[\], expected one value for each sample"):
+        run(tmp_path, Averaged, 1)

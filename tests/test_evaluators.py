@@ -380,3 +380,17 @@ def test_nan_is_refused():
         run(Model(), {"fid": fid(20)}, features=Broken())
     with pytest.raises(Fault, match="log_prob gave NaN for samples 0 to 63"):
         run(Lost(), likelihood())
+
+
+class Summed(Model):
+    """One number for all samples, as somebody may give who averages by habit."""
+
+    def log_prob(self, x, condition=NO_CONDITION, *, draws=None):
+        return super().log_prob(x, condition, draws=draws).sum(-1)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_a_log_prob_of_another_shape_is_refused(draws):
+    found, right = (r"\[\]", r"\[20\]") if draws == 1 else (r"\[3\]", r"\[3, 20\]")
+    with pytest.raises(UserError, match=f"log_prob gave values of shape {found}, expected {right}"):
+        run(Summed("elbo"), likelihood(draws=draws), FakeData(n=20))

@@ -158,10 +158,19 @@ class Likelihood(Evaluator):
         draws, b = self.draws_of(model), count(x)
         means, log_sums = [], []
         for k in chunks(draws, max(1, self.batch // b)):
-            w = (model.log_prob(x, condition)[None] if draws == 1 else model.log_prob(x, condition, draws=k)).double()
+            w = model.log_prob(x, condition)[None] if draws == 1 else model.log_prob(x, condition, draws=k)
+            require_shape(w, k, b)
+            w = w.double()
             means.append(w.sum(0) / draws)
             log_sums.append(w.logsumexp(0))
         return torch.stack([torch.stack(means).sum(0), torch.stack(log_sums).logsumexp(0) - log(draws)], dim=1)
+
+
+def require_shape(w: Tensor, draws: int, samples: int) -> None:
+    """UserError where a model's log_prob gave something else than a value for each draw of each sample."""
+    if w.shape != (draws, samples):
+        right, found = ([samples], [*w.shape[1:]]) if draws == 1 else ([draws, samples], [*w.shape])
+        raise UserError(f"the model's log_prob gave values of shape {found}, expected {right}: nats of each sample")
 
 
 def named(metric: str, subject: Subject) -> str:

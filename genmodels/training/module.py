@@ -21,6 +21,7 @@ from genmodels.capabilities import Clock, Terms
 from genmodels.clock import followers, set_clock
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
+from genmodels.errors import UserError
 from genmodels.seeds import fold, seed_generators
 from genmodels.training.checkpoint import LastCheckpoint
 from genmodels.training.ema import EMA, Rule
@@ -196,6 +197,11 @@ class Training(LightningModule, ABC):
 
     def mean_loss(self, terms: Terms, player: str = "") -> Tensor:
         """Mean of terms["loss"]; keeps the means of all terms for the watch and the log."""
+        if shapeless := [name for name, term in terms.items() if term.ndim != 1]:
+            raise UserError(
+                f"the loss's term {shapeless[0]!r} has shape {list(terms[shapeless[0]].shape)}, expected one value for "
+                "each sample; leave out its mean"
+            )
         means = {f"{player}{name}": term.mean() for name, term in ({"loss": terms["loss"]} | terms).items()}
         self._terms.append({name: mean.detach() for name, mean in means.items()})
         return means[f"{player}loss"]
