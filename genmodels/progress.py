@@ -38,7 +38,8 @@ class ProgressLines:
 @contextmanager
 def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Takes (stage, done, of how many): a bar for each stage on a terminal or in a notebook, lines elsewhere."""
-    if not (quiet or console.is_terminal or console.is_jupyter):
+    bars = console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
+    if not (quiet or bars):
         yield ProgressLines()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
