@@ -9,6 +9,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators import reference as module
 from genmodels.evaluators.distributed import shards
 from genmodels.evaluators.features.base import Extracted, Features
+from genmodels.evaluators.kid import KID, mmd
 from genmodels.evaluators.pictures import OfSplit, WithChannels
 from genmodels.evaluators.reference import Statistics, reference_of, statistics_in
 
@@ -92,10 +93,35 @@ def test_computed_once_and_found_by_the_next_process(references, monkeypatch):
     second = anew(monkeypatch, features=features)
     assert features.shown == 203
     assert torch.equal(second.mu, first.mu) and torch.equal(second.sigma, first.sigma) and second.n == 203
-    assert of(features=features, rows=True).features().shape == (203, 16)
-    assert features.shown == 406  # features are kept for the process only
+    rows = of(features=features, rows=True).features()
+    assert rows.shape == (203, 16) and features.shown == 406
     of(features=features), of(features=features, rows=True)
+    assert torch.equal(anew(monkeypatch, features=features, rows=True).features(), rows)
     assert features.shown == 406
+
+
+def test_features_that_find_no_room_are_computed_anew(references, monkeypatch):
+    (references.parent / "reference_features").touch()
+    features = Pixels()
+    first = of(features=features, rows=True).features()
+    assert torch.equal(anew(monkeypatch, features=features, rows=True).features(), first) and features.shown == 406
+
+
+def test_what_follows_from_the_features_is_computed_once(references, monkeypatch):
+    made = []
+
+    def kid(n):
+        metric = KID(n=n, reference="train", subsets=1, subset_size=None, seed=0)
+        metric.progress = lambda stage, *_: made.append(stage)
+        return metric.compute(anew(monkeypatch, rows=True), fakes(n))[0].value
+
+    first, second = kid(20), kid(20)
+    assert first == second == pytest.approx(float(mmd(of(rows=True).features(), fakes(20), CPU)), abs=1e-12)
+    assert made.count("pairs of the reference") == 1
+
+
+def fakes(n):
+    return torch.rand(n, 16, generator=torch.Generator().manual_seed(0))
 
 
 def test_whatever_they_depend_on_is_another_file(references):

@@ -94,6 +94,15 @@ def test_what_is_waited_for_is_said_and_then_that_nobody_came(placed, monkeypatc
     assert f"rank 0 waits for all 2 processes of this run to come to {place}; on another" in capsys.readouterr().err
 
 
+def test_processes_that_do_not_meet_are_a_fault_of_no_config(placed, monkeypatch, genmodels, tmp_path):
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    placed({"TORCHELASTIC_RUN_ID": "x", **place})
+    monkeypatch.setattr(module, "PATIENCE", module.timedelta(seconds=1))
+    status, said = genmodels("train", "trainer=smoke")
+    assert status == FAULT and "do not meet at 127.0.0.1" in said, said
+    assert not list(tmp_path.iterdir())
+
+
 TWO_MACHINES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2", "logger=none"]
 TRAIN = ["-c", "from genmodels.cli.main import main; main('train')", *TWO_MACHINES, "evaluator=[]"]
 EVALUATE = ["-c", "from genmodels.cli.main import main; main('evaluate')", "evaluator=[likelihood]", "device=cpu"]

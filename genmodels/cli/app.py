@@ -18,12 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.failures import INTERRUPTED, TERMINATED, explain
+from genmodels.cli.failures import INTERRUPTED, TERMINATED, chain_of, explain
 from genmodels.cli.help import FLAGS, asked, show
 from genmodels.cli.main import guarded
 from genmodels.cli.many.together import together
 from genmodels.cli.sweeps.folder import sweep_folder
-from genmodels.errors import UserError
+from genmodels.errors import Fault, UserError
 
 OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)  # in hydra.sweep.dir
 
@@ -69,6 +69,8 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
         _list_failures(failed.sweep_dir)
         return failed.status
     except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if any(isinstance(cause, Fault) for cause in chain_of(error)):  # no mistake in it: the processes do not meet
+            raise
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)

@@ -11,7 +11,6 @@ OURS = ("GENMODELS_", "WANDB_", "XDG_", "SLURM_", "TORCHELASTIC_", "MASTER_")  #
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # are read, too
 NUMBERS = (
     *RANKS,
-    "MASTER_PORT",
     "SLURM_PROCID",
     "SLURM_LOCALID",
     "SLURM_NTASKS",

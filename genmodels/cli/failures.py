@@ -44,7 +44,7 @@ def stack_kept_in(run_dir: Path, *, rank: int, world: int) -> Iterator[None]:
 
 def _known(error: BaseException) -> tuple[str, int] | None:
     """The sentence and the status for an exception of which it is clear what it means to a person; else None."""
-    chain = _chain(error)
+    chain = chain_of(error)
     ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped | Pruned)]
     for cause in ours + chain:
         if found := _explain_one(cause):
@@ -87,7 +87,7 @@ def _refused_settings(error: BaseException) -> str:
     return f"{name} refuses its settings: {one_line(str(cause))}; correct them (GENMODELS_DEBUG=1 shows where)"
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
+def chain_of(error: BaseException | None) -> list[BaseException]:
     """The exception and what it was raised from."""
     links = []
     while error is not None and error not in links:

@@ -123,9 +123,9 @@ def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) ->
     """What `of(start, size)` gives for 0..n-1, on the CPU, whichever of the processes made it."""
     import torch
     import torch.distributed as dist
-    from rich.progress import track
 
     from genmodels.cli.many.together import together
+    from genmodels.progress import tracked
     from genmodels.seeds import seeded
     from genmodels.trees import cat, to
 
@@ -133,7 +133,7 @@ def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) ->
     size = min(config["batch_size"], -(-n // world))
     starts = range(0, n, size)
     mine: list[Any] = []
-    for start in track(starts[rank::world], "sampling", transient=True, disable=len(starts) == 1 or rank > 0):
+    for start in tracked(starts[rank::world], "sampling", quiet=len(starts) == 1 or rank > 0):
         with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
             mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
     if world == 1:

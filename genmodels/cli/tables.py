@@ -3,19 +3,19 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from genmodels.evaluators.results import BETTER, Record
 from genmodels.evaluators.shown import Show
 from genmodels.pictures import save
+from genmodels.progress import shown
 from genmodels.runs import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
@@ -37,20 +37,9 @@ SHOWN = (
 NEUTRAL = {"sampler_guidance": 1, "sampler_temperature": 1}
 
 
-@contextmanager
-def evaluation_progress() -> Iterator[Any]:
-    """A bar with ETA for `evaluate(progress=...)`: one task for each stage it names."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    quiet = not is_rank_zero()
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as bar:
-        tasks: dict[str, Any] = {}
-
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield advance
+def evaluation_progress() -> AbstractContextManager[Any]:
+    """For `evaluate(progress=...)`: what the first process has done of each stage, and when it will be done."""
+    return shown(console, quiet=not is_rank_zero())
 
 
 def saves_pictures(folder: Path) -> Show:

@@ -25,13 +25,13 @@ from filelock import FileLock
 from jaxtyping import Int64, UInt8
 from numpy.lib import format as npy
 from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of, labelled
 from genmodels.data.transforms import random_flip
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
+from genmodels.progress import shown
 
 VERSION = 2  # to be raised with every change of what is made of the same files and rules
 CHUNK = 256  # images that are decoded at a time
@@ -148,15 +148,14 @@ def fill(folder: Path, plan: Plan, shape: Sequence[int], final: Path) -> None:
     console.print(f"preparing {plan.n} images, once; they are kept in {final}", highlight=False)
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in NAMES}
-        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        task = bar.add_task("images", total=plan.n)
+        advance = stack.enter_context(shown(console))
         for file in files.values():
             write_header(file, (0, *shape))
         for name, x, y in plan.chunks:
             files[name].write(np.ascontiguousarray(x).data)
             labels[name] += [] if y is None else [y]
             n[name] += len(x)
-            bar.advance(task, len(x))
+            advance("images", sum(n.values()), plan.n)
         for name, file in files.items():
             file.seek(0)
             write_header(file, (n[name], *shape))  # as long as the first: NumPy leaves room for digits

@@ -22,7 +22,7 @@ from genmodels.evaluators.dataset import described as described_data
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference, Statistics
-from genmodels.evaluators.results import Mode, Record, metric_name
+from genmodels.evaluators.results import Mode, Progress, Record, metric_name, silent
 from genmodels.evaluators.shown import Show
 from genmodels.evaluators.subject import Drawn, How, SampleSet, Subject
 
@@ -70,6 +70,8 @@ class SampleMetric(Evaluator, Metric):
     uses: ClassVar[Uses]  # of the generated images and the reference, beside what it is shown
     conditional: ClassVar[bool] = False  # whether it asks what each image was conditioned on
 
+    progress: Progress = staticmethod(silent)  # of what `compute` does, where that takes long
+
     n: int  # generated images
     reference: str | None  # split of the data that they are laid against
 
@@ -89,6 +91,7 @@ class SampleMetric(Evaluator, Metric):
 
     def results(self, samples: SampleSet, split: str, show: Show) -> list[Record]:
         """The results over images that may come from anywhere, filed under `split`."""
+        self.progress = samples.progress
         reference = None if self.reference is None else samples.reference(self.reference)
         samples.listen()
         generated = samples.features(self.n) if self.uses == "features" else None

@@ -14,7 +14,7 @@ from torch import Tensor
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName, at_least_two
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
-from genmodels.evaluators.results import Mode
+from genmodels.evaluators.results import Mode, Progress
 from genmodels.ranges import PositiveInt
 
 
@@ -45,19 +45,19 @@ class DensityCoverage(BankedMetric):
         check_neighbours(self.k, n - 1, "density_coverage", f"{n} images in {name}")
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        density, coverage = density_coverage(real, fake, self.k, self.device)
+        density, coverage = density_coverage(real, fake, self.k, self.device, self.progress)
         about = about | {"k": self.k}
         return [Score("density", density, None, about), Score("coverage", coverage, None, about)]
 
 
 def density_coverage(
-    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device
+    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
     """Mean number of balls around `real` that hold an image of `fake`, over k; and share of balls that hold any."""
-    radius = radii(real, k, device)
+    radius = radii(real, k, device, progress)
     held = torch.zeros((), dtype=torch.int64, device=device)
     covered = torch.zeros(len(real), dtype=torch.bool, device=device)
-    for _, distance in distances(fake, real, device):  # (b, n)
+    for _, distance in distances(fake, real, device, progress):  # (b, n)
         inside = distance <= radius
         held += inside.sum()
         covered |= inside.any(0)

@@ -19,7 +19,7 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.pictures import OfSplit, Pictures
 from genmodels.evaluators.precision import Precision, autocast, dtype_of
 from genmodels.evaluators.reference import Statistics
-from genmodels.evaluators.results import Progress, Record
+from genmodels.evaluators.results import Progress, Record, silent
 from genmodels.evaluators.shown import NOTHING, Show
 from genmodels.evaluators.subject import Draw, How, SampleSet, Subject
 from genmodels.fields import Field
@@ -27,10 +27,6 @@ from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
 
 Known = Mapping[str, list[Record]]  # results by the evaluator's name
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:

@@ -4,6 +4,8 @@ The squared maximum mean discrepancy of real features x and generated ones y und
 k(x, y) = (x.y/d + 1)³, by its unbiased estimator, which can be negative.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +16,8 @@ from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
-from genmodels.evaluators.results import Mode
+from genmodels.evaluators.reference import Reference
+from genmodels.evaluators.results import Mode, Progress, silent
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
@@ -50,9 +53,15 @@ class KID(BankedMetric):
         super().require(n, name)
         self.check_size(n, f"images in {name}")
 
+    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
+        assert reference is not None
+        self.kept = partial(reference.kept, "kid_pairs")
+        return super().compute(reference, generated)
+
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         if self.subset_size is None:
-            return [Score(self.kind, float(mmd(real, fake, self.device)), None, about | {"subset_size": None})]
+            kid = mmd(real, fake, self.device, self.progress, self.kept)
+            return [Score(self.kind, float(kid), None, about | {"subset_size": None})]
         kids = self.over_subsets(real, fake, self.subset_size)
         return [Score(self.kind, float(kids.mean()), float(kids.std(correction=0)), about | self.drawn())]
 
@@ -63,7 +72,11 @@ class KID(BankedMetric):
         def draw(f: Tensor) -> Tensor:
             return f[torch.randperm(len(f), generator=rng)[:size]]
 
-        return torch.stack([mmd(draw(x), draw(y), self.device) for _ in range(self.subsets)])
+        kids = []
+        for number in range(self.subsets):
+            self.progress("subsets of kid", number, self.subsets)
+            kids.append(mmd(draw(x), draw(y), self.device))
+        return torch.stack(kids)
 
     def drawn(self) -> dict[str, Any]:
         """What the protocol says of the subsets."""
@@ -78,12 +91,19 @@ class KID(BankedMetric):
             )
 
 
-def mmd(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device) -> Float64[Tensor, ""]:
-    """Unbiased estimate of the squared discrepancy, n and m >= 2."""
+def mmd(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    device: torch.device,
+    progress: Progress = silent,
+    kept: Callable[[Callable[[], Tensor]], Tensor] = lambda make: make(),
+) -> Float64[Tensor, ""]:
+    """Unbiased estimate of the squared discrepancy, n and m >= 2; `kept` may know the sum over the pairs within `x`."""
     n, m = len(x), len(y)
-    xx = (kernel_sum(x, x, device) - diagonal_sum(x)) / (n * (n - 1))
-    yy = (kernel_sum(y, y, device) - diagonal_sum(y)) / (m * (m - 1))
-    return xx + yy - 2 * kernel_sum(x, y, device) / (n * m)
+    xx = kept(lambda: kernel_sum(x, x, device, progress, "pairs of the reference"))
+    yy, xy = kernel_sum(y, y, device), kernel_sum(x, y, device, progress, "pairs of kid")
+    within_x, within_y = (xx - diagonal_sum(x)) / (n * (n - 1)), (yy - diagonal_sum(y)) / (m * (m - 1))
+    return within_x + within_y - 2 * xy / (n * m)
 
 
 def kernel(dots: Float64[Tensor, "*shape"], d: int) -> Float64[Tensor, "*shape"]:
@@ -91,14 +111,21 @@ def kernel(dots: Float64[Tensor, "*shape"], d: int) -> Float64[Tensor, "*shape"]
     return (dots / d + 1) ** 3
 
 
-def kernel_sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device) -> Float64[Tensor, ""]:
+def kernel_sum(
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "m d"],
+    device: torch.device,
+    progress: Progress = silent,
+    stage: str = "pairs",
+) -> Float64[Tensor, ""]:
     """Sum of the kernel over all pairs, on the CPU."""
-    tiles = (
-        (x[i].to(device).double(), y[j].to(device).double())
-        for i in blocks(len(x), ROWS)
-        for j in blocks(len(y), COLUMNS)
-    )
-    return torch.stack([kernel(a @ b.T, x.shape[1]).sum() for a, b in tiles]).sum().cpu()
+    tiles = [(i, j) for i in blocks(len(x), ROWS) for j in blocks(len(y), COLUMNS)]
+    sums = []
+    for done, (i, j) in enumerate(tiles, 1):
+        a, b = x[i].to(device).double(), y[j].to(device).double()
+        sums.append(kernel(a @ b.T, x.shape[1]).sum())
+        progress(stage, done, len(tiles))
+    return torch.stack(sums).sum().cpu()
 
 
 def diagonal_sum(x: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:

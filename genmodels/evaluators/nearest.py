@@ -58,9 +58,9 @@ class NearestNeighbours(BankedMetric):
         self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        distance, index = nearest(fake, real, self.k, self.device)
+        distance, index = nearest(fake, real, self.k, self.device, self.progress)
         self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
-        own = nearest(real[: self.n], real, 2, self.device)[0][:, 1]  # the nearest is the image itself
+        own = nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
         return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from genmodels.errors import UserError
+from genmodels.evaluators.results import Progress, silent
 
 ROWS, COLUMNS = 1024, 4096  # of a tile
 SAME = 1e-12  # a squared distance below this share of the squared norms is rounding error
@@ -29,26 +30,27 @@ def euclidean(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> Float[Ten
 
 
 def distances(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device, progress: Progress = silent
 ) -> Iterator[tuple[slice, Float[Tensor, "b m"]]]:
     """Some rows of `x` after the other, and their distances to all of `y`, float32 on `device`."""
     for rows in blocks(len(x), ROWS):
         x_rows = x[rows].to(device).double()
         tiles = [euclidean(x_rows, y[columns].to(device).double()) for columns in blocks(len(y), COLUMNS)]
         yield rows, torch.cat(tiles, dim=1)
+        progress(f"distances to {len(y)} images", rows.stop, len(x))
 
 
 def nearest(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int, device: torch.device
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress = silent
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
     """Distances to and indices of the `k` rows of `y` that are nearest to each of `x`, nearest first."""
-    found = [d.topk(k, largest=False) for _, d in distances(x, y, device)]
+    found = [d.topk(k, largest=False) for _, d in distances(x, y, device, progress)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def radii(x: Float[Tensor, "n d"], k: int, device: torch.device) -> Float[Tensor, " n"]:
+def radii(x: Float[Tensor, "n d"], k: int, device: torch.device, progress: Progress = silent) -> Float[Tensor, " n"]:
     """Distance of each row to its k-th nearest other row, on `device`."""
-    return nearest(x, x, k + 1, device)[0][:, -1]  # the nearest of all is the row itself
+    return nearest(x, x, k + 1, device, progress)[0][:, -1]  # the nearest of all is the row itself
 
 
 def check_neighbours(k: int, most: int, evaluator: str, what: str) -> None:

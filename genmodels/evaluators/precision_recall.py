@@ -14,7 +14,7 @@ from torch import Tensor
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
-from genmodels.evaluators.results import Mode
+from genmodels.evaluators.results import Mode, Progress
 from genmodels.ranges import PositiveInt
 
 
@@ -45,19 +45,19 @@ class PrecisionRecall(BankedMetric):
         check_neighbours(self.k, n - 1, "precision_recall", f"{n} images in {name}")
 
     def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        precision, recall = precision_recall(real, fake, self.k, self.device)
+        precision, recall = precision_recall(real, fake, self.k, self.device, self.progress)
         about = about | {"k": self.k}
         return [Score("precision", precision, None, about), Score("recall", recall, None, about)]
 
 
 def precision_recall(
-    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device
+    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
     """Shares of `fake` within the manifold of `real`, and of `real` within that of `fake`."""
-    real_radii, fake_radii = radii(real, k, device), radii(fake, k, device)
+    real_radii, fake_radii = radii(real, k, device, progress), radii(fake, k, device)
     precise = torch.zeros(len(fake), dtype=torch.bool, device=device)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=device)
-    for rows, distance in distances(fake, real, device):  # (b, n)
+    for rows, distance in distances(fake, real, device, progress):  # (b, n)
         precise[rows] = (distance <= real_radii).any(1)
         recalled |= (distance <= fake_radii[rows, None]).any(0)
     return float(precise.double().mean()), float(recalled.double().mean())

@@ -2,13 +2,15 @@
 
 Moments are computed once and kept in the user's cache directory under a hash of all that they are a
 function of: the content of the split, its shape and levels, and the features with the hash of their
-weights, their resize rule and type. Features themselves (400 MB for 50,000 images of 2048) are kept
-for the process only, and extracted anew in the next.
+weights, their resize rule and type. So are the features themselves where a metric needs them (400 MB
+for 50,000 images of 2048).
 """
 
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +33,7 @@ from genmodels.evaluators.results import Progress
 
 ROUNDING = 1e-5  # of entries of a covariance that was summed in float32, relative to the largest
 VERSION = 1  # to be raised with every change of what is computed from the same images and features
+MOMENTS, FEATURES = "references", "reference_features"  # folders of the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +47,25 @@ class Reference:
     sigma: Float64[Tensor, "d d"]
     rows: Float[Tensor, "n d"] | None = None
     prepared: str | None = None  # how the images were cut and resized
+    key: str | None = None  # hash of all that this is a function of; None: it is not kept
 
     def features(self) -> Float[Tensor, "n d"]:
         """float32 features on the CPU, in the images' order; a UserError where there are moments only."""
         if self.rows is None:
             raise UserError(f"{self.name} holds only moments; give reference images instead of statistics")
         return self.rows
+
+    def kept(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` computes from the features, from the user's cache where it is there; every process must call."""
+        if self.key is None:
+            return make()
+        path = path_of(f"reference_{name}", self.key)
+        if (found := from_rank_zero(lambda: cache.load(path))) is None:
+            found = {"value": make()}, {}
+            if rank_and_world()[0] == 0:
+                with suppress(UserError):  # there is no room
+                    cache.store(path, *found)
+        return found[0]["value"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +103,7 @@ def reference_of(
     if found is None or (rows and found.rows is None):
         mu, sigma, bank = moments_of(source, key, features, rows, batch, device, progress)
         of: dict[str, Any] = {"name": source.name, "fingerprint": source.sha256, "prepared": source.prepared}
-        found = Reference(**of, n=len(source), mu=mu, sigma=sigma, rows=bank)
+        found = Reference(**of, n=len(source), key=key, mu=mu, sigma=sigma, rows=bank)
         known[key, str(device)] = found
     return found
 
@@ -107,16 +123,25 @@ def moments_of(
     device: torch.device,
     progress: Progress,
 ) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
-    """Mean and covariance, from the cache where they are there, and the features if they are asked for."""
-    path = cache_dir() / "references" / f"{key[:32]}.safetensors"
-    if not rows and (found := from_rank_zero(lambda: cache.load(path))) is not None:
-        weights, _ = found
-        return weights["mu"].to(device), weights["sigma"].to(device), None
+    """Mean and covariance, and the features if they are asked for: from the cache where they are there."""
+    folders = (MOMENTS, FEATURES)[: 1 + rows]
+    found = from_rank_zero(lambda: [w for folder in folders if (w := cache.load(path_of(folder, key)))])
+    if len(found) == len(folders):
+        kept = {name: tensor for weights, _ in found for name, tensor in weights.items()}
+        return kept["mu"].to(device), kept["sigma"].to(device), kept.get("rows")
     mu, sigma, bank = extract(pictures, features, rows, batch, device, progress)
     if rank_and_world()[0] == 0:
         about = {"images": pictures.name, "n": len(pictures), **features.protocol()}
-        cache.store(path, {"mu": mu.cpu(), "sigma": sigma.cpu()}, about)
+        cache.store(path_of(MOMENTS, key), {"mu": mu.cpu(), "sigma": sigma.cpu()}, about)
+        if bank is not None:
+            with suppress(UserError):  # they are large, and there may be no room
+                cache.store(path_of(FEATURES, key), {"rows": bank}, about)
     return mu, sigma, bank
+
+
+def path_of(folder: str, key: str) -> Path:
+    """Where what was computed of a reference is kept."""
+    return cache_dir() / folder / f"{key[:32]}.safetensors"
 
 
 def extract(

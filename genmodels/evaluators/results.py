@@ -9,6 +9,10 @@ BETTER: dict[Mode | None, str] = {"min": " ↓", "max": " ↑", None: ""}  # the
 Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One result, as it stands in results.json.

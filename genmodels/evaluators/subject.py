@@ -94,6 +94,7 @@ class SampleSet:
             extractor,
             how,
         )
+        self.progress = how.progress
         self._heard = False
         self._rows = torch.zeros(0, 0)
 

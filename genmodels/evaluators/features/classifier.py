@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int, UInt8
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -25,6 +24,7 @@ from genmodels.evaluators.dataset import Examples, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
+from genmodels.progress import tracked
 from genmodels.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
@@ -124,10 +124,9 @@ class Classifier(Features):
         """Weights on the CPU and the accuracies they reach: a function of the data and the settings alone."""
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"training the classifier of {data.name} for metrics over samples, once; it is kept as {path}")
-        steps = track(range(self.steps), "classifier", console=console, transient=True, disable=not console.is_terminal)
         with seeded(self.seed), torch.autocast(device.type, enabled=False):
             network = self.build(data).to(device)
-            self.fit(network, data, steps)
+            self.fit(network, data, tracked(range(self.steps), "classifier"))
         accuracies = {split: accuracy(network.eval(), data, split) for split in ("train", "test")}
         weights = {name: w.detach().cpu() for name, w in network.state_dict().items()}
         task = "orientation" if data.classes is None else "labels"

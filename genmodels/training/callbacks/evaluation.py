@@ -12,7 +12,7 @@ from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import NOTHING, Show, together
 from genmodels.ranges import PositiveInt
-from genmodels.training.callbacks.progress import say
+from genmodels.training.callbacks.progress import lines_of, say
 from genmodels.training.loggers.base import shown_by
 
 
@@ -72,5 +72,6 @@ class Evaluation(Callback):
                 batch_size=self.batch_size,
                 weights=pl_module.weights,
                 device=pl_module.device,
+                progress=lines_of(pl_module.trainer, f"evaluating on {self.split}"),
                 show=together(self.show_at_the_end, shown) if last else Show(values=shown.values),
             )

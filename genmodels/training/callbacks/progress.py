@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +11,8 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from genmodels.progress import ProgressLines, clock
 
 REFRESH_SECONDS = 0.25
 WINDOW_SECONDS = 10.0  # that images/s is averaged over
@@ -142,6 +145,12 @@ def say(trainer: pl.Trainer, text: str) -> None:
             callback.say(text)
 
 
+def lines_of(trainer: pl.Trainer, text: str) -> Callable[[str, int, int], None]:
+    """For `evaluate(progress=...)` beside training: lines of the first process where it has no bar, which says it."""
+    lines = ProgressLines() if trainer.is_global_zero and not make_bar() else None
+    return lambda stage, done, total: lines(f"{text}: {stage}", done, total) if lines else None
+
+
 def make_bar() -> RichProgress | None:
     """A bar on stderr; None where that is no terminal."""
     console = Console(stderr=True)
@@ -167,9 +176,3 @@ def speed_text(rate: float | None) -> str:
 
 def loss_text(loss: float | None) -> str:
     return f"loss {loss:.4g}" if loss is not None else ""
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 0:01:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
