@@ -83,6 +83,7 @@ def evaluate_run(config: dict[str, Any]) -> None:
 
 def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
     """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built."""
+    from genmodels.cli.config.foreign import believed, require_given, say_left_out
     from genmodels.data.of_config import placed
     from genmodels.trust import OURS, refused, require_trusted
 
@@ -91,7 +92,12 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
     require_trusted(theirs, (*OURS, *config["trusted"]))
     if "_target_" not in theirs["data"]:
         raise refused(file, "has no data in its config")
-    return {**theirs, **own, "data": placed(theirs["data"], config["data"])}
+    found = {group: believed(group, node) for group, node in theirs.items()}
+    say_left_out([place for _, left in found.values() for place in left], file)
+    nodes = {group: node for group, (node, _) in found.items()}
+    data = placed(nodes["data"], config["data"])
+    require_given(data, "data")
+    return {**nodes, **own, "data": data}
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:

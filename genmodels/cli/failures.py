@@ -12,6 +12,7 @@ from genmodels.errors import Fault, Pruned, Stopped, UserError
 
 DONE, USERS, FAULT, INTERRUPTED, UNREAD, TERMINATED = 0, 2, 1, 130, 141, 143
 LOST = "another process of this run is gone; what that one says is the reason"
+NO_HOME = "Could not determine home directory"  # of `Path.expanduser`
 CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # of gloo, and of GPUs
 
 
@@ -71,9 +72,7 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
         return one_line(str(error)), USERS
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return (one_line(str(error)), USERS) if type(error).__name__ != "InstantiationException" else None
-    if type(error) is RuntimeError and str(error).startswith(
-        "Could not determine home directory"
-    ):  # of `Path.expanduser`
+    if type(error) is RuntimeError and str(error).startswith(NO_HOME):
         return "a path begins with ~ and a user that this machine does not have; write the folder in full", USERS
     if type(error) is RuntimeError or type(error).__name__ in ("DistBackendError", "DistNetworkError"):  # torch's
         return (LOST, FAULT) if any(words in str(error) for words in CONNECTION_LOST) else None

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from genmodels.changes import MACHINE, MOVABLE_KEYS, changes
+from genmodels.cli.config.foreign import GROUPS, believed, say_left_out
 from genmodels.cli.config.places import CONFIGS
 from genmodels.errors import UserError
 
@@ -31,7 +32,7 @@ def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) ->
     if {"-m", "--multirun"} & set(argv):
         raise UserError("a resume goes on with one run, and -m asks for several; give them one after the other")
     named = {word.partition("=")[0] for word in argv}
-    node = {**moved(dict(config), run_dir), "resume": None, "trusted": []}
+    node = {**_believed(config, run_dir), "resume": None, "trusted": []}
     node |= {group: None for group in PARTS if group in named} | {group: {} for group in SETS if group in named}
     if "trainer" in named:
         node["trainer"] = {key: value for key, value in node["trainer"].items() if key not in MACHINE}
@@ -40,6 +41,16 @@ def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) ->
     node["hydra"] = {"output_subdir": None, "run": {"dir": str(run_dir)}, "job": {"name": "train"}}
     ConfigStore.instance().store(name="resumed", node=node)
     return CONFIGS / "resumed"
+
+
+def _believed(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """A run's config as its directory lies now, without the places of who made it, where that was somebody else."""
+    node, left = moved(dict(config), run_dir), []
+    for group in GROUPS & node.keys():
+        node[group], out = believed(group, node[group], inside=run_dir, noted=config[group])
+        left += out
+    say_left_out(left, run_dir)
+    return node
 
 
 def moved(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -58,7 +69,9 @@ def moved(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
 
 
 def _is_fixed(key: str) -> bool:
-    return (key.split(".")[0] in FIXED or key in FIXED_KEYS) and key not in MOVABLE_KEYS
+    first, last = key.split(".")[0], key.split(".")[-1]
+    places = first == "data" and last in ("urls", *(name.split(".")[-1] for name in MOVABLE_KEYS))
+    return (first in FIXED or key in FIXED_KEYS) and not places
 
 
 def _refusal(what: str, run_dir: Path) -> UserError:

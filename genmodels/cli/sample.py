@@ -44,6 +44,7 @@ def sample(config: dict[str, Any]) -> None:
     """The part of this process in drawing or translating as a checked, resolved config says; the first one writes."""
     from genmodels import runs
     from genmodels.capabilities import Prepares, can
+    from genmodels.cli.config.foreign import believed, say_left_out
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
     from genmodels.cli.many.group import device_named, process_group
     from genmodels.cli.tables import console
@@ -53,10 +54,12 @@ def sample(config: dict[str, Any]) -> None:
     from genmodels.training.hooks import prepare
     from genmodels.trees import count, first
 
-    checkpoint = runs.read_checkpoint(named_checkpoint(config))
+    file = named_checkpoint(config)
+    checkpoint = runs.read_checkpoint(file)
     device = device_named(config["device"])
     model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
-    node = checkpoint["config"].get("data")
+    node, left = believed("data", checkpoint["config"].get("data"))
+    say_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
     out = Path(config["out"] or kind.file).expanduser()
     kind.require_way(out, model)

@@ -41,12 +41,15 @@ def _trusted(argv: list[str]) -> list[str]:
 def task(cfg: DictConfig) -> None:
     """One training, from its composed config."""
     from genmodels.cli.config.check import check, chosen
+    from genmodels.cli.config.foreign import GROUPS, require_given
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Train
     from genmodels.first_stages import with_absolute_runs
 
     config = resolved(cfg)
     check(config, Train, origin)
+    for group in GROUPS:
+        require_given(config[group], group)
     config["data"] = _absolute(config["data"])
     config["model"] = with_absolute_runs(config["model"])
     train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})
@@ -102,6 +105,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
 
     from genmodels import runs
     from genmodels.cli import build
+    from genmodels.cli.config.foreign import remember
     from genmodels.cli.failures import explain
     from genmodels.cli.resume import news, require_same_data
     from genmodels.cli.tables import saves_pictures
@@ -131,6 +135,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     def begin() -> None:
         """Once all processes are there, and none has still to read the config that was."""
         if trainer.is_global_zero:
+            remember(config)
             runs.save_config(run_dir, {**config, "resume": None})
         about = {"world_size": trainer.world_size, "hardware": hardware(), "commit": commit()}
         history.add("start", step=begun.step, changed=begun.changed, **about)

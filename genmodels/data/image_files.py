@@ -25,9 +25,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", 
 OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".svg", ".exr", ".dng")  # refused, not passed over
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr")  # Pillow's modes of 8 bits
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)  # what Pillow raises
-SIXTEEN = re.compile(
-    r";16[BLN]"
-)  # in Pillow's words for how a file stores colours, of which Pillow would take the high bits and drop the others
+SIXTEEN = re.compile(r";16[BLN]")  # in how a file stores colours, in Pillow's words, which would drop the low bits
 UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF's numbers
 MOST_PIXELS = 89_478_485  # of an image, where Pillow begins to warn; more may be an attack
 
@@ -91,8 +89,8 @@ def _require_harmless(image: Image.Image, name: object) -> None:
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise UserError(f"{name} is an animation of {frames} images, expected a still one; take it away")
     sixteen = any(SIXTEEN.search(str(tile)) for tile in getattr(image, "tile", []))
-    if image.mode not in GREY + COLOUR or sixteen:
-        mode = f"{image.mode};16" if sixteen else image.mode
+    mode = f"{image.mode};16" if sixteen and image.mode in GREY + COLOUR else image.mode
+    if mode not in GREY + COLOUR:
         raise UserError(f"{name} has values of mode {mode}, expected 8 bits a channel; convert it to 8 bits")
 
 

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from genmodels.cli.config import schema as schemas
 from genmodels.cli.config.complaints import nearest
-from genmodels.cli.config.foreign import INSTEAD, TRAINER, is_trainer, types_of
+from genmodels.cli.config.libraries import INSTEAD, TRAINER, is_trainer, types_of
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.config.schema import Parts
 from genmodels.cli.failures import one_line

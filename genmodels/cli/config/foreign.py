@@ -1,53 +1,108 @@
-"""What may be set of the classes that others wrote: which keys, and which values, where their signatures do not say."""
+"""Places and addresses in a config that came in a file: taken where this person has trained with them, else left out.
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+A file that somebody else made may name options, numbers and hashes. Where files are read and written, and from which
+addresses they are fetched, is for the person to say; what they trained with before is remembered in their own cache.
+"""
 
-from genmodels.ranges import NonNegativeFloat, PositiveInt, ProbabilityBelowOne
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
 
-OPTIMIZER = {
-    "lr": NonNegativeFloat,
-    "betas": Sequence[ProbabilityBelowOne],
-    "eps": NonNegativeFloat,
-    "alpha": ProbabilityBelowOne,
-    "momentum": NonNegativeFloat,
-    "weight_decay": NonNegativeFloat,
-}
-TRAINER = {  # what a run follows; the rest it sets itself, or has no use for
-    "accelerator": str,
-    "devices": list[int] | str | int,
-    "num_nodes": PositiveInt,
-    "strategy": str | Mapping[str, Any],
-    "precision": Literal["32-true", "bf16-mixed", "16-mixed"],
-    "max_steps": PositiveInt,
-    "log_every_n_steps": PositiveInt,
-    "accumulate_grad_batches": PositiveInt,
-    "gradient_clip_val": NonNegativeFloat | None,
-    "gradient_clip_algorithm": Literal["norm", "value"],
-    "deterministic": bool | Literal["warn"] | None,
-    "benchmark": bool | None,
-    "detect_anomaly": bool,
-    "sync_batchnorm": bool,
-    "profiler": str | None,
-}
-INSTEAD = {
-    "max_epochs": "trainer.max_steps=N is the length of a run",
-    "max_time": "trainer.max_steps=N is the length of a run",
-    "logger": "choose loggers by logger=[...]",
-    "callbacks": "choose callbacks by callbacks=[...]",
-    "enable_checkpointing": "callbacks.checkpoint.every_n_train_steps=N says how often last.ckpt is written",
-    "default_root_dir": "hydra.run.dir=DIR is where a run lies",
-    "enable_progress_bar": "callbacks=none is a run without a progress bar",
-}
+from omegaconf import OmegaConf
+
+from genmodels.cli.config.paths import LAST as PLACES
+from genmodels.cli.config.places import CONFIGS
+from genmodels.disk.user_cache import cache_dir
+from genmodels.errors import UserError
+
+GROUPS = {"data", "evaluator", "features", "callbacks", "logger"}  # groups whose options name places
+UNNEEDED = ("save", "weights")  # places without which a part works
+NOWHERE = "/dev/null/left-out"  # in place of one that has to be given; nothing can lie there
 
 
-def types_of(function: Any) -> Mapping[str, Any]:
-    """The types of those parameters of another package's class or function that we know better than its signature."""
-    if function.__module__.startswith("torch.optim."):
-        return OPTIMIZER
-    return TRAINER if is_trainer(function) else {}
+def remember(config: Mapping[str, Any]) -> None:
+    """Notes the parts of a config that a person trains with; where that cannot be, they give their places again."""
+    for file in (_note(config[group]) for group in GROUPS):
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
 
 
-def is_trainer(function: Any) -> bool:
-    """Whether it is Lightning's Trainer, of which a run follows the keys of `TRAINER` alone."""
-    return f"{function.__module__}.{function.__name__}" == "pytorch_lightning.trainer.trainer.Trainer"
+def _note(node: Any) -> Path:
+    plain = json.loads(json.dumps(node))  # with texts for keys, which can be sorted
+    return cache_dir() / "own" / sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def believed(group: str, node: Any, *, inside: Path | None = None, noted: Any = None) -> tuple[Any, list[str]]:
+    """A part of a file's config, and the places and addresses that were left out of it, as "data.path=x".
+
+    Nothing is left out of what this person has trained with (`noted`, where the run was moved since), nor what lies in
+    the run directory `inside`. A dataset of ours gets the places and addresses of its own option.
+    """
+    if _note(node if noted is None else noted).exists():
+        return node, []
+    left: list[str] = []
+    return _without_places(node, group, inside, left), left
+
+
+def _without_places(node: Any, at: str, inside: Path | None, left: list[str]) -> Any:
+    if isinstance(node, list):
+        return [_without_places(value, f"{at}.{i}", inside, left) for i, value in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    made = {}
+    for key, value in node.items():
+        here = f"{at}.{key}"
+        if not _names_place(key, value, inside):
+            made[key] = _without_places(value, here, inside, left)
+            continue
+        made[key] = _ours(node, key)
+        if made[key] != value:
+            left.append(f"{here}={value}")
+    return made
+
+
+def _names_place(key: str, value: Any, inside: Path | None) -> bool:
+    if key == "urls":
+        return bool(value)
+    if key == "folder":  # a name within another place
+        return Path(str(value)).name != value
+    within = inside is not None and isinstance(value, str) and Path(value).resolve().is_relative_to(inside.resolve())
+    return key in PLACES and value is not None and not within
+
+
+def _ours(node: Mapping[str, Any], key: str) -> Any:
+    """What our own option for this dataset has for a place or for addresses; else what stands for none."""
+    option = _option(str(node.get("name")))
+    if option.get("_target_") == node.get("_target_") and option.get(key, "???") != "???":
+        own = OmegaConf.to_container(OmegaConf.create({key: option[key]}), resolve=True)
+        return str(Path(own[key]).expanduser().absolute()) if key == "root" else own[key]  # type: ignore[index,call-overload]
+    return [] if key == "urls" else None if key in UNNEEDED else NOWHERE
+
+
+def _option(name: str) -> dict[str, Any]:
+    """The YAML of a dataset, not resolved; empty where there is none of that name."""
+    file = next((file for file in (CONFIGS / "data").glob("*.yaml") if file.stem == name), None)
+    return {} if file is None else cast(dict, OmegaConf.to_container(OmegaConf.load(file), resolve=False))
+
+
+def require_given(node: Any, at: str) -> None:
+    """UserError where a place was left out that a person has to give."""
+    if isinstance(node, Mapping | list):
+        for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+            require_given(value, f"{at}.{key}")
+    elif node == NOWHERE:
+        raise UserError(f"{at} came with the file and names a place, so that it was left out; give your own: {at}=PATH")
+
+
+def say_left_out(left: list[str], file: Path) -> None:
+    """Says which places and addresses of a file were left out, if there are any."""
+    from genmodels.cli.tables import console
+    from genmodels.runs import is_rank_zero
+
+    if left and is_rank_zero():
+        what = f"left out, since {file} was not made by you on this machine: {', '.join(left)}"
+        console.print(what, soft_wrap=True, highlight=False, markup=False)

@@ -26,8 +26,7 @@ def with_paths_quoted(argv: list[str]) -> list[str]:
 
 def _with_path_quoted(word: str, swept: bool) -> str:
     key, equals, text = word.partition("=")
-    override = _read(word)
-    if not equals or not _is_of_path(key) or text == "null" or (swept and override and override.is_sweep_override()):
+    if not equals or not _is_of_path(key) or text == "null" or (swept and _is_swept(word)):
         return word
     path = path_given(key, text)
     plain = key == "--config-dir" or _value(_read(f"{key}={path}")) == path
@@ -70,6 +69,12 @@ def _read(word: str) -> Override | None:
         return OverridesParser.create().parse_override(word)
     except HydraException:
         return None
+
+
+def _is_swept(word: str) -> bool:
+    """Whether Hydra reads several values in a word, each for a job of its own."""
+    override = _read(word)
+    return override is not None and override.is_sweep_override()
 
 
 def _value(override: Override | None) -> Any:

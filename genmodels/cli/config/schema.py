@@ -66,7 +66,7 @@ class ReferenceData:
 class EvaluatedData:
     """What may differ from the run's own data."""
 
-    root: str | None  # null: where the run had it
+    root: str | None  # null: where the run had it, if you trained it
     path: str | None  # likewise
     test_path: str | None  # likewise
 

@@ -1,0 +1,53 @@
+"""What may be set of the classes that others wrote: which keys, and which values, where their signatures do not say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from genmodels.ranges import NonNegativeFloat, PositiveInt, ProbabilityBelowOne
+
+OPTIMIZER = {
+    "lr": NonNegativeFloat,
+    "betas": Sequence[ProbabilityBelowOne],
+    "eps": NonNegativeFloat,
+    "alpha": ProbabilityBelowOne,
+    "momentum": NonNegativeFloat,
+    "weight_decay": NonNegativeFloat,
+}
+TRAINER = {  # what a run follows; the rest it sets itself, or has no use for
+    "accelerator": str,
+    "devices": list[int] | str | int,
+    "num_nodes": PositiveInt,
+    "strategy": str | Mapping[str, Any],
+    "precision": Literal["32-true", "bf16-mixed", "16-mixed"],
+    "max_steps": PositiveInt,
+    "log_every_n_steps": PositiveInt,
+    "accumulate_grad_batches": PositiveInt,
+    "gradient_clip_val": NonNegativeFloat | None,
+    "gradient_clip_algorithm": Literal["norm", "value"],
+    "deterministic": bool | Literal["warn"] | None,
+    "benchmark": bool | None,
+    "detect_anomaly": bool,
+    "sync_batchnorm": bool,
+    "profiler": str | None,
+}
+INSTEAD = {
+    "max_epochs": "trainer.max_steps=N is the length of a run",
+    "max_time": "trainer.max_steps=N is the length of a run",
+    "logger": "choose loggers by logger=[...]",
+    "callbacks": "choose callbacks by callbacks=[...]",
+    "enable_checkpointing": "callbacks.checkpoint.every_n_train_steps=N says how often last.ckpt is written",
+    "default_root_dir": "hydra.run.dir=DIR is where a run lies",
+    "enable_progress_bar": "callbacks=none is a run without a progress bar",
+}
+
+
+def types_of(function: Any) -> Mapping[str, Any]:
+    """The types of those parameters of another package's class or function that we know better than its signature."""
+    if function.__module__.startswith("torch.optim."):
+        return OPTIMIZER
+    return TRAINER if is_trainer(function) else {}
+
+
+def is_trainer(function: Any) -> bool:
+    """Whether it is Lightning's Trainer, of which a run follows the keys of `TRAINER` alone."""
+    return f"{function.__module__}.{function.__name__}" == "pytorch_lightning.trainer.trainer.Trainer"
