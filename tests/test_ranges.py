@@ -24,7 +24,13 @@ from tests.test_configs import CALLS, MODELS, OWN, calls_in, filled_in, name_of
 
 VALUES = (0, -1, nan, inf, None)
 REFUSALS = (UserError, InstantiationException, OmegaConfBaseException)
-DATA_OF = {"cyclegan": ["data=domains"], "image": ["data=degraded"]}  # of options that need certain data
+DATA_OF = {  # of options that need certain data
+    "cyclegan": ["data=domains"],
+    "image": ["data=degraded"],
+    "realnvp_points": ["data=toy2d"],
+    "standardized": ["data=toy2d"],
+    "transformer": ["data=text", "data.path=mine"],
+}
 
 
 def numbers_in(hint: Any) -> set[type]:

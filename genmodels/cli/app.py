@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.places import CONFIGS
@@ -59,7 +60,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     except JobFailed as failed:
         _list_failures(failed.sweep_dir)
         return failed.status
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
     return next((status for status in statuses if status), 0)
