@@ -8,12 +8,12 @@ from pkgutil import resolve_name
 from typing import Any, get_args, get_type_hints
 
 import pytest
-import torch
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genmodels.cli.build import optimizers
 from genmodels.cli.config.check import check
 from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.cli.config.places import CONFIGS
@@ -74,9 +74,10 @@ def build(cfg: DictConfig, group: str) -> None:
     """Checks a whole config, and builds a group's part of it, with the model that it is of."""
     config = resolved(cfg)
     check(config, Train)
-    made = instantiate(config["model" if group == "sampler" else group], _convert_="all")
     if group == "optimizer":
-        made([torch.zeros(1, requires_grad=True)])
+        optimizers(config, instantiate(config["model"], _convert_="all"))
+    else:
+        instantiate(config["model" if group == "sampler" else group], _convert_="all")
 
 
 def numeric(node: dict, path: str) -> Iterator[str]:
@@ -138,6 +139,7 @@ def test_a_number_out_of_range_is_refused_or_can_be_built(option):
         ("model/objective/elbo", "model.objective.beta", -1, "a number of at least 0"),
         ("model/ddpm", "model.network.groups", -1, "an integer of at least 1"),
         ("model/pixelcnn", "model.network.layers", -1, "an integer of at least 1"),
+        ("optimizer/adam", "optimizer.betas.0", 0, None),  # as in WGAN-GP
         ("optimizer/adam", "optimizer.betas.0", 1, "a list, each a number of at least 0 and below 1"),
         ("sampler/heun", "sampler.churn_max", nan, "a number of at least 0"),
         ("sampler/heun", "sampler.churn_max", inf, None),  # the paper's: everywhere above churn_min
