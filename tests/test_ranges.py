@@ -1,5 +1,7 @@
 """Every number of every YAML at 0, -1, nan, inf and null is refused in a sentence with its key, or can be built."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from math import inf, nan
@@ -152,3 +154,14 @@ def test_the_sentence_names_key_value_and_range(option, key, value, expected):
     assert (sentence is None) == (expected is None)
     if expected:
         assert f"{key.removesuffix('.0')} is " in sentence and sentence.endswith(f"expected {expected}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["model.latent_dim=0", "optimizer.lr=-1", "trainer.precision=fp16", "seed=-1"])
+def test_a_value_is_refused_before_torch_is_imported(word, tmp_path):
+    code = (
+        "import sys; from genmodels.cli.main import run_command; "
+        "print(run_command('train', sys.argv[1:]), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, word], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "False"] and word.split("=")[0] in done.stderr

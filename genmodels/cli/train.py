@@ -41,10 +41,11 @@ def task(cfg: DictConfig) -> None:
     from genmodels.cli.config.check import check, chosen
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Train
-    from genmodels.first_stages import with_absolute_runs
 
     config = resolved(cfg)
     check(config, Train, origin)
+    from genmodels.first_stages import with_absolute_runs  # and torch with it: what is wrong is said before
+
     config["data"] = _absolute(config["data"])
     config["model"] = with_absolute_runs(config["model"])
     train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})
