@@ -228,6 +228,44 @@ COMMAND_LINE = [
     Row("environment that is not there", None, f"{TRAIN} name=${{oc.env:NO_SUCH}}", "variable 'NO_SUCH' not found"),
     Row("interpolation", None, f"{TRAIN} name=${{nonsense}}", "Interpolation key 'nonsense' not found"),
     Row("config directory", None, f"{TRAIN} --config-dir nowhere", "nowhere' not found"),
+    Row(
+        "key of a group",
+        None,
+        f"{TRAIN} lr=0.1",
+        "no key lr (set on the command line); did you mean optimizer.lr or feat",
+    ),
+    Row(
+        "option of one's own",
+        file("c/data/mine.yaml", "# My data\n"),
+        f"{TRAIN} data=mien --config-dir c",
+        "there is no data=mien; did you mean mine?",
+    ),
+    Row("Hydra's option", None, f"{TRAIN} hydra/launcher=bsaic", "no hydra/launcher=bsaic; did you mean basic?"),
+    Row(
+        "experiment without its package",
+        file("c/experiment/e.yaml", "defaults:\n  - override /model: ddpm\n"),
+        f"{TRAIN} experiment=e --config-dir c",
+        "its first line is not # @package _global_",
+    ),
+    Row(
+        "byte order mark",
+        file("c/experiment/e.yaml", "\ufeff# @package _global_\ndefaults:\n  - override /model: ddpm\n"),
+        f"{TRAIN} experiment=e --config-dir c",
+        "with nothing before it, such as a byte order mark",
+    ),
+    Row(
+        "tab",
+        file("c/experiment/e.yaml", "# @package _global_\nmodel:\n\tbeta: 2\n"),
+        f"{TRAIN} experiment=e --config-dir c",
+        "e.yaml, line 3, is no YAML that can be read",
+    ),
+    Row(
+        "key twice",
+        file("c/experiment/e.yaml", "# @package _global_\nseed: 1\nseed: 2\n"),
+        f"{TRAIN} experiment=e --config-dir c",
+        "e.yaml, line 3, is no YAML that can be read",
+    ),
+    Row("precision", None, f"{TRAIN} trainer.precision=fp16", "expected one of 32-true, bf16-mixed, 16-mixed"),
     Row("group to list", None, "list modle", "did you mean model?"),
 ]
 

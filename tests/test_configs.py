@@ -14,6 +14,7 @@ from genmodels.cli.config.check import HYDRAS_KEYS, check, chosen
 from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.cli.config.places import CONFIGS, description
 from genmodels.cli.config.schema import Evaluate, EvaluateImages, Sample, Train
+from genmodels.cli.evaluate import measured_with
 from genmodels.cli.failures import USERS, explain
 from genmodels.cli.train import train
 from genmodels.errors import UserError
@@ -179,3 +180,11 @@ def test_scoring_images_composes_with_all_features_and_evaluators():
 def test_settings_of_a_part_that_was_left_out_are_dropped():
     config = composed("experiment=digits_vae", "callbacks=none")
     assert set(config["callbacks"]) > set(chosen(config["callbacks"])) == {"checkpoint"}
+
+
+def test_a_run_without_evaluators_is_evaluated_by_the_default_ones():
+    trained = composed("name=x", "evaluator=[]")
+    asked = {"evaluator": None, "features": None, "trusted": [], "data": {"root": None}}
+    nodes = measured_with(asked, {**trained, "evaluator": {}}, Path("last.ckpt"))
+    assert nodes["evaluator"] == composed("name=x")["evaluator"]
+    assert measured_with(asked | {"evaluator": {}}, trained, Path("last.ckpt"))["evaluator"] == {}

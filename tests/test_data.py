@@ -16,7 +16,9 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
+from genmodels.cli.config import compose  # noqa: F401  its resolvers
 from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.failures import explain
 from genmodels.data import files
 from genmodels.data.base import Data, hold_out, labelled
 from genmodels.data.transforms import bernoulli, random_flip
@@ -30,8 +32,10 @@ def make(name: str, **changes: object) -> Data:
     config = OmegaConf.load(CONFIGS / "data" / f"{name}.yaml")
     try:
         return hydra.utils.instantiate(OmegaConf.merge(config, changes))
-    except (InstantiationException, InterpolationResolutionError) as error:
+    except InstantiationException as error:
         raise error.__cause__ or error from None
+    except InterpolationResolutionError as error:
+        raise UserError(explain(error)[0]) from None
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:

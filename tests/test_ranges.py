@@ -1,5 +1,7 @@
 """Every number of every YAML at 0, -1, nan, inf and null is refused in a sentence with its key, or can be built."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from math import inf, nan
@@ -8,12 +10,12 @@ from pkgutil import resolve_name
 from typing import Any, get_args, get_type_hints
 
 import pytest
-import torch
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genmodels.cli.build import optimizers
 from genmodels.cli.config.check import check
 from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.cli.config.places import CONFIGS
@@ -24,7 +26,13 @@ from tests.test_configs import CALLS, MODELS, OWN, calls_in, filled_in, name_of
 
 VALUES = (0, -1, nan, inf, None)
 REFUSALS = (UserError, InstantiationException, OmegaConfBaseException)
-DATA_OF = {"cyclegan": ["data=domains"], "image": ["data=degraded"]}  # of options that need certain data
+DATA_OF = {  # of options that need certain data
+    "cyclegan": ["data=domains"],
+    "image": ["data=degraded"],
+    "realnvp_points": ["data=toy2d"],
+    "standardized": ["data=toy2d"],
+    "transformer": ["data=text", "data.path=mine"],
+}
 
 
 def numbers_in(hint: Any) -> set[type]:
@@ -68,9 +76,10 @@ def build(cfg: DictConfig, group: str) -> None:
     """Checks a whole config, and builds a group's part of it, with the model that it is of."""
     config = resolved(cfg)
     check(config, Train)
-    made = instantiate(config["model" if group == "sampler" else group], _convert_="all")
     if group == "optimizer":
-        made([torch.zeros(1, requires_grad=True)])
+        optimizers(config, instantiate(config["model"], _convert_="all"))
+    else:
+        instantiate(config["model" if group == "sampler" else group], _convert_="all")
 
 
 def numeric(node: dict, path: str) -> Iterator[str]:
@@ -132,6 +141,7 @@ def test_a_number_out_of_range_is_refused_or_can_be_built(option):
         ("model/objective/elbo", "model.objective.beta", -1, "a number of at least 0"),
         ("model/ddpm", "model.network.groups", -1, "an integer of at least 1"),
         ("model/pixelcnn", "model.network.layers", -1, "an integer of at least 1"),
+        ("optimizer/adam", "optimizer.betas.0", 0, None),  # as in WGAN-GP
         ("optimizer/adam", "optimizer.betas.0", 1, "a list, each a number of at least 0 and below 1"),
         ("sampler/heun", "sampler.churn_max", nan, "a number of at least 0"),
         ("sampler/heun", "sampler.churn_max", inf, None),  # the paper's: everywhere above churn_min
@@ -144,3 +154,14 @@ def test_the_sentence_names_key_value_and_range(option, key, value, expected):
     assert (sentence is None) == (expected is None)
     if expected:
         assert f"{key.removesuffix('.0')} is " in sentence and sentence.endswith(f"expected {expected}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["model.latent_dim=0", "optimizer.lr=-1", "trainer.precision=fp16", "seed=-1"])
+def test_a_value_is_refused_before_torch_is_imported(word, tmp_path):
+    code = (
+        "import sys; from genmodels.cli.main import run_command; "
+        "print(run_command('train', sys.argv[1:]), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, word], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "False"] and word.split("=")[0] in done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pytorch_lightning import Callback
 
+from genmodels.cli.sweeps.place import command
 from genmodels.cli.sweeps.said import Said
 from genmodels.training.callbacks.pruning import Reports
 from tests.synthetic_runs import config, record, write_run
@@ -251,3 +252,15 @@ def test_a_search_goes_on_with_what_it_was_begun_with(genmodels, tmp_path):
     assert (tmp_path / "sweep" / "sweep.json").read_text() == before
     assert genmodels(*words, "hydra.sweeper.n_trials=9", "seed=0,1,2", "logger=none")[0] == 0
     assert len(jobs_of(tmp_path / "sweep")) == 3  # there are no more
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-m", "seed=0,1", "--config-dir", "c"], "-m hydra.sweep.dir=d seed=0,1 --config-dir c"),
+        (["-m", "--config-dir", "c", "seed=0,1"], "-m --config-dir c hydra.sweep.dir=d seed=0,1"),
+        (["-m", "sweep=seeds"], "-m sweep=seeds"),
+    ],
+)
+def test_the_command_that_goes_on_keeps_overrides_together(words, told):
+    assert command(words, "d") == f"genmodels train {told}"

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from genmodels.cli.config.complaints import explain_composition
 from genmodels.cli.config.paths import with_paths_quoted
@@ -68,7 +69,7 @@ def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *
     except JobFailed as failed:
         _list_failures(failed.sweep_dir)
         return failed.status
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if any(isinstance(cause, Fault) for cause in chain_of(error)):  # no mistake in it: the processes do not meet
             raise
         name = config.stem if config and config.parent == CONFIGS else command

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genmodels.cli import score
 from genmodels.cli.app import run_app
@@ -82,7 +82,10 @@ def evaluate_run(config: dict[str, Any]) -> None:
 
 
 def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built."""
+    """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built.
+
+    Of a run that was trained without evaluators they are those that a training has by default.
+    """
     from genmodels.cli.config.foreign import believed, require_given, say_left_out
     from genmodels.data.of_config import placed
     from genmodels.trust import OURS, refused, require_trusted
@@ -92,12 +95,21 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
     require_trusted(theirs, (*OURS, *config["trusted"]))
     if "_target_" not in theirs["data"]:
         raise refused(file, "has no data in its config")
+    if not theirs.get("evaluator", True):
+        theirs["evaluator"] = default_evaluators()
     found = {group: believed(group, node) for group, node in theirs.items()}
     say_left_out([place for _, left in found.values() for place in left], file)
     nodes = {group: node for group, (node, _) in found.items()}
     data = placed(nodes["data"], config["data"])
     require_given(data, "data")
     return {**nodes, **own, "data": data}
+
+
+def default_evaluators() -> dict[str, Any]:
+    """The calls for the evaluators that configs/train.yaml names."""
+    listed = OmegaConf.load(CONFIGS / "train.yaml").defaults
+    names = next(entry["evaluator"] for entry in listed if "evaluator" in entry)
+    return {name: OmegaConf.to_container(OmegaConf.load(CONFIGS / "evaluator" / f"{name}.yaml")) for name in names}
 
 
 def named_checkpoint(config: dict[str, Any]) -> Path:

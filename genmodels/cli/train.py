@@ -44,12 +44,13 @@ def task(cfg: DictConfig) -> None:
     from genmodels.cli.config.foreign import GROUPS, require_given
     from genmodels.cli.config.origin import origin
     from genmodels.cli.config.schema import Train
-    from genmodels.first_stages import with_absolute_runs
 
     config = resolved(cfg)
     check(config, Train, origin)
     for group in GROUPS:
         require_given(config[group], group)
+    from genmodels.first_stages import with_absolute_runs  # and torch with it: what is wrong is said before
+
     config["data"] = _absolute(config["data"])
     config["model"] = with_absolute_runs(config["model"])
     train({**config, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}})

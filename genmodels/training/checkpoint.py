@@ -83,6 +83,9 @@ class BestCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         if not pl_module.evaluated:
             return
+        if self.monitor not in pl_module.evaluated:  # what a person's own evaluator does not give, though it says so
+            known = ", ".join(pl_module.evaluated)
+            raise UserError(f"callbacks.best.monitor={self.monitor} is not evaluated; choose one of {known}")
         value = pl_module.evaluated[self.monitor]
         if self.best is None or self.better(value, self.best):
             self.best = value

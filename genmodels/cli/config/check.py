@@ -20,6 +20,7 @@ from genmodels.cli.config.complaints import nearest
 from genmodels.cli.config.libraries import INSTEAD, TRAINER, is_trainer, types_of
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.config.schema import Parts
+from genmodels.cli.config.unimported import types_in
 from genmodels.cli.failures import one_line
 from genmodels.errors import UserError
 
@@ -40,24 +41,46 @@ NOT_EMPTY = ("run_dir", "out", "run", "checkpoint", "samples", "reference")
 HYDRAS_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
+Problems = Iterator[tuple[str, str]]  # path, what is wrong with it
+
+
 def check(config: Mapping[str, Any], schema: type, where: Any = lambda path: "") -> None:
-    """Raises a UserError that names all that is wrong; `where(path)` says where a key was set."""
-    wrong = {problem: where(path) for path, problem in _explained(config, schema)}
+    """Raises a UserError that names what is wrong; `where(path)` says where a key was set.
+
+    First what is seen without importing what the config calls, and torch with it; then, if that is right, all the rest.
+    """
+    _refuse(_explained(config, _before_imports(config, _hints(schema), "")), where)
+    _refuse(_explained(config, _check_call(config, schema, "")), where)
+
+
+def _refuse(problems: Problems, where: Any) -> None:
+    wrong = {problem: where(path) for path, problem in problems}
     if wrong:
         written = any(wrong.values())  # what only repeats another key's value, by an interpolation, is left out
         raise UserError("; ".join(problem + place for problem, place in wrong.items() if place or not written))
 
 
-Problems = Iterator[tuple[str, str]]  # path, what is wrong with it
-
-
-def _explained(config: Mapping[str, Any], schema: type) -> Problems:
+def _explained(config: Mapping[str, Any], problems: Problems) -> Problems:
     """What is wrong; that a model misses `levels` because the data have none, in terms of the data."""
     data = config.get("data")
     continuous = isinstance(data, Mapping) and data.get("levels", 0) is None
-    for path, problem in _check_call(config, schema, ""):
+    for path, problem in problems:
         missed = continuous and path.startswith("model.") and path.endswith(".levels")
         yield ("data.levels", CONTINUOUS) if missed else (path, problem)
+
+
+def _before_imports(node: Mapping[str, Any], hints: Mapping[str, Any], path: str) -> Problems:
+    """The values that do not fit the types which are known without an import."""
+    for key, value in node.items():
+        here = f"{path}.{key}" if path else key
+        if isinstance(value, Mapping):
+            yield from _before_imports(value, types_in(str(value.get("_target_"))), here)
+        elif key in hints and not _fits(value, hints[key]):
+            yield here, _misfit(value, hints[key], here)
+
+
+def _misfit(value: Any, hint: Any, path: str) -> str:
+    return f"{path} is {'null' if value is None else repr(value)}, expected {_words(hint)}"
 
 
 def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
@@ -96,7 +119,7 @@ def _check_value(value: Any, hint: Any, path: str) -> Problems:
     elif isinstance(value, Mapping) and (schema := _schema_in(hint)):
         yield from _check_call(value, schema, path)
     elif not _fits(value, hint):
-        yield path, f"{path} is {_shown(value)}, expected {_words(hint)}"
+        yield path, _misfit(value, hint, path)
     elif path in NOT_EMPTY and value == "":
         yield path, f"{path} is empty, expected a path"
     elif hint == Parts:
@@ -176,10 +199,6 @@ def _fits_sequence(value: Sequence[Any], kind: Any, args: tuple) -> bool:
     if kind is tuple and len(hints) > 1 and Ellipsis not in args:
         return len(hints) == len(value) and all(map(_fits, value, hints))
     return not hints or all(_fits(entry, hints[0]) for entry in value)
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else repr(value)
 
 
 def _words(hint: Any) -> str:

@@ -95,7 +95,11 @@ def options(group: str) -> list[str]:
 
 def option(group: str, name: str) -> dict[str, Any]:
     """An option of a group, composed beside the config that an app runs with; keys left open stay "???"."""
-    return cast(dict, OmegaConf.to_container(compose(overrides=[f"+{group}={name}"]), resolve=True))[group]
+    cfg = compose(overrides=[f"+{group}={name}"])
+    try:
+        return cast(dict, OmegaConf.to_container(cfg, resolve=True))[group]
+    except InterpolationToMissingValueError:  # of keys that are made of an open one
+        return cast(dict, OmegaConf.to_container(cfg, resolve=False))[group]
 
 
 OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)

@@ -17,11 +17,10 @@ FILE = "sweep.json"
 
 def command(words: Sequence[str], sweep_dir: str) -> str:
     """The command line that goes on with a sweep, from the one that began it."""
-    named = any(word.startswith("sweep=") for word in words)
-    place = (
-        [] if named or any(word.startswith("hydra.sweep.dir=") for word in words) else [f"hydra.sweep.dir={sweep_dir}"]
-    )
-    return shlex.join(["genmodels", "train", *words, *place])
+    named = any(word.startswith(("sweep=", "hydra.sweep.dir=")) for word in words)
+    place = [] if named else [f"hydra.sweep.dir={sweep_dir}"]
+    at = next((i for i, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
+    return shlex.join(["genmodels", "train", *words[:at], *place, *words[at:]])  # argparse wants overrides together
 
 
 @contextmanager
