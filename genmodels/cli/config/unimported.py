@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import genmodels
 from genmodels import ranges
-from genmodels.cli.config.foreign import OPTIMIZER, TRAINER
+from genmodels.cli.config.libraries import OPTIMIZER, TRAINER
 
 NAMES = {**vars(ranges), "Sequence": Sequence, "Mapping": Mapping, "Literal": Literal}
 
