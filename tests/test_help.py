@@ -8,7 +8,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from genmodels.cli.app import flags_first
-from genmodels.cli.config.explained import keys, of_parameters
+from genmodels.cli.config.constructors import parameters
+from genmodels.cli.config.explained import keys
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.main import main
 
@@ -38,8 +39,9 @@ def test_every_key_with_a_value_of_its_own_says_what_it_means(file):
 
 
 def test_a_parameter_of_a_class_above_is_explained_too():
-    assert of_parameters("genmodels.samplers.ddim.DDIM").keys() >= {"eta", "steps", "guidance"}
-    assert of_parameters("torch.optim.Adam") == {} == of_parameters("no.such.Class")
+    found = parameters("genmodels.samplers.ddim.DDIM")
+    assert found.keys() >= {"eta", "steps", "guidance"} and all(each.comment for each in found.values())
+    assert parameters("torch.optim.Adam") == {} == parameters("no.such.Class")
 
 
 def help_of(monkeypatch, tmp_path, capsys, command: str, *words: str, status: int = 0) -> str:

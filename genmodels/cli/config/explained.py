@@ -1,19 +1,15 @@
-"""What each key of a config means: the comment beside it where its constructor takes it, else beside it in a YAML.
+"""What each key of a config means: the comment beside it where its constructor takes it, else beside it in a YAML."""
 
-Sources are read and not run, so that `--help` answers at once.
-"""
-
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from genmodels.cli.config.check import HYDRAS_KEYS
+from genmodels.cli.config.constructors import parameters
 from genmodels.cli.config.places import CONFIGS
 
 NOT_OPTIONS = ("experiment", "sweep", "hydra")  # folders of configs whose files set keys of others
@@ -35,7 +31,8 @@ class Key(NamedTuple):
 
 def keys(node: Mapping[str, Any], of: str, at: str = "") -> Iterator[Key]:
     """The keys of a config that is not resolved, those of its parts after them; `of` is the class that takes them."""
-    meanings = {**in_yaml().get(of, {}), **of_parameters(of)} if of else {}
+    beside = {key: parameter.comment for key, parameter in parameters(of).items() if parameter.comment}
+    meanings = {**in_yaml().get(of, {}), **beside} if of else {}
     inner = {key: value for key, value in node.items() if isinstance(value, Mapping) and value}
     for key, value in node.items():
         if key not in HYDRAS_KEYS and key not in inner:
@@ -49,62 +46,6 @@ def keys(node: Mapping[str, Any], of: str, at: str = "") -> Iterator[Key]:
 def _written(value: Any) -> str:
     """A value as it is written on a command line."""
     return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
-
-
-@cache
-def of_parameters(name: str) -> dict[str, str]:
-    """The comment beside each parameter of a class or a function, those of the classes above it among them."""
-    module, _, own = name.rpartition(".")
-    file = _file_of(module) if module else None
-    if file is None:
-        return {}
-    text = file.read_text(encoding="utf-8")
-    tree, lines = ast.parse(text), text.splitlines()
-    found = next((n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == own), None)
-    if found is None:
-        return {}
-    inherited: dict[str, str] = {}
-    for base in _bases(found, tree, module):
-        inherited |= of_parameters(base)
-    return inherited | {key: _comment(lines[line - 1]) for key, line in _parameters(found) if _comment(lines[line - 1])}
-
-
-def _file_of(module: str) -> Path | None:
-    """Where the source of a module lies, whose package is not imported for it."""
-    top, *rest = module.split(".")
-    spec = find_spec(top)
-    if spec is None or spec.origin is None:
-        return None
-    file = Path(spec.origin) if not rest else Path(spec.origin).parent.joinpath(*rest).with_suffix(".py")
-    return file if file.is_file() else None
-
-
-def _bases(found: ast.stmt, tree: ast.Module, module: str) -> list[str]:
-    """Names, in full, of the classes that a class is made from."""
-    imported = {
-        alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    bases = [base.id for base in getattr(found, "bases", []) if isinstance(base, ast.Name)]
-    return [imported.get(base, f"{module}.{base}") for base in bases]
-
-
-def _parameters(found: ast.ClassDef | ast.FunctionDef) -> list[tuple[str, int]]:
-    """The parameters of a function, of a class's constructor or, without one, its fields; and their lines."""
-    if isinstance(found, ast.FunctionDef):
-        arguments = [*found.args.args, *found.args.kwonlyargs]
-        return [(argument.arg, argument.end_lineno or argument.lineno) for argument in arguments]
-    made = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    if made is not None:
-        return _parameters(made)
-    fields = [node for node in found.body if isinstance(node, ast.AnnAssign)]
-    return [(field.target.id, field.lineno) for field in fields if isinstance(field.target, ast.Name)]
-
-
-def _comment(line: str) -> str:
-    return line.partition("  # ")[2].strip()
 
 
 @cache
