@@ -5,7 +5,9 @@ the environment, and it names no other class. What a person writes on the comman
 directories, is theirs and is not looked at.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -14,6 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 
 OURS = ("genmodels",)
@@ -71,34 +74,56 @@ def refused(file: Path, why: str) -> UserError:
 
 
 def require_trusted(node: Any, trusted: Sequence[str]) -> None:
-    """UserError unless all that a part of a file's config would build are classes within the trusted packages."""
-    for target in _targets(node):
-        _require_trusted_class(target, trusted)
+    """UserError unless all that a part of a file's config would build are classes within the trusted packages, or
+    calls that this person has trained with."""
+    for call in calls_in(node):
+        _require_trusted_call(call, trusted)
 
 
-def _targets(node: Any) -> Iterator[Any]:
+def calls_in(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping in a config that names a class, outside before inside."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            yield node["_target_"]
+            yield node
         node = list(node.values())
     if isinstance(node, list):
         for child in node:
-            yield from _targets(child)
+            yield from calls_in(child)
 
 
-def _require_trusted_class(target: Any, trusted: Sequence[str]) -> None:
-    """Refuses a target outside the trusted packages before importing it, and what is no class of theirs after."""
-    if str(target).split(".")[0] in {package.split(".")[0] for package in trusted}:
-        try:
-            found = resolve_name(str(target))
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"the config names {target}, which is no class of this version ({error})") from error
-        if isinstance(found, type) and any(_within(f"{found.__module__}.{found.__qualname__}", p) for p in trusted):
-            return
-    raise UserError(
-        f"the config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it comes from, "
-        "name its package: trusted=[PACKAGE], in Python genmodels.load(..., trusted=[PACKAGE])"
-    )
+def _require_trusted_call(call: Mapping[str, Any], trusted: Sequence[str]) -> None:
+    """Refuses a class outside the trusted packages before importing it, and what is no class of theirs after."""
+    target = str(call["_target_"])
+    if note_of(call).exists():
+        _resolved(target)
+    elif not _is_within(target, trusted):
+        package = target.split(".")[0]
+        raise UserError(
+            f"the config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it comes "
+            f"from, name its package: trusted=[{package}], in Python genmodels.load(..., trusted=['{package}'])"
+        )
+
+
+def _is_within(target: str, trusted: Sequence[str]) -> bool:
+    if target.split(".")[0] not in {package.split(".")[0] for package in trusted}:
+        return False
+    found = _resolved(target)
+    return isinstance(found, type) and any(_within(f"{found.__module__}.{found.__qualname__}", p) for p in trusted)
+
+
+def _resolved(target: str) -> Any:
+    try:
+        return resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        ours = target.split(".")[0] in OURS
+        remedy = "load it with the version that wrote it" if ours else "put the folder that it lies in on PYTHONPATH"
+        raise UserError(f"the config names {target}, which cannot be imported ({error}); {remedy}") from error
+
+
+def note_of(node: Any) -> Path:
+    """The file in the person's own cache that says that they have trained with this part of a config."""
+    plain = json.loads(json.dumps(node))  # with texts for keys, which can be sorted
+    return cache_dir() / "own" / sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _within(name: str, package: str) -> bool:

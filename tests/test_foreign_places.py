@@ -10,8 +10,12 @@ import yaml
 from genmodels.cli.config.compose import compose_config
 from genmodels.cli.config.foreign import GROUPS, NOWHERE, PLACES, believed, remember, require_given
 from genmodels.cli.config.places import CONFIGS
+from genmodels.cli.train import train
 from genmodels.errors import UserError
-from genmodels.runs import read_checkpoint
+from genmodels.runs import config_to_resume, load, read_checkpoint
+from genmodels.trust import note_of, require_trusted
+from tests.helpers import train_config
+from tests.test_clock import Model
 
 
 @pytest.fixture
@@ -116,3 +120,29 @@ def test_data_are_read_where_the_person_says(elsewhere, genmodels, tmp_path):
     other = elsewhere(lambda c: c.update(data=npz | facts | {"shape": [1, 8, 8], "levels": 17}))
     status, err = genmodels("evaluate", f"run={other}", "evaluator=[likelihood]", "device=cpu")
     assert status == 2 and "give your own: data.path=PATH" in err, err
+
+
+def test_classes_of_their_own_load_for_who_trained_with_them(tmp_path, monkeypatch):
+    config = train_config(tmp_path / "run", "trainer.max_steps=1")
+    train(config | {"model": {"_target_": "tests.test_clock.Model"}})
+    assert isinstance(load(tmp_path / "run"), Model)
+    assert config_to_resume(tmp_path / "run", [])["model"] == {"_target_": "tests.test_clock.Model"}
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "of another person"))
+    with pytest.raises(
+        UserError, match=r"names tests.test_clock.Model, which is no class of genmodels.*trusted=\[tests\]"
+    ):
+        load(tmp_path / "run")
+    assert isinstance(load(tmp_path / "run", trusted=["tests"]), Model)
+
+
+def test_what_cannot_be_imported_says_where_to_put_it(tmp_path):
+    call = {"_target_": "nowhere.Net"}
+    for trusted in ([], ["nowhere"]):
+        if not trusted:
+            note_of(call).parent.mkdir(parents=True, exist_ok=True)
+            note_of(call).touch()
+        with pytest.raises(UserError, match="nowhere.Net, which cannot be imported .*on PYTHONPATH"):
+            require_trusted(call, trusted)
+    require_trusted({"_target_": "genmodels.models.vae.VAE"}, ["genmodels"])
+    with pytest.raises(UserError, match="no class of genmodels"):
+        require_trusted({"_target_": "nowhere.Net", "width": 1}, ["genmodels"])

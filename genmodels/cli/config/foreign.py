@@ -4,10 +4,8 @@ A file that somebody else made may name options, numbers and hashes. Where files
 addresses they are fetched, is for the person to say; what they trained with before is remembered in their own cache.
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,25 +13,25 @@ from omegaconf import OmegaConf
 
 from genmodels.cli.config.paths import LAST as PLACES
 from genmodels.cli.config.places import CONFIGS
-from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
+from genmodels.trust import OURS, TRAINING, calls_in, note_of
 
 GROUPS = {"data", "evaluator", "features", "callbacks", "logger"}  # groups whose options name places
+KNOWN = {package.split(".")[0] for package in (*OURS, *TRAINING)}  # packages whose classes need no note
 UNNEEDED = ("save", "weights")  # places without which a part works
 NOWHERE = "/dev/null/left-out"  # in place of one that has to be given; nothing can lie there
 
 
 def remember(config: Mapping[str, Any]) -> None:
-    """Notes the parts of a config that a person trains with; where that cannot be, they give their places again."""
-    for file in (_note(config[group]) for group in GROUPS):
+    """Notes what a person trains with: parts that name places, and calls of classes that are not ours.
+
+    Where nothing can be noted, they give the places, and say trusted=, again.
+    """
+    theirs = [call for call in calls_in(config) if str(call["_target_"]).split(".")[0] not in KNOWN]
+    for file in map(note_of, [*(config[group] for group in GROUPS), *theirs]):
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-
-
-def _note(node: Any) -> Path:
-    plain = json.loads(json.dumps(node))  # with texts for keys, which can be sorted
-    return cache_dir() / "own" / sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def believed(group: str, node: Any, *, inside: Path | None = None, noted: Any = None) -> tuple[Any, list[str]]:
@@ -42,7 +40,7 @@ def believed(group: str, node: Any, *, inside: Path | None = None, noted: Any = 
     Nothing is left out of what this person has trained with (`noted`, where the run was moved since), nor what lies in
     the run directory `inside`. A dataset of ours gets the places and addresses of its own option.
     """
-    if _note(node if noted is None else noted).exists():
+    if note_of(node if noted is None else noted).exists():
         return node, []
     left: list[str] = []
     return _without_places(node, group, inside, left), left
