@@ -7,6 +7,7 @@ import pytest
 
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.list import GROUPS, parts, run
+from genmodels.cli.main import main
 
 
 def listed(capsys, *words: str) -> list[str]:
@@ -41,3 +42,20 @@ def test_a_reader_that_goes_is_no_fault():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+@pytest.mark.parametrize("line", ["genmodels report out", "genmodels list mo", "genmodels reproduce -"])
+def test_completion_of_words_that_hydra_does_not_compose_says_nothing(line, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setattr(sys, "argv", ["genmodels", "-sc", "query=bash"])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == 0 and capsys.readouterr() == ("", "")
+
+
+def test_completion_of_commands(monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", "genmodels re")
+    monkeypatch.setattr(sys, "argv", ["genmodels", "-sc", "query=bash"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.split() == ["report", "reproduce"]

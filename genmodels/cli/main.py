@@ -24,6 +24,8 @@ COMMANDS = {
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
+COMPOSED = ("train", "evaluate", "sample", "export")  # whose words Hydra composes a config from
+
 USAGE = """genmodels: config-driven experiments with deep generative models
 
 usage: genmodels COMMAND [key=value ...]
@@ -100,5 +102,7 @@ def _answer_completion_of_commands(argv: list[str]) -> None:
     if len(words) <= 2:
         print("\n".join(name for name in COMMANDS if name.startswith(words[-1])))
         sys.exit(0)
+    if words[1] not in COMPOSED:
+        sys.exit(0)  # its words are files, which the shell completes
     argv.insert(0, words[1])
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
