@@ -149,6 +149,13 @@ def test_runs_that_lie_elsewhere_are_collected(mine, genmodels, started):
     assert "**in**" in (mine / "docs" / "BASELINES.md").read_text()
 
 
+def test_a_checkouts_page_is_written_for_who_asks_for_it_alone(mine, genmodels, started):
+    page = default_docs() / "BASELINES.md"
+    before = page.stat().st_mtime_ns
+    assert genmodels("reproduce", "--config-dir", "mine", "out=runs", "--collect")[0] == 0
+    assert page.stat().st_mtime_ns == before and (mine.parent / "runs" / "BASELINES.md").is_file()
+
+
 @pytest.mark.slow
 def test_the_budget_ends_a_training_which_goes_on_at_the_next_call(mine, genmodels, monkeypatch):
     """The child gets SIGTERM in its second step, as from a deadline, and saves itself."""

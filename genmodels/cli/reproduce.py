@@ -10,7 +10,7 @@ from typing import Any
 
 from genmodels.errors import Fault, UserError
 
-USAGE = """genmodels reproduce: runs the published baselines and keeps docs/BASELINES.md, ours beside the papers'
+USAGE = """genmodels reproduce: runs the published baselines and writes BASELINES.md, ours beside the papers'
 
 usage: genmodels reproduce [NAME ...] [key=value ...]
   genmodels reproduce                               # all, the cheapest first
@@ -28,7 +28,7 @@ itself. A training that fails does not stop the others.
   seeds         of the trainings, one run each                                                [0]
   sample_seeds  of the samples that a metric such as FID is measured on, for each training    [0,1,2]
   out           folder of the runs: OUT/NAME/seed_S                                           outputs/reproduce
-  docs          folder of BASELINES.md and of baselines/NAME/seed_S.json, the results         docs/ of the checkout
+  docs          folder of BASELINES.md and of baselines/NAME/seed_S.json, the results         OUT; of --check: docs/
   --config-dir DIR   a folder of your own configs, with experiment/NAME.yaml\
 """
 FLAGS = ("--check", "--collect", "--config-dir")
@@ -45,7 +45,7 @@ class Asked:
     seeds: list[int] | None = None  # None: the first, 0; to collect, those that there are
     sample_seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: Path = Path("outputs/reproduce")
-    docs: Path | None = None  # None: that of the checkout
+    docs: Path | None = None  # None: beside the runs; to check, that of the checkout
     overrides: list[str] = field(default_factory=list)  # for the trainings
 
 
@@ -62,10 +62,9 @@ def run(argv: list[str]) -> int:
     from genmodels.ledger.book import Book
 
     experiments = baselines(asked.config_dir)
-    book = Book(asked.docs or default_docs(), experiments)
     if "--check" in asked.flags:
-        return check(book)
-    return reproduce(asked, book, argv)
+        return check(Book(asked.docs or default_docs(), experiments))
+    return reproduce(asked, Book(asked.docs or asked.out, experiments), argv)
 
 
 def parsed(argv: Sequence[str]) -> Asked:
@@ -144,7 +143,8 @@ def check(book: Any) -> int:
     if wrong:
         print("\n".join(wrong))
         raise Fault(
-            f"{book.page} and the result files do not agree (above); write the page: genmodels reproduce --collect"
+            f"{book.page} and the result files do not agree (above); write the page: genmodels reproduce --collect "
+            f"docs={book.docs}"
         )
     print(f"{book.page} is what {len(book.experiments)} experiments and {count} result files give")
     return 0

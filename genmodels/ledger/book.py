@@ -73,7 +73,7 @@ class Book:
         found, damaged = results.read_all(self.docs)
         wrong = [f"{self.docs / results.FOLDER / bad.name} {bad.reason}" for bad in damaged]
         if not self.page.is_file():
-            raise Fault(f"{self.page} is not there; write it: genmodels reproduce --collect")
+            raise Fault(f"{self.page} is not there; write it: genmodels reproduce --collect docs={self.docs}")
         there = self.page.read_text(encoding="utf-8", errors="replace").splitlines()
         due = page(self.experiments, found, damaged).splitlines()
         names = (str(self.page), "what experiments and results give")

@@ -18,7 +18,8 @@ page is written by `genmodels reproduce` from the result files in `baselines/` a
 hand makes `genmodels reproduce --check` fail.
 
 ```bash
-genmodels reproduce NAME                 # trains an experiment of this page, seed 0, and writes its result here
+genmodels reproduce NAME                 # trains an experiment of this page, seed 0, and writes a page beside it
+genmodels reproduce NAME docs=docs       # writes its result into this page
 genmodels reproduce budget=60            # what is cheapest first, for an hour; the same command goes on where it was
 genmodels reproduce NAME seeds=[0,1,2]   # mean and spread over three trainings
 genmodels reproduce --check              # whether this page is what experiments and results give
