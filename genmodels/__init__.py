@@ -9,7 +9,7 @@ bpd = genmodels.bits_per_dim(-nats, dims=x[0].numel())
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genmodels.runs import load
+    from genmodels.run.checkpoint import load
     from genmodels.units import bits_per_dim
 
 __all__ = ["bits_per_dim", "load"]
@@ -18,7 +18,7 @@ __all__ = ["bits_per_dim", "load"]
 def __getattr__(name: str) -> Any:
     """Imports torch only when it is needed, so that `genmodels --help` answers at once."""
     if name == "load":
-        from genmodels.runs import load
+        from genmodels.run.checkpoint import load
 
         return load
     if name == "bits_per_dim":

@@ -17,7 +17,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators.features.base import weights_sha256
 from genmodels.fields import Field
 from genmodels.parts.of_run import OfRun
-from genmodels.runs import checkpoint_path, model_of, read_checkpoint
+from genmodels.run.checkpoint import checkpoint_path, model_of, read_checkpoint
 
 
 class FirstStage(NamedTuple):

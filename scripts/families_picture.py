@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import genmodels
 from genmodels.families import family_of
 from genmodels.pictures import grid
-from genmodels.runs import checkpoint_path, read_checkpoint
+from genmodels.run.checkpoint import checkpoint_path, read_checkpoint
 from genmodels.seeds import ByNumber
 
 ROWS, COLUMNS = 6, 4

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from genmodels import runs
 from genmodels.cli.config.compose import compose_config, resolved
 from genmodels.cli.train import train
+from genmodels.run.checkpoint import read_checkpoint
 
 STEPS, EVERY = 24, 2  # of a run, and between checkpoints
 FURTHEST = 5  # steps that a run may take before it is killed
@@ -96,7 +96,7 @@ def wait(child: int) -> int:
 def step_of(run_dir: Path) -> int:
     """Of the last checkpoint, which must load; 0 where there is none yet."""
     file = run_dir / "checkpoints" / "last.ckpt"
-    return runs.read_checkpoint(file)["global_step"] if file.exists() else 0
+    return read_checkpoint(file)["global_step"] if file.exists() else 0
 
 
 def rows(run_dir: Path) -> list[dict]:
@@ -123,7 +123,7 @@ def same(a: object, b: object) -> bool:
 
 def differences(one: Path, other: Path) -> list[str]:
     """What is not the same in two finished runs."""
-    left, right = (runs.read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (one, other))
+    left, right = (read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (one, other))
     found = [key for key in COMPARED if not same(left[key], right[key])]
     found += [] if rows(one) == rows(other) else ["metrics.csv"]
     found += [] if (one / "results.json").read_text() == (other / "results.json").read_text() else ["results.json"]

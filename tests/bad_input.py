@@ -169,11 +169,12 @@ def export_of(then: Callable[[Path], object]) -> Prepare:
     """model/: an export of the run, changed."""
 
     def prepare(root: Path, run: Path) -> None:
-        from genmodels import exports, runs
+        from genmodels import exports
+        from genmodels.run.checkpoint import model_of, read_checkpoint
 
-        read = runs.read_checkpoint(run / "checkpoints" / "last.ckpt")
+        read = read_checkpoint(run / "checkpoints" / "last.ckpt")
         about = {"weights": "ema", "step": 4, "images_seen": 256}
-        exports.write(root / "model", runs.model_of(read), read["config"], about)
+        exports.write(root / "model", model_of(read), read["config"], about)
         then(root / "model")
 
     return prepare

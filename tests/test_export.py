@@ -15,7 +15,8 @@ import genmodels as gm
 from genmodels import exports
 from genmodels.capabilities import HasLikelihood
 from genmodels.cli.train import train
-from genmodels.runs import read_checkpoint, read_results
+from genmodels.run.checkpoint import read_checkpoint
+from genmodels.run.results import read_results
 from genmodels.seeds import ByNumber
 from tests.helpers import train_config
 

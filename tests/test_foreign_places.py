@@ -12,7 +12,8 @@ from genmodels.cli.config.foreign import GROUPS, NOWHERE, PLACES, believed, reme
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.train import train
 from genmodels.errors import UserError
-from genmodels.runs import config_to_resume, load, read_checkpoint
+from genmodels.run.checkpoint import load, read_checkpoint
+from genmodels.run.config import config_to_resume
 from genmodels.trust import note_of, require_trusted
 from tests.helpers import train_config
 from tests.test_clock import Model

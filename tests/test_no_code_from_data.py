@@ -14,7 +14,8 @@ import genmodels as package
 from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.train import train
 from genmodels.errors import UserError
-from genmodels.runs import config_to_resume, load, read_checkpoint
+from genmodels.run.checkpoint import load, read_checkpoint
+from genmodels.run.config import config_to_resume
 from genmodels.trust import OURS, TRAINING, require_trusted
 from tests.helpers import train_config
 
@@ -70,8 +71,23 @@ def test_a_checkpoint_with_pickled_code(genmodels, tmp_path):
     assert not (tmp_path / "attacked").exists()
 
 
-EVIL = ["os.system", "genmodels.runs.os.system", "genmodels.runs.torch.nn.Linear", "genmodels.runs.load", "no.Such"]
-EVIL += ["genmodelsevil.X", "genmodels.runs", "genmodels.no.Such", "evil:genmodels.X", "", None, 3, ["genmodels"]]
+EVIL = [
+    "os.system",
+    "genmodels.rank.os.system",
+    "genmodels.run.checkpoint.torch.nn.Linear",
+    "genmodels.run.checkpoint.load",
+    "no.Such",
+]
+EVIL += [
+    "genmodelsevil.X",
+    "genmodels.run.checkpoint",
+    "genmodels.no.Such",
+    "evil:genmodels.X",
+    "",
+    None,
+    3,
+    ["genmodels"],
+]
 PLACES = {
     "plain": lambda node: node,
     "in lists": lambda node: [[1, node]],

@@ -10,7 +10,7 @@ import pytest
 from genmodels.cli.config.compose import compose_config
 from genmodels.cli.config.paths import with_paths_quoted
 from genmodels.errors import UserError
-from genmodels.runs import read_results
+from genmodels.run.results import read_results
 
 ODD = (
     "a=b",

@@ -21,7 +21,7 @@ from genmodels.fields import label
 from genmodels.nn.point_couplings import PointCouplings
 from genmodels.pictures import BORDER
 from genmodels.point_pictures import SIDE, exact_density, histogram, on_grid, panels, window
-from genmodels.runs import read_results
+from genmodels.run.results import read_results
 from tests.helpers import CONFIGS, train_config
 
 N = 50_000

@@ -18,7 +18,7 @@ from genmodels.evaluators.inception_score import InceptionScore
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.subject import Subject
 from genmodels.fields import Field, label
-from genmodels.runs import add_results, read_results
+from genmodels.run.results import add_results, read_results
 from genmodels.samplers.ancestral import Ancestral
 from genmodels.samplers.ddim import DDIM
 from genmodels.seeds import GLOBAL

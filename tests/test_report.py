@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -246,3 +248,11 @@ def test_words():
     assert [duration(s) for s in (None, 5.4, 124, 61_500)] == ["", "5 s", "2 min 04 s", "17 h 05 min"]
     assert in_short(OVER_SAMPLES) == "1,000 samples, against digits/train (1,297), in the features of classifier"
     assert in_short({"bound": "iwae", "draws": 50, "reference": "mnist/test"}) == "iwae, draws 50, on mnist/test"
+
+
+@pytest.mark.parametrize("command", ["report RUN", "list", "train --help", "reproduce --check"])
+def test_what_computes_nothing_does_not_wait_for_torch(command, run_dir, tmp_path):
+    code = "import sys; from genmodels.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    words = [str(run_dir) if word == "RUN" else word for word in command.split()]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "False", done.stdout + done.stderr

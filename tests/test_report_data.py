@@ -19,7 +19,7 @@ from genmodels.report.seeds import over_seeds
 from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries, heading, show
 from genmodels.report.ways import ways
 from genmodels.report.words import mean_and_spread, number
-from genmodels.runs import add_results, read_results
+from genmodels.run.results import add_results, read_results
 from tests.synthetic_runs import config, curves, end, record, results, start, write_results, write_run
 
 

@@ -15,7 +15,8 @@ import genmodels
 from genmodels.cli.train import train
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
-from genmodels.runs import add_results, checkpoint_path, model_of, read_checkpoint, read_results, weights_of
+from genmodels.run.checkpoint import checkpoint_path, model_of, read_checkpoint, weights_of
+from genmodels.run.results import add_results, read_results
 from tests.helpers import train_config
 
 SMALL = ["trainer=smoke", "model.encoder.width=8", "model.decoder.width=8"]

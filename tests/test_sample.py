@@ -13,7 +13,7 @@ from genmodels.cli.train import train
 from genmodels.data.of_config import data_of, fields_of, placed
 from genmodels.errors import UserError
 from genmodels.fields import Field, label
-from genmodels.runs import load
+from genmodels.run.checkpoint import load
 from genmodels.seeds import ByNumber
 from genmodels.training.hooks import prepare
 from genmodels.trust import read_config

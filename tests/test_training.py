@@ -19,7 +19,7 @@ from genmodels.cli.train import train
 from genmodels.data.base import Data
 from genmodels.errors import UserError
 from genmodels.models.vae import VAE
-from genmodels.runs import read_results
+from genmodels.run.results import read_results
 from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint
 from genmodels.training.module import Training
 from genmodels.training.schedules import Constant, Cosine, Linear, LinearHalf, Stages

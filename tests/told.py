@@ -17,6 +17,7 @@ import genmodels
 from genmodels.cli import baselines
 from genmodels.cli.main import main
 from genmodels.cli.train import train
+from genmodels.errors import UserError
 from tests.helpers import train_config
 from tests.pages import Command, Page
 
@@ -165,7 +166,7 @@ def stripes_are_learned(folder: Path, _) -> None:
 
 def pixels_are_trusted_when_asked(folder: Path, monkeypatch) -> None:
     run = only_run(folder)
-    with pytest.raises(genmodels.runs.UserError, match="trusted"):
+    with pytest.raises(UserError, match="trusted"):
         genmodels.load(run)
     assert genmodels.load(run, trusted=["mine"]).sample(2).shape == (2, 1, 8, 8)
     assert call(monkeypatch, ["sample", f"run={run}", "trusted=[mine]", "out=grid.png"]) == 0

@@ -22,7 +22,7 @@ from genmodels.evaluators.evaluate import applicable, check_features, refuse_set
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.subject import Subject
 from genmodels.first_stages import load_first_stages
-from genmodels.runs import stamped
+from genmodels.run.config import stamped
 from genmodels.seeds import seeded
 from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from genmodels.training.compilation import compile_networks, require_compiler

@@ -39,18 +39,21 @@ def task(cfg: DictConfig) -> None:
 
 def evaluate_run(config: dict[str, Any]) -> None:
     """The part of this process in evaluating the checkpoint that a checked, resolved config names."""
-    from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.many.group import device_named, process_group
-    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_left_out, show_paths, show_results
+    from genmodels.cli.metric_pictures import saves_pictures
+    from genmodels.cli.tables import evaluation_progress, show_left_out, show_paths, show_results
     from genmodels.evaluators.evaluate import applicable, evaluate, left_out
+    from genmodels.rank import is_rank_zero
+    from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
+    from genmodels.run.results import add_results
     from genmodels.training.hooks import prepare
 
     file = named_checkpoint(config)
-    checkpoint = runs.read_checkpoint(file)
+    checkpoint = read_checkpoint(file)
     nodes = measured_with(config, checkpoint["config"], file)
     device = device_named(config["device"])
-    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
+    model = with_sampler(model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     data, evaluators = build.part(nodes["data"]), build.parts(nodes["evaluator"])
     reasons = left_out(model, evaluators, data)
     if not applicable(model, evaluators, data):
@@ -67,16 +70,16 @@ def evaluate_run(config: dict[str, Any]) -> None:
             features=build.part(nodes["features"]),
             seed=config["seed"],
             batch_size=config["batch_size"],
-            weights=runs.weights_of(checkpoint),
+            weights=weights_of(checkpoint),
             device=device,
             precision=config["precision"],
             progress=progress,
             show=saves_pictures(folder / "samples"),
         )
-    if runs.is_rank_zero():
+    if is_rank_zero():
         show_left_out(reasons)
         step = checkpoint["global_step"]
-        runs.add_results(folder / "results.json", [record.at_step(step).to_dict() for record in records])
+        add_results(folder / "results.json", [record.at_step(step).to_dict() for record in records])
         show_results(records, f"{file}: {step} steps")
         show_paths({"results": folder / "results.json"})
 
@@ -114,7 +117,7 @@ def default_evaluators() -> dict[str, Any]:
 
 def named_checkpoint(config: dict[str, Any]) -> Path:
     """The checkpoint file that `run` (with `which`) or `checkpoint` names."""
-    from genmodels import runs
+    from genmodels.run.checkpoint import checkpoint_path
 
     if (config["run"] is None) == (config["checkpoint"] is None):
         images = "; or images: samples=... and reference=..." if "evaluator" in config else ""
@@ -125,7 +128,7 @@ def named_checkpoint(config: dict[str, Any]) -> Path:
         raise UserError(
             f"checkpoint={config['checkpoint']} is a folder, expected a file; name a run directory with run="
         )
-    return runs.checkpoint_path(config["checkpoint"] or config["run"], config["which"])
+    return checkpoint_path(config["checkpoint"] or config["run"], config["which"])
 
 
 def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:

@@ -26,16 +26,17 @@ def task(cfg: DictConfig) -> None:
 
 def export(config: dict[str, Any]) -> None:
     """Writes the model of the checkpoint that a checked, resolved config names into the folder `out`."""
-    from genmodels import exports, runs
+    from genmodels import exports
     from genmodels.cli.evaluate import named_checkpoint
     from genmodels.cli.tables import show_paths
+    from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
 
     out = Path(config["out"]).expanduser()
     exports.require_free(out)
-    checkpoint = runs.read_checkpoint(named_checkpoint(config))
-    model = runs.model_of(checkpoint, trusted=config["trusted"], weights=config["weights"])
+    checkpoint = read_checkpoint(named_checkpoint(config))
+    model = model_of(checkpoint, trusted=config["trusted"], weights=config["weights"])
     about = {
-        "weights": config["weights"] or runs.weights_of(checkpoint),
+        "weights": config["weights"] or weights_of(checkpoint),
         "step": checkpoint["global_step"],
         "images_seen": checkpoint.get("images_seen"),
     }

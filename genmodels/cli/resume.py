@@ -98,31 +98,33 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
     A run goes on where `resume` says so, or where SLURM has started its job again. Without a checkpoint it begins anew,
     which gives the same.
     """
-    from genmodels import runs
     from genmodels.disk.atomic import remove_unfinished
+    from genmodels.rank import is_rank_zero
+    from genmodels.run.checkpoint import read_checkpoint
+    from genmodels.run.config import WRITTEN_BY
     from genmodels.trust import read_config
 
     run_dir = Path(config["run_dir"])
     exists = (run_dir / "config.yaml").exists()
     if config["resume"] is None and not (queued_again() and exists):
-        if exists and runs.is_rank_zero():
+        if exists and is_rank_zero():
             raise UserError(
                 f"{run_dir} holds a run already; go on with resume={shlex.quote(str(run_dir))}, or choose another "
                 "hydra.run.dir"
             )
         return Beginning()
     before, now = read_config(run_dir / "config.yaml"), {**config, "resume": None}
-    old, new = ({**moved(each, run_dir), runs.WRITTEN_BY: None} for each in (before, now))
+    old, new = ({**moved(each, run_dir), WRITTEN_BY: None} for each in (before, now))
     changed = changes(old, new)
     for key, (was, value) in changed.items():
         if _is_fixed(key):
             raise _refusal(f"{key}={value} (it was {was})", run_dir)
-    if runs.is_rank_zero():
+    if is_rank_zero():
         remove_unfinished(run_dir)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     if not checkpoint.exists():
         return Beginning(changed=changed)
-    held = runs.read_checkpoint(checkpoint)
+    held = read_checkpoint(checkpoint)
     if "data" not in held:
         raise UserError(f"{checkpoint} is of an earlier version of genmodels; go on with that one, or start a new run")
     return Beginning(checkpoint, held["global_step"], held["images_seen"], held["data"], changed)

@@ -42,7 +42,6 @@ def refuse_keys_of_another_task(config: dict[str, Any]) -> None:
 
 def sample(config: dict[str, Any]) -> None:
     """The part of this process in drawing or translating as a checked, resolved config says; the first one writes."""
-    from genmodels import runs
     from genmodels.capabilities import Prepares, can
     from genmodels.cli.config.foreign import believed, say_left_out
     from genmodels.cli.evaluate import named_checkpoint, with_sampler
@@ -51,13 +50,15 @@ def sample(config: dict[str, Any]) -> None:
     from genmodels.data.of_config import data_of, fields_of
     from genmodels.evaluators.precision import autocast
     from genmodels.kinds import kind_of
+    from genmodels.rank import is_rank_zero
+    from genmodels.run.checkpoint import model_of, read_checkpoint
     from genmodels.training.hooks import prepare
     from genmodels.trees import count, first
 
     file = named_checkpoint(config)
-    checkpoint = runs.read_checkpoint(file)
+    checkpoint = read_checkpoint(file)
     device = device_named(config["device"])
-    model = with_sampler(runs.model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
+    model = with_sampler(model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
     node, left = believed("data", checkpoint["config"].get("data"))
     say_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
@@ -68,7 +69,7 @@ def sample(config: dict[str, Any]) -> None:
     make = {"sample": draw, "translate": translate}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
         x, originals = make(model, config, node, device)
-    if not runs.is_rank_zero():
+    if not is_rank_zero():
         return
     save(kind, x, originals, out, model)
     if text := kind.text(first(x, READ)):

@@ -45,11 +45,13 @@ def refuse_evaluators(nodes: Mapping[str, Any], by_hand: Callable[[str], bool]) 
 def score(config: dict[str, Any]) -> None:
     """The part of this process in scoring the images that a checked, resolved config names; `by_hand` in it are keys
     that a person set."""
-    from genmodels import runs
     from genmodels.cli import build, sources
     from genmodels.cli.many.group import device_named, process_group
-    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_paths, show_results
+    from genmodels.cli.metric_pictures import saves_pictures
+    from genmodels.cli.tables import evaluation_progress, show_paths, show_results
     from genmodels.evaluators.evaluate import measure
+    from genmodels.rank import is_rank_zero
+    from genmodels.run.results import add_results
 
     device, run_dir = device_named(config["device"]), Path(config["run_dir"])
     samples = sources.samples(config["samples"])
@@ -73,8 +75,8 @@ def score(config: dict[str, Any]) -> None:
             progress=progress,
             show=saves_pictures(run_dir),
         )
-    if runs.is_rank_zero():
-        runs.add_results(run_dir / "results.json", [record.to_dict() for record in records])
+    if is_rank_zero():
+        add_results(run_dir / "results.json", [record.to_dict() for record in records])
         show_results(records, f"{n} images of {samples.name} against {reference.name}")
         show_paths({"results": run_dir / "results.json"})
 

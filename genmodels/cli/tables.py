@@ -8,15 +8,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from genmodels.evaluators.results import BETTER, Record
-from genmodels.evaluators.shown import Show
-from genmodels.pictures import save
 from genmodels.progress import shown
-from genmodels.runs import is_rank_zero
+from genmodels.rank import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 SHOWN = (
@@ -40,17 +37,6 @@ NEUTRAL = {"sampler_guidance": 1, "sampler_temperature": 1}
 def evaluation_progress() -> AbstractContextManager[Any]:
     """For `evaluate(progress=...)`: what the first process has done of each stage, and when it will be done."""
     return shown(console, quiet=not is_rank_zero())
-
-
-def saves_pictures(folder: Path) -> Show:
-    """For `evaluate(show=...)`: writes a metric's picture into the folder and says where it is."""
-
-    def keep(kind: str, picture: Image.Image) -> None:
-        if is_rank_zero():
-            save(picture, folder / f"{kind}.png")
-            show_paths({"picture": folder / f"{kind}.png"})
-
-    return Show(picture=keep)
 
 
 def show_left_out(reasons: Mapping[str, str]) -> None:

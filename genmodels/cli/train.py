@@ -23,7 +23,7 @@ def run(argv: list[str]) -> int:
         raise UserError("resume= names no run; give resume=RUN_DIR")
     from genmodels.cli.config.paths import path_given
     from genmodels.cli.resume import resumed_config
-    from genmodels.runs import config_to_resume
+    from genmodels.run.config import config_to_resume
 
     run_dir = Path(path_given("resume", resume))
     config = resumed_config(argv, run_dir, config_to_resume(run_dir, _trusted(argv)))
@@ -78,11 +78,11 @@ def train(config: dict[str, Any]) -> None:
 
 def train_here(config: dict[str, Any]) -> None:
     """The part in it of this process: of the only one, or of one of those that were started together."""
-    from genmodels import runs
     from genmodels.cli.many.together import meeting_point, together
     from genmodels.cli.resume import beginning, is_finished
     from genmodels.cli.tables import console
     from genmodels.history import history_of
+    from genmodels.rank import is_rank_zero
     from genmodels.training.stopping import Stopping
 
     if together().world > 1:
@@ -90,10 +90,10 @@ def train_here(config: dict[str, Any]) -> None:
     run_dir = Path(config["run_dir"])
     stopping = Stopping(str(run_dir))
     kept = stack_kept_in(run_dir, **together()._asdict())
-    with kept, history_of(run_dir, writes=runs.is_rank_zero()) as history, stopping.listening():
+    with kept, history_of(run_dir, writes=is_rank_zero()) as history, stopping.listening():
         begun = beginning(config)
         if is_finished(begun, config, history.last("end")):
-            if runs.is_rank_zero():
+            if is_rank_zero():
                 done = f"{run_dir} is finished: it took its {begun.step} steps; to go on give more: trainer.max_steps=N"
                 console.print(done, soft_wrap=True, highlight=False)
             return
@@ -104,15 +104,15 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
     """Fits and tests; the history says when that began, and how it ended."""
     from pytorch_lightning.callbacks import LambdaCallback
 
-    from genmodels import runs
     from genmodels.cli import build
     from genmodels.cli.config.foreign import remember
     from genmodels.cli.failures import explain
+    from genmodels.cli.metric_pictures import saves_pictures
     from genmodels.cli.resume import news, require_same_data
-    from genmodels.cli.tables import saves_pictures
     from genmodels.errors import Stopped
     from genmodels.evaluators.subject import Subject
     from genmodels.machine import commit, hardware
+    from genmodels.run.config import save_config
     from genmodels.training.callbacks.evaluation import Evaluation
     from genmodels.training.loggers.base import ours
     from genmodels.training.slurm import queue_again
@@ -137,7 +137,7 @@ def _fit_and_test(config: dict[str, Any], run_dir: Path, begun: Any, history: An
         """Once all processes are there, and none has still to read the config that was."""
         if trainer.is_global_zero:
             remember(config)
-            runs.save_config(run_dir, {**config, "resume": None})
+            save_config(run_dir, {**config, "resume": None})
         about = {"world_size": trainer.world_size, "hardware": hardware(), "commit": commit()}
         history.add("start", step=begun.step, changed=begun.changed, **about)
         _announce(training, trainer, run_dir, told)
@@ -186,10 +186,11 @@ def _test(
     training: Any, evaluators: Mapping[str, Any], features: Any, config: Mapping[str, Any], run_dir: Path
 ) -> None:
     """Evaluates on the test split, on every process; the first writes results.json and shows the table."""
-    from genmodels import runs
-    from genmodels.cli.tables import evaluation_progress, saves_pictures, show_next, show_paths, show_results
+    from genmodels.cli.metric_pictures import saves_pictures
+    from genmodels.cli.tables import evaluation_progress, show_next, show_paths, show_results
     from genmodels.evaluators.evaluate import evaluate
     from genmodels.evaluators.shown import together
+    from genmodels.run.results import add_results
     from genmodels.training.loggers.base import ours, shown_by
 
     trainer = training.trainer
@@ -214,7 +215,7 @@ def _test(
     if trainer.is_global_zero:
         training.record({record.key: record.value for record in records}, trainer.global_step)
         at_step = [record.at_step(trainer.global_step) for record in records]
-        runs.add_results(run_dir / "results.json", [record.to_dict() for record in at_step])
+        add_results(run_dir / "results.json", [record.to_dict() for record in at_step])
         for logger in ours(trainer.loggers):
             logger.log_results(at_step)
             logger.log_checkpoints(run_dir / "checkpoints")

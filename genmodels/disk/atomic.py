@@ -30,6 +30,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _flush_directory(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def require_writable(path: Path) -> None:
     """UserError where nothing could be written at `path`, a file if its name has an ending: asked before the work."""
     there = next(each for each in (path, *path.absolute().parents) if each.exists())

@@ -7,7 +7,7 @@ from typing import Any
 
 from genmodels.changes import MACHINE, MOVABLE_KEYS, changes
 from genmodels.errors import UserError
-from genmodels.runs import WRITTEN_BY
+from genmodels.run.config import WRITTEN_BY
 
 APART = (
     WRITTEN_BY,

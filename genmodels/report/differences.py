@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from genmodels.report.gather import Run
-from genmodels.runs import WRITTEN_BY
+from genmodels.run.config import WRITTEN_BY
 
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 PLACES = (

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genmodels.disk.atomic import write_text
 from genmodels.report.contents import Contents
 from genmodels.report.markdown import markdown
 from genmodels.report.page import page
-from genmodels.runs import write_atomically
 
 ABOUT = ("run", "name", "dataset", "family", "model", "seed", "status", "differs")
 FIRST = (*ABOUT, "metric", "split", "value", "std", "mode")
@@ -20,7 +20,7 @@ def write(contents: Contents, folder: Path) -> dict[str, Path]:
     texts = {"page": page(contents), "markdown": markdown(contents), "csv": table(contents)}
     files = {"page": folder / "report.html", "markdown": folder / "report.md", "csv": folder / "report.csv"}
     for kind, file in files.items():
-        write_atomically(file, texts[kind])
+        write_text(file, texts[kind])
     return files
 
 

@@ -18,7 +18,7 @@ from genmodels.evaluators.results import Record
 from genmodels.families import family_of
 from genmodels.report.older import as_record
 from genmodels.report.past import Past, Status, past
-from genmodels.runs import read_results
+from genmodels.run.results import read_results
 from genmodels.trust import read_config, refused
 
 Curves = dict[str, list[tuple[float, float]]]  # column -> (images_seen, value) of every row that has both

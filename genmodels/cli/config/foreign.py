@@ -99,7 +99,7 @@ def require_given(node: Any, at: str) -> None:
 def say_left_out(left: list[str], file: Path) -> None:
     """Says which places and addresses of a file were left out, if there are any."""
     from genmodels.cli.tables import console
-    from genmodels.runs import is_rank_zero
+    from genmodels.rank import is_rank_zero
 
     if left and is_rank_zero():
         what = f"left out, since {file} was not made by you on this machine: {', '.join(left)}"

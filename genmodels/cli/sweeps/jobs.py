@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from genmodels.cli.config.places import CONFIGS
+from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
 from genmodels.report.differences import short
 from genmodels.report.past import past
-from genmodels.runs import write_atomically
 
 FILE = "job.json"
 LONGEST = 80  # characters of what differs, in the name of a directory
@@ -32,7 +32,7 @@ class Job:
     def write(self) -> None:
         """Makes the job known to whoever goes on with the sweep."""
         facts = {key: value for key, value in asdict(self).items() if key != "directory"}
-        write_atomically(self.directory / FILE, json.dumps(facts, indent=2) + "\n")
+        write_text(self.directory / FILE, json.dumps(facts, indent=2) + "\n")
 
     @property
     def words(self) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genmodels.changes import changes
+from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
-from genmodels.runs import write_atomically
 
 FILE = "sweep.json"
 
@@ -61,7 +61,7 @@ def begin(sweep_dir: Path, facts: Mapping[str, Any]) -> None:
             f"the {before['search']} search in {sweep_dir} was begun with {key.removeprefix('config.')}={old}, and now "
             f"it is {new}{more}; set it as it was, or choose another hydra.sweep.dir"
         )
-    write_atomically(file, json.dumps(facts, indent=2) + "\n")
+    write_text(file, json.dumps(facts, indent=2) + "\n")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A run directory: config.yaml, checkpoints/ and results.json."""
