@@ -750,7 +750,12 @@ IMAGES = [
         f"{SCORE} reference=bad.npz",
         "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected one that is symmetric",
     ),
-    Row("a classifier of no features", sides(), f"{LEARN} features.dim=0", "features.dim is 0, expected at least 1"),
+    Row(
+        "a classifier of no features",
+        sides(),
+        f"{LEARN} features.dim=0",
+        "features.dim is 0, expected an integer of at least 1",
+    ),
     Row(
         "statistics instead of images",
         with_npz(mu=np.zeros(64), sigma=np.eye(64)),

@@ -122,7 +122,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(exports, "save_file", full)
+    monkeypatch.setattr(exports, "save", full)
     with pytest.raises(OSError, match="No space"):
         exports.write(tmp_path / "mine", Tied(), {}, ABOUT)
     assert not list(tmp_path.iterdir())

@@ -184,8 +184,11 @@ BAD = {
     "a logarithm of zero": ([*RANDOM, "optimizer.lr=tag(log,interval(0,1))"], "of positive numbers"),
     "an unknown tag": ([*RANDOM, "optimizer.lr=tag(lin,interval(0,1))"], "the only one that says something is log"),
     "nothing to try": (RANDOM, "random search has nothing to try"),
-    "no jobs": ([*RANDOM, "hydra.sweeper.n_trials=0", "seed=0,1"], "got n_trials=0"),
-    "no number of jobs": (["hydra.sweeper.search=tpe", "seed=0,1"], "tpe search needs a number of jobs and got none"),
+    "no jobs": ([*RANDOM, "hydra.sweeper.n_trials=0", "seed=0,1"], "n_trials is 0, expected an integer of at least 1"),
+    "no number of jobs": (
+        ["hydra.sweeper.search=tpe", "seed=0,1"],
+        "tpe search needs a number of jobs; set hydra.sweeper.n_trials=N",
+    ),
     "a number of jobs of a grid": (["hydra.sweeper.n_trials=3", "seed=0,1"], "a grid tries everything"),
     "an interval in a grid": (["optimizer.lr=interval(0,1)"], "has no end of values for a grid"),
     "a metric that is not evaluated": (

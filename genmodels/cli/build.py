@@ -140,7 +140,7 @@ def _require_divisible(batch_size: int, world_size: int, accumulate: int) -> Non
 
 
 def _optimizer(node: Mapping[str, Any], player: str, changed: Mapping[str, Any]) -> MakeOptimizer:
-    floats = {"betas": [float(beta) for beta in node["betas"]]} if "betas" in node else {}  # torch takes no 0 for 0.0
+    floats = {"betas": [float(beta) for beta in node["betas"]]} if node.get("betas") else {}  # torch takes no 0 for 0.0
     make = part({**node, **floats})
     try:
         _try(make)

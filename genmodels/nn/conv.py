@@ -14,7 +14,7 @@ from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.conditioners import join
 from genmodels.parts.posteriors import Posterior
-from genmodels.ranges import PositiveInt
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Features = Float[Tensor, "b c h w"]
 
@@ -29,7 +29,7 @@ class ConvEncoder(Encoder):
         latent_dim: PositiveInt,  # d
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width after each halving
-        blocks: PositiveInt,  # residual blocks after each halving
+        blocks: NonNegativeInt,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
     ):
@@ -63,7 +63,7 @@ class ConvDecoder(nn.Module):
         latent_dim: PositiveInt,  # d
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
-        blocks: PositiveInt,  # residual blocks before each doubling
+        blocks: NonNegativeInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,
     ):

@@ -18,7 +18,7 @@ from genmodels.nn.conv import Doubling, Features, halved, halving, norm, residua
 from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.parts.posteriors import Posterior
-from genmodels.ranges import PositiveInt
+from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Maps = Float[Tensor, "b d h_code w_code"]
 
@@ -33,7 +33,7 @@ class MapEncoder(nn.Module):
         channels: PositiveInt,  # of the maps
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width after each halving
-        blocks: PositiveInt,  # residual blocks after each halving
+        blocks: NonNegativeInt,  # residual blocks after each halving
     ):
         super().__init__()
         shape = image_shape(shape, "the encoder to maps")
@@ -57,7 +57,7 @@ class MapDecoder(nn.Module):
         channels: PositiveInt,  # of the maps
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
-        blocks: PositiveInt,  # residual blocks before each doubling
+        blocks: NonNegativeInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
     ):
         super().__init__()
@@ -86,7 +86,7 @@ class SpatialEncoder(Encoder):
         latent_dim: PositiveInt,  # d, all entries of a code
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width after each halving
-        blocks: PositiveInt,  # residual blocks after each halving
+        blocks: NonNegativeInt,  # residual blocks after each halving
         posterior: Posterior,  # says how many numbers it needs
         context: Sizes,
     ):
@@ -117,7 +117,7 @@ class SpatialDecoder(nn.Module):
         latent_dim: PositiveInt,  # d, all entries of a code
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width before each doubling, in the encoder's order
-        blocks: PositiveInt,  # residual blocks before each doubling
+        blocks: NonNegativeInt,  # residual blocks before each doubling
         likelihood: PixelLikelihood,  # says how many parameters an entry needs
         context: Sizes,
     ):

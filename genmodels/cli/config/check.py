@@ -74,7 +74,9 @@ def _before_imports(node: Mapping[str, Any], hints: Mapping[str, Any], path: str
     for key, value in node.items():
         here = f"{path}.{key}" if path else key
         if isinstance(value, Mapping):
-            yield from _before_imports(value, types_in(str(value.get("_target_"))), here)
+            inner = get_args(hints[key])[1:] if get_origin(hints.get(key)) is Mapping else ()
+            of_each = dict.fromkeys(value, *inner) if inner else types_in(str(value.get("_target_")))
+            yield from _before_imports(value, of_each, here)
         elif key in hints and not _fits(value, hints[key]):
             yield here, _misfit(value, hints[key], here)
 

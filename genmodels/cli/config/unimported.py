@@ -8,7 +8,8 @@ from genmodels import ranges
 from genmodels.cli.config.constructors import parameters
 from genmodels.cli.config.libraries import OPTIMIZER, TRAINER
 
-NAMES = {**vars(ranges), "Sequence": Sequence, "Mapping": Mapping, "Literal": Literal}
+PLAIN = (int, float, bool, str, list, tuple, Sequence, Mapping)
+NAMES = {**vars(ranges), **{kind.__name__: kind for kind in PLAIN}, "Literal": Literal}
 
 
 def types_in(target: str) -> dict[str, Any]:
@@ -21,9 +22,26 @@ def types_in(target: str) -> dict[str, Any]:
     return {key: hint for key, parameter in found.items() if (hint := _read(parameter.annotation)) is not None}
 
 
-def _read(annotation: ast.expr | None) -> Any:
-    """The type, None where it has other names."""
+def _read(hint: ast.expr | None) -> Any:
+    """The type that an annotation stands for, which is read and not run; None where it has other names."""
     try:
-        return None if annotation is None else eval(ast.unparse(annotation), dict(NAMES))
-    except (NameError, TypeError):
+        return None if hint is None else _type(hint)
+    except (KeyError, TypeError):
         return None
+
+
+def _type(hint: ast.expr) -> Any:
+    match hint:
+        case ast.Name(id=name):
+            return NAMES[name]
+        case ast.Constant(value=value):
+            return value
+        case ast.Tuple(elts=parts):
+            return tuple(map(_type, parts))
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type(left) | _type(right)
+        case ast.Subscript(value=outer, slice=inner):
+            return _type(outer)[_type(inner)]
+        case ast.Call(func=bound, args=[value]):
+            return _type(bound)(_type(value))
+    raise KeyError(ast.unparse(hint))
