@@ -106,10 +106,10 @@ def test_a_crash_of_one_process_ends_the_run(tmp_path):
 def test_jobs_in_processes_of_submitit(tmp_path):
     pytest.importorskip("submitit")
     smoke = ["trainer=smoke", "logger=none", "callbacks=none", "model=vae", "evaluator=[]", "hydra.sweep.dir=sweep"]
-    done = run(tmp_path, "-m", "hydra/launcher=submitit_local", *smoke, "optimizer.lr=-1,0.001")
+    done = run(tmp_path, "-m", "hydra/launcher=submitit_local", *smoke, "data.n_test=9999,300")
     assert done.returncode == 2, done.stderr
-    assert "  0_lr--1: optimizer.lr is -1, expected a number of at least 0" in done.stderr
-    assert (tmp_path / "sweep" / "1_lr-0.001" / "checkpoints" / "last.ckpt").exists()
+    assert "  0_n_test-9999: cannot hold out 9999 of 1797 samples" in done.stderr
+    assert (tmp_path / "sweep" / "1_n_test-300" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_a_batch_that_does_not_divide_starts_nothing(genmodels, tmp_path, monkeypatch):
