@@ -115,9 +115,11 @@ def _resolved(target: str) -> Any:
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
-        ours = target.split(".")[0] in OURS
-        remedy = "load it with the version that wrote it" if ours else "put the folder that it lies in on PYTHONPATH"
-        raise UserError(f"the config names {target}, which cannot be imported ({error}); {remedy}") from error
+        if target.split(".")[0] in OURS:
+            why = f"is no class of this version ({error}); load it with the version that wrote it"
+        else:
+            why = f"cannot be imported ({error}); put the folder that it lies in on PYTHONPATH"
+        raise UserError(f"the config names {target}, which {why}") from error
 
 
 def note_of(node: Any) -> Path:

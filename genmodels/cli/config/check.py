@@ -74,11 +74,16 @@ def _before_imports(node: Mapping[str, Any], hints: Mapping[str, Any], path: str
     for key, value in node.items():
         here = f"{path}.{key}" if path else key
         if isinstance(value, Mapping):
-            inner = get_args(hints[key])[1:] if get_origin(hints.get(key)) is Mapping else ()
-            of_each = dict.fromkeys(value, *inner) if inner else types_in(str(value.get("_target_")))
-            yield from _before_imports(value, of_each, here)
+            yield from _before_imports(value, _types_within(value, hints.get(key)), here)
         elif key in hints and not _fits(value, hints[key]):
             yield here, _misfit(value, hints[key], here)
+
+
+def _types_within(node: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
+    """The types of a mapping's values that are known without an import: of a call its parameters', else the hint's."""
+    if "_target_" in node:
+        return types_in(str(node["_target_"]))
+    return dict.fromkeys(node, get_args(hint)[1]) if get_origin(hint) is Mapping else {}
 
 
 def _misfit(value: Any, hint: Any, path: str) -> str:
