@@ -864,7 +864,7 @@ TABLE = {
 }
 
 
-MANY = ("value", "checkpoint", "images")  # kinds of so many rows that they belong to the slow tests
+MANY = ("value", "data", "checkpoint", "images")  # kinds of so many rows that they belong to the slow tests
 
 
 def of_kinds(*kinds: str) -> list:

@@ -154,6 +154,7 @@ def test_a_model_has_a_recipe_that_experiments_and_the_command_line_override(lay
     assert composed("name=x", "model=ddpm", "sampler=heun")["model"]["sampler"]["_target_"].endswith("Heun")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "group", ["trainer", "optimizer", "scheduler", "ema", "players", "parameter_groups", "callbacks", "logger"]
 )

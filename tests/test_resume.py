@@ -135,6 +135,7 @@ def half_a_file(checkpoint: object, file) -> None:
     raise RuntimeError("the machine failed")
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on(tmp_path):
     """trainer.max_steps may grow at a resume; with a constant learning rate the result is that of the longer run."""
     for name, steps in (("short", 4), ("long", STEPS)):
@@ -144,6 +145,7 @@ def test_a_finished_run_goes_on(tmp_path):
     assert OmegaConf.load(tmp_path / "short" / "config.yaml").trainer.max_steps == STEPS
 
 
+@pytest.mark.slow
 def test_evaluations_and_the_best_score_survive(tmp_path, monkeypatch):
     """Cut after an evaluation, between it and its checkpoint, before it, and within it: each is made, and once."""
     evaluated = ["callbacks=default", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=50"]

@@ -185,6 +185,7 @@ def test_samples_of_a_model_score_the_same_from_disk(genmodels, scores, tmp_path
         assert found["value"] == pytest.approx(first["value"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_help_shows_the_datasets(genmodels, capsys, monkeypatch):
     import sys
 

@@ -153,9 +153,8 @@ def test_best_keeps_the_best(tmp_path, monkeypatch, mode, kept):
         best.on_train_batch_end(trainer, module)
 
 
-@pytest.mark.parametrize(
-    "signal_number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_that_can_go_on(tmp_path, signal_number, status):
     command = [sys.executable, str(Path(__file__).parents[1] / "scripts" / "train.py"), "trainer=cpu", "logger=csv"]
     command += ["trainer.max_steps=1000000", "evaluator=[]", "callbacks=checkpoint", "hydra.run.dir=run"]

@@ -61,6 +61,7 @@ def neighbours() -> Neighbours:
 # What a run holds
 
 
+@pytest.mark.slow
 def test_what_a_person_sees_of_an_offline_run(tmp_path, capfd):
     run = logger(tmp_path)
     run.log_hyperparams({"model": {"beta": 2.0}, "seed": 0})
@@ -193,6 +194,7 @@ def test_jobs_of_a_sweep_are_named_by_what_differs_and_grouped(genmodels, tmp_pa
     assert groups == ["some"] * 2 and len({job["run_id"] for job in jobs}) == 2
 
 
+@pytest.mark.slow
 def test_a_single_run_is_named_by_its_experiment_and_noted(genmodels, tmp_path):
     words = ["trainer=smoke", "callbacks=none", "evaluator=[]", "logger=[csv,wandb]", *SMALL[:2], "seed=5"]
     assert genmodels("train", "experiment=digits_vae", *words, "trainer.max_steps=1", "hydra.run.dir=r")[0] == 0
