@@ -164,12 +164,16 @@ def stripes_are_learned(folder: Path, _) -> None:
     assert records[0]["protocol"]["reference"] == "stripes/test" and records[0]["value"] < 8
 
 
-def pixels_are_trusted_when_asked(folder: Path, monkeypatch) -> None:
+def pixels_are_trusted_by_who_trained_them(folder: Path, monkeypatch) -> None:
     run = only_run(folder)
+    assert genmodels.load(run).sample(2).shape == (2, 1, 8, 8)
+    for words in (["sample", "out=grid.png"], ["export", "out=exported"], ["evaluate", "evaluator=[likelihood]"]):
+        assert call(monkeypatch, [words[0], f"run={run}", *words[1:]]) == 0
+    assert call(monkeypatch, ["train", f"resume={run}", "trainer.max_steps=502", "evaluator=[]"]) == 0
+    monkeypatch.setenv("GENMODELS_CACHE", str(folder / "of another person"))
     with pytest.raises(UserError, match="trusted"):
         genmodels.load(run)
     assert genmodels.load(run, trusted=["mine"]).sample(2).shape == (2, 1, 8, 8)
-    assert call(monkeypatch, ["sample", f"run={run}", "trusted=[mine]", "out=grid.png"]) == 0
 
 
 def lines_are_written(folder: Path, _) -> None:
@@ -189,7 +193,7 @@ def rows_name_the_metric(folder: Path, _) -> None:
 LOOKS = {
     "out=grid.png": grid_is_there,
     "data=stripes": stripes_are_learned,
-    "model=pixels": pixels_are_trusted_when_asked,
+    "model=pixels": pixels_are_trusted_by_who_trained_them,
     "logger=[csv,lines]": lines_are_written,
     "callbacks=[default,norms]": norms_are_logged,
     "features.name=rows": rows_name_the_metric,
