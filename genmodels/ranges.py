@@ -1,6 +1,6 @@
 """Which numbers a setting takes, as the type of a constructor's parameter: `steps: PositiveInt`.
 
-The check of a config (`genmodels.cli.config.check`) holds every value against the type of its parameter, and refuses in
+The check of a config (`genmodels.config.check`) holds every value against the type of its parameter, and refuses in
 words what is outside, before anything is built. A number has to be finite unless its type says `Le(inf)`. The names are
 pydantic's where it has them.
 """

@@ -1,6 +1,6 @@
 """The sweeps of genmodels as a plugin of Hydra's, which takes sweepers from packages called hydra_plugins only.
 
-Hydra imports this file at every start, so that nothing heavy stands here; `genmodels.cli.sweeps` does the work.
+Hydra imports this file at every start, so that nothing heavy stands here; `genmodels.sweeps` does the work.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ class GenmodelsSweeper(Sweeper):
         self.settings |= {"n_jobs": n_jobs, "seed": seed, "params": params, **unknown}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from genmodels.cli.sweeps.sweep import Sweep
+        from genmodels.sweeps.sweep import Sweep
 
         self.todo = Sweep(self.settings, hydra_context, task_function, config)
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.train import train
+from genmodels.config.compose import compose_config, resolved
+from genmodels.engine.train import train
 from genmodels.run.checkpoint import read_checkpoint
 
 STEPS, EVERY = 24, 2  # of a run, and between checkpoints
@@ -220,7 +220,7 @@ def children(process: int) -> list[int]:
     return [
         int(number)
         for number in numbers
-        if b"genmodels.cli.many.worker" in Path(f"/proc/{number}/cmdline").read_bytes()
+        if b"genmodels.processes.worker" in Path(f"/proc/{number}/cmdline").read_bytes()
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from genmodels.cli.config.places import CONFIGS
+from genmodels.config.shipped import CONFIGS
 from genmodels.context import Context, Unconditional
 from genmodels.models.autoregressive import Autoregressive
 from genmodels.nn.causal import CausalNetwork

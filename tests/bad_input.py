@@ -169,7 +169,7 @@ def export_of(then: Callable[[Path], object]) -> Prepare:
     """model/: an export of the run, changed."""
 
     def prepare(root: Path, run: Path) -> None:
-        from genmodels import exports
+        from genmodels.run import export as exports
         from genmodels.run.checkpoint import model_of, read_checkpoint
 
         read = read_checkpoint(run / "checkpoints" / "last.ckpt")

@@ -38,7 +38,7 @@ def genmodels(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory) -> Path:
     """A finished little run, to be read and not to be changed."""
-    from genmodels.cli.train import train
+    from genmodels.engine.train import train
     from tests.helpers import train_config
 
     folder = tmp_path_factory.mktemp("finished") / "run"

@@ -6,16 +6,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 from torch import nn
 
-from genmodels.cli.build import class_of
-from genmodels.cli.config.check import check
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS as CONFIGS
+from genmodels.cli.main import main
+from genmodels.config.check import check
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.shipped import CONFIGS as CONFIGS
+from genmodels.engine.build import class_of
 from genmodels.seeds import seeded
 
 
@@ -48,6 +50,13 @@ def build_model(model: str, *overrides: str, seed: int = 0, **facts: Any) -> nn.
             return instantiate(node, _convert_="all")
     except InstantiationException as error:
         raise error.__cause__ or error from None
+
+
+def exit_status(words: Sequence[str]) -> int:
+    """How a command line ends, run in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(words[0], list(words[1:]))
+    return ended.value.code
 
 
 def train_config(run_dir: Path, *overrides: str) -> dict:

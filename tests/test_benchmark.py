@@ -2,9 +2,9 @@
 
 import pytest
 
-from genmodels.cli import benchmark
-from genmodels.cli.benchmark import WORKS, timed
-from genmodels.cli.speed_pairs import PAIRS, Pair
+from benchmarks import timing as benchmark
+from benchmarks.pairs import PAIRS, Pair
+from benchmarks.timing import WORKS, timed
 
 
 def test_every_work_that_is_named_can_be_timed():
@@ -20,9 +20,9 @@ def test_a_ratio_is_how_many_times_as_fast_ours_is(monkeypatch):
 
 def test_a_work_is_timed(genmodels, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "ROUNDS", 1)
-    monkeypatch.setattr("genmodels.cli.speed_pairs.LOADED", 256)
+    monkeypatch.setattr("benchmarks.pairs.LOADED", 256)
     table = []
-    monkeypatch.setattr("genmodels.cli.tables.console.print", table.append)
+    monkeypatch.setattr("genmodels.console.console.print", table.append)
     assert genmodels("benchmark", "loading")[0] == 0
     (loading,) = table
     assert loading.row_count == 1 and loading.columns[-1].header == "speed of ours"

@@ -11,9 +11,9 @@ from pytorch_lightning import Callback
 from torch import nn
 
 from genmodels.capabilities import NO_CONDITION, Clock, FollowsClock, HasLoss, HasPlayers, Initialises, Player, Prepares
-from genmodels.cli import build
-from genmodels.cli.train import train
 from genmodels.clock import clock_of, set_clock
+from genmodels.engine import build
+from genmodels.engine.train import train
 from genmodels.training.hooks import prepare
 from tests.helpers import train_config
 from tests.test_resume import assert_same_run, last, resumed

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from genmodels.capabilities import HasLoss
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.seeds import seeded
 from genmodels.training.compilation import compile_networks

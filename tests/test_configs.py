@@ -10,14 +10,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from genmodels.cli.config.check import HYDRAS_KEYS, check, chosen
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS, description
-from genmodels.cli.config.schema import Evaluate, EvaluateImages, Sample, Train
-from genmodels.cli.evaluate import measured_with
-from genmodels.cli.failures import USERS, explain
-from genmodels.cli.train import train
+from genmodels.config.check import HYDRAS_KEYS, check, chosen
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.schema import Evaluate, EvaluateImages, Sample, Train
+from genmodels.config.shipped import CONFIGS, description
+from genmodels.engine.evaluate import measured_with
+from genmodels.engine.train import train
 from genmodels.errors import UserError
+from genmodels.failures import USERS, explain
 from tests.helpers import train_config
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.capabilities import Samples, Translates, can
-from genmodels.cli import build
-from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.config.compose import compose_config, resolved
 from genmodels.data.base import Data
+from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.models.cyclegan import CycleGAN
 from genmodels.nn.adversarial import LeastSquares

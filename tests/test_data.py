@@ -16,13 +16,13 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from genmodels.cli.config import compose  # noqa: F401  its resolvers
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.failures import explain
+from genmodels.config import compose  # noqa: F401  its resolvers
+from genmodels.config.shipped import CONFIGS
 from genmodels.data import files
 from genmodels.data.base import Data, hold_out, labelled
 from genmodels.data.transforms import bernoulli, random_flip
 from genmodels.errors import UserError
+from genmodels.failures import explain
 
 NAMES = ["digits", "mnist", "mnist_dynamic", "fashion_mnist", "cifar10", "npz"]
 

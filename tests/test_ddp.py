@@ -13,7 +13,7 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 
-from genmodels.cli import build
+from genmodels.engine import build
 from genmodels.nn.batch_norm import BatchNorm2d
 from genmodels.seeds import fold
 from genmodels.training import hooks, module

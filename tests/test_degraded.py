@@ -11,8 +11,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from genmodels.cli.config import compose as _resolvers  # noqa: F401
-from genmodels.cli.config.places import CONFIGS
+from genmodels.config import compose as _resolvers  # noqa: F401
+from genmodels.config.shipped import CONFIGS
 from genmodels.data.base import Data
 from genmodels.data.degraded import downscaled, grey
 from genmodels.data.loader import Loader

@@ -13,13 +13,13 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback
 
-from genmodels.cli.config.compose import compose_config
-from genmodels.cli.failures import explain
-from genmodels.cli.resume import resumed_config
-from genmodels.cli.train import train
+from genmodels.config.compose import compose_config
+from genmodels.config.resumed import resumed_config
 from genmodels.disk.atomic import replacing
+from genmodels.engine.train import train
 from genmodels.errors import Stopped, UserError
-from genmodels.history import history_of
+from genmodels.failures import explain
+from genmodels.run.history import history_of
 from genmodels.training.slurm import queue_again
 from tests.helpers import train_config
 

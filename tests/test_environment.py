@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from genmodels.cli.environment import check_environment
 from genmodels.disk.user_cache import cache_dir
+from genmodels.processes.environment import check_environment
 from genmodels.training.loggers.wandb_begin import wanted_mode
 
 EMPTY = ("WANDB_DISABLED", "WANDB_MODE", "WANDB_RUN_ID", "RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS")
@@ -40,7 +40,7 @@ def test_w_and_b_is_switched_off(disabled, mode, expected, monkeypatch):
 
 
 def test_output_in_ascii():
-    program = "from genmodels.cli.environment import print_in_any_encoding as p; p(); print('1 ± 2 of ünï')"
+    program = "from genmodels.processes.environment import print_in_any_encoding as p; p(); print('1 ± 2 of ünï')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "1 +- 2 of \\xfcn\\xef\n"

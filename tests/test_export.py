@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import genmodels as gm
-from genmodels import exports
 from genmodels.capabilities import HasLikelihood
-from genmodels.cli.train import train
+from genmodels.engine.train import train
+from genmodels.run import export as exports
 from genmodels.run.checkpoint import read_checkpoint
 from genmodels.run.results import read_results
 from genmodels.seeds import ByNumber

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from genmodels.cli.failures import FAULT, explain, stack_kept_in
 from genmodels.errors import Fault, UserError
+from genmodels.failures import FAULT, explain, stack_kept_in
 
 
 def crash():

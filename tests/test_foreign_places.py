@@ -7,14 +7,14 @@ import pytest
 import torch
 import yaml
 
-from genmodels.cli.config.compose import compose_config
-from genmodels.cli.config.foreign import GROUPS, NOWHERE, PLACES, believed, remember, require_given
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.train import train
+from genmodels.config.compose import compose_config
+from genmodels.config.foreign import GROUPS, NOWHERE, PLACES, believed, remember, require_given
+from genmodels.config.shipped import CONFIGS
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.run.checkpoint import load, read_checkpoint
 from genmodels.run.config import config_to_resume
-from genmodels.trust import note_of, require_trusted
+from genmodels.run.trust import note_of, require_trusted
 from tests.helpers import train_config
 from tests.test_clock import Model
 

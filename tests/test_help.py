@@ -8,10 +8,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from genmodels.cli.app import flags_first
-from genmodels.cli.config.constructors import parameters
-from genmodels.cli.config.explained import keys
-from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.main import main
+from genmodels.config.constructors import parameters
+from genmodels.config.explained import keys
+from genmodels.config.shipped import CONFIGS
 
 FILES = [
     file

@@ -12,21 +12,20 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-from genmodels.cli import baselines
-from genmodels.cli.config.schema import Baseline
-from genmodels.cli.main import run_command
 from genmodels.cli.reproduce import default_docs
+from genmodels.config.schema import Baseline
 from genmodels.errors import Stopped, UserError
-from genmodels.ledger import children, results
-from genmodels.ledger.book import Book
-from genmodels.ledger.children import Children, Ended
-from genmodels.ledger.collect import failure
-from genmodels.ledger.experiments import Experiment, differences, experiment, portable
-from genmodels.ledger.markdown import code, link, text
-from genmodels.ledger.measured import ours
-from genmodels.ledger.page import page
-from genmodels.ledger.results import Damaged, Result
-from genmodels.ledger.rows import rows
+from genmodels.report.ledger import baselines, children, results
+from genmodels.report.ledger.book import Book
+from genmodels.report.ledger.children import Children, Ended
+from genmodels.report.ledger.collect import failure
+from genmodels.report.ledger.experiments import Experiment, differences, experiment, portable
+from genmodels.report.ledger.markdown import code, link, text
+from genmodels.report.ledger.measured import ours
+from genmodels.report.ledger.page import page
+from genmodels.report.ledger.results import Damaged, Result
+from genmodels.report.ledger.rows import rows
+from tests.helpers import exit_status
 
 TINY = {
     "defaults": [
@@ -89,7 +88,7 @@ def started(monkeypatch):
     def run(self, words, deadline) -> Ended:
         lines.append(list(words))
         GlobalHydra.instance().clear()
-        status = run_command(words[0], list(words[1:]))
+        status = exit_status(words)
         return Ended(status, "it went wrong" if status else "", status == 143)
 
     monkeypatch.setattr(Children, "run", run)
@@ -165,7 +164,7 @@ def test_the_budget_ends_a_training_which_goes_on_at_the_next_call(mine, genmode
         lines.append(list(words))
         GlobalHydra.instance().clear()
         cut = "+callbacks.cut={_target_:tests.helpers.Signal,number:15,after_batches:2}"
-        status = run_command(words[0], [cut, *words[1:]] if len(lines) == 1 else list(words[1:]))
+        status = exit_status([words[0], cut, *words[1:]] if len(lines) == 1 else words)
         return Ended(status, "", status == 143)
 
     monkeypatch.setattr(Children, "run", run)
@@ -468,7 +467,7 @@ LIKELIHOODS = {"nll_nats", "bits_per_dim"}
 @pytest.mark.slow
 def test_every_baseline_names_a_metric_that_is_measured(published):
     """By the evaluators that its experiment chooses."""
-    from genmodels.cli import build
+    from genmodels.engine import build
     from genmodels.evaluators.base import SampleMetric
     from genmodels.evaluators.results import metric_name
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from genmodels.cli.config.places import CONFIGS
 from genmodels.cli.list import GROUPS, parts, run
 from genmodels.cli.main import main
+from genmodels.config.shipped import CONFIGS
 
 
 def listed(capsys, *words: str) -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from genmodels.cli.failures import LOST
-from genmodels.cli.many import workers
 from genmodels.errors import Fault, Pruned, Stopped, UserError
+from genmodels.failures import LOST
+from genmodels.processes import workers
 
 pytestmark = pytest.mark.slow
 

@@ -252,7 +252,7 @@ class TestSamples:
 
     @those_that(Samples)
     def test_it_refuses_samplers_of_another_kind(self, name, data, overrides):
-        from genmodels.cli.build import part
+        from genmodels.engine.build import part
         from genmodels.samplers.direct import Direct
         from tests.helpers import compose_model
 

@@ -13,7 +13,7 @@ from pytorch_lightning import Callback
 from torch import nn
 
 from genmodels.capabilities import NO_CONDITION, HasLoss
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import Fault
 from genmodels.models.gan import GAN
 from genmodels.training import watch

@@ -11,12 +11,12 @@ import yaml
 from safetensors.torch import save_file
 
 import genmodels as package
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.train import train
+from genmodels.config.shipped import CONFIGS
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.run.checkpoint import load, read_checkpoint
 from genmodels.run.config import config_to_resume
-from genmodels.trust import OURS, TRAINING, require_trusted
+from genmodels.run.trust import OURS, TRAINING, require_trusted
 from tests.helpers import train_config
 
 FILES = sorted(Path(package.__file__).parent.rglob("*.py"))

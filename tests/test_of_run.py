@@ -9,12 +9,12 @@ import yaml
 from omegaconf.errors import InterpolationResolutionError
 
 import genmodels
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.evaluators.features.base import weights_sha256
-from genmodels.first_stages import load_first_stages, with_absolute_runs
 from genmodels.parts.of_run import OfRun
 from genmodels.run.checkpoint import checkpoint_path, read_checkpoint
+from genmodels.run.first_stages import load_first_stages, with_absolute_runs
 from genmodels.seeds import seeded
 from genmodels.training.hooks import initialise
 from tests.helpers import build_model, train_config

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from genmodels.cli.config.compose import compose_config
-from genmodels.cli.config.paths import with_paths_quoted
+from genmodels.config.compose import compose_config
+from genmodels.config.paths import with_paths_quoted
 from genmodels.errors import UserError
 from genmodels.run.results import read_results
 

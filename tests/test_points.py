@@ -14,8 +14,8 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 import genmodels as package
-from genmodels.cli.train import train
 from genmodels.data.base import Data
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import label
 from genmodels.nn.point_couplings import PointCouplings

@@ -16,8 +16,8 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from genmodels.capabilities import HasLikelihood, HasLoss, can
-from genmodels.cli import build
-from genmodels.cli.train import train
+from genmodels.engine import build
+from genmodels.engine.train import train
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.evaluate import dtype_of
 from genmodels.nn.attention import AttentionBlock

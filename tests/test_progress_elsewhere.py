@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Trainer
 
 from genmodels import progress
-from genmodels.cli.tables import evaluation_progress
+from genmodels.console import evaluation_progress
 from genmodels.evaluators.features.classifier import Classifier
 from genmodels.evaluators.kid import KID
 from genmodels.progress import ProgressLines, tracked

@@ -15,13 +15,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genmodels.cli.build import optimizers
-from genmodels.cli.config.check import check
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.config.schema import Train
-from genmodels.cli.failures import USERS, explain
+from genmodels.config.check import check
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.schema import Train
+from genmodels.config.shipped import CONFIGS
+from genmodels.engine.build import optimizers
 from genmodels.errors import UserError
+from genmodels.failures import USERS, explain
 from tests.test_configs import CALLS, MODELS, OWN, calls_in, filled_in, name_of
 
 VALUES = (0, -1, nan, inf, None)
@@ -160,8 +160,8 @@ def test_the_sentence_names_key_value_and_range(option, key, value, expected):
 @pytest.mark.parametrize("word", ["model.latent_dim=0", "optimizer.lr=-1", "trainer.precision=fp16", "seed=-1"])
 def test_a_value_is_refused_before_torch_is_imported(word, tmp_path):
     code = (
-        "import sys; from genmodels.cli.main import run_command; "
-        "print(run_command('train', sys.argv[1:]), 'torch' in sys.modules)"
+        "import sys; from genmodels.cli.main import main\n"
+        "try: main('train')\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, word], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["2", "False"] and word.split("=")[0] in done.stderr

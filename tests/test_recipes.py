@@ -8,8 +8,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from genmodels.cli import build
-from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.config.compose import compose_config, resolved
+from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.models.gan import GAN
 from genmodels.training.optimizers import grouped, weights_of

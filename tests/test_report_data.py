@@ -6,20 +6,21 @@ import math
 from pathlib import Path
 
 import pytest
+from genmodels.report.older import as_record
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.report.differences import differences, labels
-from genmodels.report.gather import Run, curve, gather
+from genmodels.report.gather import gather
 from genmodels.report.metrics import chosen, compared, drawn
-from genmodels.report.older import as_record
 from genmodels.report.seeds import over_seeds
 from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries, heading, show
 from genmodels.report.ways import ways
 from genmodels.report.words import mean_and_spread, number
 from genmodels.run.results import add_results, read_results
+from genmodels.run.run import Run
 from tests.synthetic_runs import config, curves, end, record, results, start, write_results, write_run
 
 
@@ -32,11 +33,12 @@ def test_a_run_is_read_whole(tmp_path):
     write_run(tmp_path / "a", config(seed=3), results(1.0), job_json='{"overrides": ["seed=3", "optimizer.lr=0.1"]}')
     run = only(tmp_path)
     assert (run.name, run.dataset, run.model, run.family, run.seed) == ("digits_vae", "digits", "VAE", "vae", 3)
-    assert (run.status, run.error, run.step, run.images_seen, run.seconds) == ("finished", None, 200, 20_000, 60.0)
-    assert (run.hardware, run.commit) == ("2 x Some CPU (2 threads)", "0123456789ab")
+    s = run.status
+    assert (s.state, s.error, s.step, s.images_seen, s.seconds) == ("finished", None, 200, 20_000, 60.0)
+    assert (s.hardware, s.commit) == ("2 x Some CPU (2 threads)", "0123456789ab")
     assert run.overrides == ("seed=3", "optimizer.lr=0.1") and run.config == config(seed=3)
-    assert [r.metric for r in run.records][:2] == ["bits_per_dim", "nll_nats"]
-    points = curve(run)
+    assert [r.metric for r in run.results][:2] == ["bits_per_dim", "nll_nats"]
+    points = run.series
     assert list(points) == ["train/loss", "val/nll_nats"]
     assert len(points["train/loss"]) == 20 and len(points["val/nll_nats"]) == 2
     assert points["train/loss"][-1] == (20_000.0, pytest.approx(80 + 40 * math.exp(-4)))
@@ -44,8 +46,8 @@ def test_a_run_is_read_whole(tmp_path):
 
 def test_a_real_run_is_read(run_dir):
     run = only(run_dir)
-    assert (run.dataset, run.family, run.status, run.step) == ("digits", "vae", "finished", 4)
-    assert run.seconds is not None and run.images_seen == 4 * 64 and "train/loss" in curve(run)
+    assert (run.dataset, run.family, run.status.state, run.status.step) == ("digits", "vae", "finished", 4)
+    assert run.status.seconds is not None and run.status.images_seen == 4 * 64 and "train/loss" in run.series
 
 
 @pytest.mark.parametrize(
@@ -64,15 +66,15 @@ def test_a_real_run_is_read(run_dir):
 )
 def test_how_a_run_ended(tmp_path, history, files, status, error):
     write_run(tmp_path / "a", config(), history=history, **files)
-    assert (only(tmp_path).status, only(tmp_path).error) == (status, error)
+    assert (only(tmp_path).status.state, only(tmp_path).status.error) == (status, error)
 
 
 def test_times_of_starts_without_an_end_are_not_made_up(tmp_path):
     events = [start(), end(100, 40, 143), start(100, 1000), start(150, 2000), end(200, 2020)]
     write_run(tmp_path / "a", config(), history=events)
     run = only(tmp_path)
-    assert (run.seconds, run.killed, run.step) == (60.0, 1, 200)
-    assert run.seconds_per_image == pytest.approx(60 / 15_000)
+    assert (run.status.seconds, run.status.killed, run.status.step) == (60.0, 1, 200)
+    assert run.status.seconds_per_image == pytest.approx(60 / 15_000)
     write_run(tmp_path / "b", config(), history=[start()], rows=10)
     killed = gather([tmp_path / "b"]).runs[0]
     assert (killed.seconds, killed.seconds_per_image, killed.step, killed.images_seen) == (None, None, 200, 20_000)
@@ -114,7 +116,7 @@ def test_results_that_are_damaged_or_older_are_named_skipped_and_never_overwritt
     found = gather([tmp_path])
     (skipped,) = found.skipped
     assert skipped.path == tmp_path / "a" / "results.json" and reason in skipped.reason
-    assert found.runs[0].records == [] and "train/loss" in curve(found.runs[0])
+    assert found.runs[0].results == [] and "train/loss" in found.runs[0].series
     for use in (read_results, lambda file: add_results(file, [record("fid", 1.0)])):
         with pytest.raises(UserError, match=f"^{skipped.path} .*genmodels evaluate run="):
             use(skipped.path)
@@ -148,7 +150,7 @@ def test_a_damaged_history_and_what_is_no_run_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("")
     found = gather([tmp_path / name for name in ("a", "images", "empty", "note.txt")])
-    assert [run.status for run in found.runs] == ["unfinished"]
+    assert [run.status.state for run in found.runs] == ["unfinished"]
     reasons = {skipped.path.name: skipped.reason for skipped in found.skipped}
     assert "has lines that are none of a history, 3 of 3" in reasons["history.jsonl"]
     assert "no config.yaml" in reasons["images"]
@@ -172,7 +174,7 @@ def test_a_line_that_was_cut_off_by_a_kill_is_no_damage(tmp_path):
         tmp_path / "a", config(), history_jsonl=json.dumps(start()) + '\n{"event": "en', metrics_csv=curves(5)[:-3]
     )
     found = gather([tmp_path])
-    assert not found.skipped and found.runs[0].step == 160 and len(curve(found.runs[0])["train/loss"]) == 4
+    assert not found.skipped and found.runs[0].status.step == 160 and len(found.runs[0].series["train/loss"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_line_that_was_cut_off_by_a_kill_is_no_damage(tmp_path):
 def test_a_damaged_table_of_metrics_is_refused(tmp_path, text):
     write_run(tmp_path / "a", config(), metrics_csv=text)
     with pytest.raises(UserError, match="metrics.csv is no table of metrics that genmodels wrote"):
-        curve(only(tmp_path))
+        _ = only(tmp_path).series
 
 
 def test_numbers_that_are_not_finite_are_left_out_of_curves_and_come_last(tmp_path):
@@ -190,7 +192,7 @@ def test_numbers_that_are_not_finite_are_left_out_of_curves_and_come_last(tmp_pa
     )
     write_run(tmp_path / "b", config(), [record("fid_1k", 9.0)])
     runs = gather([tmp_path]).runs
-    assert curve(runs[0]) == {"l": [(2.0, 3.0)]}
+    assert runs[0].series == {"l": [(2.0, 3.0)]}
     assert names(first_to_last(runs)) == ["b", "a"]
 
 
@@ -369,9 +371,9 @@ def test_the_newest_step_and_the_trainings_own_evaluation_stand_for_a_metric(tmp
         record("nll_nats", 7.0, draws=50),
     ]
     write_run(tmp_path / "a", config(), own)
-    found = chosen(only(tmp_path).records, "test/nll_nats")
+    found = chosen(only(tmp_path).results, "test/nll_nats")
     assert found is not None and found.value == 8.0
-    assert chosen(only(tmp_path).records, "test/fid_1k") is None
+    assert chosen(only(tmp_path).results, "test/fid_1k") is None
 
 
 def test_mean_and_spread_over_seeds_of_runs_that_differ_in_nothing_else(tmp_path):

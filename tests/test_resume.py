@@ -8,8 +8,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from genmodels.cli.resume import moved
-from genmodels.cli.train import train
+from genmodels.config.resumed import moved
+from genmodels.engine.train import train
 from genmodels.errors import Stopped
 from genmodels.evaluators.evaluate import by_evaluator
 from genmodels.training.callbacks import evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genmodels.cli.train import train_here
+from genmodels.engine.train import train
 from genmodels.errors import Stopped
 from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
 
@@ -23,14 +23,14 @@ def in_process(rank: int, folder: str, families: list[str]) -> None:
     os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
     for family in families:
         whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
-        train_here(config_of(family, whole, *TWO))
+        train(config_of(family, whole, *TWO))
         sent = f"number:{int(signal.SIGTERM)},after_batches:{BATCHES[family]},rank:1"
         with suppress(Stopped):  # which the first process raises
-            train_here(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
+            train(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
         torch.distributed.barrier()
         assert last(cut)["global_step"] == 2
         torch.distributed.barrier()
-        train_here(resumed(cut))
+        train(resumed(cut))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import genmodels
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.run.checkpoint import checkpoint_path, model_of, read_checkpoint, weights_of

@@ -7,16 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from genmodels.cli.asked import conditions, originals
-from genmodels.cli.sample import in_batches
-from genmodels.cli.train import train
-from genmodels.data.of_config import data_of, fields_of, placed
+from genmodels.engine.conditions import conditions, originals
+from genmodels.engine.sample import in_batches
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import Field, label
 from genmodels.run.checkpoint import load
+from genmodels.run.data import data_of, fields_of, placed
+from genmodels.run.trust import read_config
 from genmodels.seeds import ByNumber
 from genmodels.training.hooks import prepare
-from genmodels.trust import read_config
 from tests.helpers import train_config
 from tests.test_degraded import degraded
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from genmodels.cli.train import train
 from genmodels.data.pictures_on_disk import pictures_on_disk
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.evaluators.fid import frechet_distance
 from tests.helpers import train_config

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmodels.capabilities import NO_CONDITION, Samples
-from genmodels.cli.sample import draw
+from genmodels.engine.sample import samples
 from genmodels.fields import label
 from genmodels.seeds import GLOBAL, ByNumber, fold, seed_generators, seeded
 
@@ -86,7 +86,7 @@ class Noise(Samples):
 def test_the_command_draws_the_same_first_samples_whatever_n_and_batch_size():
     def drawn(**changed):
         settings = {"n": 100, "batch_size": 100, "seed": 0, "label": 2, "condition": None} | changed
-        return draw(Noise(), settings, {}, CPU)[0]
+        return samples(Noise(), settings, {}, CPU)[0]
 
     together = drawn()
     assert together.shape == (100, 1) and together.min() >= 2000

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pytorch_lightning import Callback
 
-from genmodels.cli.sweeps.place import command
-from genmodels.cli.sweeps.said import Said
+from genmodels.sweeps.directory import command
+from genmodels.sweeps.table import Said
 from genmodels.training.callbacks.pruning import Reports
 from tests.synthetic_runs import config, record, write_run
 

@@ -8,21 +8,21 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from genmodels.cli.config.check import check
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.config.schema import Train
-from genmodels.cli.sweeps import settings, space
-from genmodels.cli.sweeps.composing import Composer, identity
-from genmodels.cli.sweeps.jobs import Job, Register, directory_name, read_jobs
-from genmodels.cli.sweeps.metric import followed
-from genmodels.cli.sweeps.place import begin
-from genmodels.cli.sweeps.plans import Search
-from genmodels.cli.sweeps.said import Said
-from genmodels.cli.sweeps.study import Study
+from genmodels.config.check import check
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.schema import Train
+from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.results import Record
+from genmodels.sweeps import settings, space
+from genmodels.sweeps.composing import Composer, identity
+from genmodels.sweeps.directory import begin
+from genmodels.sweeps.jobs import Job, Register, directory_name, read_jobs
+from genmodels.sweeps.metric import followed
+from genmodels.sweeps.plans import Search
+from genmodels.sweeps.study import Study
+from genmodels.sweeps.table import Said
 from genmodels.training.callbacks.pruning import Pruning, Reports
 from tests.helpers import train_config
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from genmodels.cli import tables
+from genmodels import console as tables
 from genmodels.evaluators.results import Record
 
 
@@ -35,5 +35,5 @@ def test_a_table_is_as_wide_as_columns_says_where_there_is_no_terminal(columns, 
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    code = "from genmodels.cli.tables import console; print(console.width)"
+    code = "from genmodels.console import console; print(console.width)"
     assert int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) == width

@@ -15,10 +15,10 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 
-from genmodels.cli.config.check import check
-from genmodels.cli.config.compose import compose_config, resolved
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.config.schema import Train
+from genmodels.config.check import check
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.schema import Train
+from genmodels.config.shipped import CONFIGS
 from genmodels.data import maf_tables
 from genmodels.data.base import Data
 from genmodels.data.tabular import Tabular

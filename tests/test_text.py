@@ -5,7 +5,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from genmodels.cli.config.places import CONFIGS
+from genmodels.config.shipped import CONFIGS
 from genmodels.data.base import Split
 from genmodels.data.loader import Loader
 from genmodels.data.text import Text

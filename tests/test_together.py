@@ -12,14 +12,14 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from genmodels.cli import build
-from genmodels.cli.failures import FAULT, USERS
-from genmodels.cli.many import group, workers
-from genmodels.cli.many import together as module
-from genmodels.cli.many.launch import trains_elsewhere
-from genmodels.cli.many.spawn import _free_port
-from genmodels.cli.many.together import together
+from genmodels.engine import build
+from genmodels.engine.launch import trains_elsewhere
 from genmodels.errors import Fault, UserError
+from genmodels.failures import FAULT, USERS
+from genmodels.processes import group, workers
+from genmodels.processes import rendezvous as module
+from genmodels.processes.rendezvous import this_process
+from genmodels.processes.spawn import _free_port
 from tests.helpers import train_config
 
 TORCHRUN = {
@@ -54,7 +54,7 @@ def placed(monkeypatch):
 )
 def test_who_was_started_together(environment, expected, placed):
     placed(environment)
-    assert together() == expected
+    assert this_process() == expected
 
 
 # Faults

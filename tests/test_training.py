@@ -14,9 +14,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from genmodels.cli import build
-from genmodels.cli.train import train
 from genmodels.data.base import Data
+from genmodels.engine import build
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.models.vae import VAE
 from genmodels.run.results import read_results

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genmodels.cli.config.compose import compose_config, resolved
+from genmodels.config.compose import compose_config, resolved
 from genmodels.errors import UserError
 from genmodels.nn.transformer import Transformer
 from genmodels.parts.site_likelihoods import Categorical

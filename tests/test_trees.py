@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from genmodels import trees
 from genmodels.capabilities import NO_CONDITION, HasLikelihood, HasLoss, Samples
-from genmodels.cli.train import train
 from genmodels.data.base import Data, Splits, hold_out, labelled
 from genmodels.data.loader import Loader
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.kinds import kind_of

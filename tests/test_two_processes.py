@@ -12,9 +12,7 @@ import torch.distributed as dist
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.many.group import process_group
-from genmodels.cli.many.spawn import run_on
+from genmodels.config.shipped import CONFIGS
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.bank import Bank
 from genmodels.evaluators.base import SampleMetric
@@ -22,6 +20,8 @@ from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.evaluate import evaluate
 from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.fields import Field, label
+from genmodels.processes.group import process_group
+from genmodels.processes.spawn import run_on
 
 N = 203  # samples, and images
 SETTINGS = {

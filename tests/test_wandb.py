@@ -13,7 +13,7 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import Neighbours

@@ -7,7 +7,7 @@ import torch
 import wandb
 from PIL import Image
 
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.pictures import save
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.csv import CSVLogger

@@ -14,10 +14,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import genmodels
-from genmodels.cli import baselines
 from genmodels.cli.main import main
-from genmodels.cli.train import train
+from genmodels.engine.train import train
 from genmodels.errors import UserError
+from genmodels.report.ledger import baselines
 from tests.helpers import train_config
 from tests.pages import Command, Page
 
@@ -138,8 +138,8 @@ def run_story(page: Page, story: Iterable[Command], run_dir: Path, folder: Path,
     """A block of commands, one after the other in an empty folder that has what the pages speak of."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("genmodels.cli.benchmark.ROUNDS", 1)
-    monkeypatch.setattr("genmodels.cli.baselines.baselines", cached_baselines)
+    monkeypatch.setattr("benchmarks.timing.ROUNDS", 1)
+    monkeypatch.setattr("genmodels.report.ledger.baselines.baselines", cached_baselines)
     write_images(folder)
     write_files(page, folder, monkeypatch)
     for number, words in enumerate(story):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,58 +17,62 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from genmodels.cli.config.complaints import explain_composition
-from genmodels.cli.config.paths import with_paths_quoted
-from genmodels.cli.config.places import CONFIGS
-from genmodels.cli.failures import INTERRUPTED, TERMINATED, chain_of, explain
 from genmodels.cli.help import FLAGS, asked, show
-from genmodels.cli.main import guarded
-from genmodels.cli.many.together import together
-from genmodels.cli.sweeps.folder import sweep_folder
+from genmodels.config.messages import explain_composition
+from genmodels.config.paths import with_paths_quoted
+from genmodels.config.shipped import CONFIGS
 from genmodels.errors import Fault, UserError
+from genmodels.failures import chain_of
+from genmodels.processes.ending import ending
+from genmodels.processes.rendezvous import this_process
+from genmodels.processes.spawn import run_on
+from genmodels.sweeps.failed import JobFailed, list_failures
+from genmodels.sweeps.name import sweep_folder
 
 OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)  # in hydra.sweep.dir
 
 MULTIRUN = ("-m", "--multirun")
 WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p", "--cfg", "-c")
-ERROR = "error.txt"  # in the directory of a sweep's job that failed: the sentence that says why
 
 
-class JobFailed(Exception):
-    """A job of a sweep failed; comes from where a launcher ran it, perhaps another machine, to where -m was given."""
+def run_app(command: str, argv: list[str], *, check: str, work: str, config: Path | None = None) -> int:
+    """Composes `command`'s config (or the one in `config`) and does its work, once or for every job of a sweep.
 
-    def __init__(self, status: int, sweep_dir: str):
-        super().__init__(status, sweep_dir)
-        self.status, self.sweep_dir = status, Path(sweep_dir)
-
-
-def run_app(command: str, argv: list[str], task: Callable[[DictConfig], None], *, config: Path | None = None) -> int:
-    """Composes `command`'s config (or the one in the file `config`) with overrides and runs `task` on it, once or
-    for every job of a sweep; returns the exit status, in a sweep that of the first job that failed."""
+    `check` names the function of `genmodels.config.checked` that makes a checked config of the composed one, `work`
+    the function ("module:name") that takes it; both are imported when it comes to them. Returns the exit status, in a
+    sweep that of the first job that failed.
+    """
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
-    if {*MULTIRUN} & {*argv} and together().world > 1:
+    if {*MULTIRUN} & {*argv} and this_process().world > 1:
         raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
     argv = with_paths_quoted(argv)
     statuses: list[int] = []
 
     def job(cfg: DictConfig) -> None:
+        checked = partial(resolve_name, f"genmodels.config.checked:{check}")
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            _job_of_sweep(lambda: task(_prepared(cfg)))
+            from genmodels.sweeps.begin import job_of_sweep, prepared
+
+            with job_of_sweep():
+                run_on(work, checked()(prepared(cfg)))
             return
-        statuses.append(guarded(lambda: task(cfg)))
-        if statuses[-1]:
+        with ending() as end:
+            run_on(work, checked()(cfg))
+        statuses.append(end.status)
+        if end.status:
             _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
 
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
+    task: Callable[[DictConfig], None] = job
     if (about := asked(argv)) is not None:
         argv = [*(word for word in argv if word not in (*FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
         task = partial(show, about=about, name=name if config and config.parent == CONFIGS else command)
     sys.argv = [sys.argv[0], *flags_first(argv)]
     try:
-        hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(job)()
+        hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(task)()
     except JobFailed as failed:
-        _list_failures(failed.sweep_dir)
+        list_failures(failed.sweep_dir)
         return failed.status
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
         if any(isinstance(cause, Fault) for cause in chain_of(error)):  # no mistake in it: the processes do not meet
@@ -86,37 +91,6 @@ def flags_first(argv: list[str]) -> list[str]:
         else:
             flags += [word, *([next(words, "")] if word in WITH_VALUE else [])]
     return [*flags, *rest]
-
-
-def _prepared(cfg: DictConfig) -> DictConfig:
-    from genmodels.cli.sweeps.job import prepared
-
-    return prepared(cfg)
-
-
-def _job_of_sweep(work: Callable[[], None]) -> None:
-    """Runs a job of a sweep, in whatever process the launcher chose; what it failed of is left in its directory."""
-    file = Path(HydraConfig.get().runtime.output_dir) / ERROR
-    file.unlink(missing_ok=True)
-
-    def noted() -> None:
-        try:
-            work()
-        except Exception as error:
-            file.write_text(explain(error)[0] + "\n")
-            raise
-
-    status = guarded(noted)
-    if status in (INTERRUPTED, TERMINATED):
-        sys.exit(status)  # no further jobs
-    if status:
-        raise JobFailed(status, HydraConfig.get().sweep.dir)
-
-
-def _list_failures(sweep_dir: Path) -> None:
-    print(f"genmodels: these jobs of {sweep_dir} failed:", file=sys.stderr)
-    for file in sorted(sweep_dir.rglob(ERROR)):
-        print(f"  {file.parent.relative_to(sweep_dir)}: {file.read_text().strip()}", file=sys.stderr)
 
 
 def _remove_if_empty(run_dir: Path) -> None:

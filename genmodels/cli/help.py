@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from genmodels.cli.config.complaints import nearest
-from genmodels.cli.config.explained import Key, keys, schema_of
+from genmodels.config.explained import Key, keys, schema_of
+from genmodels.config.messages import nearest
 from genmodels.errors import UserError
 
 FLAGS = ("-h", "--help")

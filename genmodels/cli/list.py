@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from genmodels.cli.config.complaints import nearest
-from genmodels.cli.config.places import description
+from genmodels.config.messages import nearest
+from genmodels.config.shipped import description
 from genmodels.errors import UserError
 
 GROUPS = (
@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
     """Lists all groups, or those that are named."""
     from rich.console import Console
 
-    from genmodels.cli.config.places import CONFIGS
+    from genmodels.config.shipped import CONFIGS
 
     if {"-h", "--help"} & set(argv):
         print(f"usage: genmodels list [GROUP ...]\n\nShows the options of each group. Groups: {', '.join(GROUPS)}")

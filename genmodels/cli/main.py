@@ -5,12 +5,11 @@ Nothing heavy is imported here, so that `--help` answers at once.
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 
-from genmodels.cli.environment import check_environment, print_in_any_encoding
+from genmodels.processes.ending import ending
+from genmodels.processes.environment import check_environment, print_in_any_encoding
 
 COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
@@ -37,9 +36,9 @@ Tab completion in bash: eval "$(genmodels train -sc install=bash)"\
 """
 
 
-def main(command: str | None = None) -> None:
-    """Runs a command with the process's arguments; a script names its command, the console script is told it."""
-    argv = sys.argv[1:]
+def main(command: str | None = None, argv: list[str] | None = None) -> None:
+    """Runs a command, by default with the process's arguments, and exits; a script names its command."""
+    argv = sys.argv[1:] if argv is None else argv
     if command is None:
         _answer_completion_of_commands(argv)
         command = argv.pop(0) if argv else "--help"
@@ -56,42 +55,11 @@ def main(command: str | None = None) -> None:
         hint = f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
         print(f"genmodels: there is no command {command!r}; {hint}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(run_command(command, argv))
-
-
-def run_command(command: str, argv: list[str]) -> int:
-    """Runs one command and returns its exit status."""
     print_in_any_encoding()
-
-    def work() -> int:
+    with ending() as end:
         check_environment()
-        return import_module(f"genmodels.cli.{command.replace('-', '_')}").run(argv)
-
-    return guarded(work)
-
-
-def guarded(work: Callable[[], int | None]) -> int:
-    """Runs `work`; what it raises becomes one sentence on stderr and an exit status."""
-    try:
-        return work() or 0
-    except BaseException as error:
-        from genmodels.cli.failures import explain
-        from genmodels.cli.many.together import to_be_said
-
-        if os.environ.get("GENMODELS_DEBUG"):
-            raise
-        sentence, status = explain(error)
-        if status and (said := to_be_said(sentence, status)):
-            print(f"genmodels: {said}", file=sys.stderr)
-            _leave(said)
-        return status
-
-
-def _leave(sentence: str) -> None:
-    """Writes the sentence where the ledger, if it started this command, looks for it."""
-    if file := os.environ.get("GENMODELS_SENTENCE"):
-        with suppress(OSError), open(file, "w", encoding="utf-8") as stream:
-            stream.write(sentence)
+        end.status = import_module(f"genmodels.cli.{command.replace('-', '_')}").run(argv)
+    sys.exit(end.status)
 
 
 def _answer_completion_of_commands(argv: list[str]) -> None:

@@ -71,7 +71,7 @@ def _no_key(key: str) -> str:
 
 def report(paths: list[Path], *, out: str | None, metric: str | None) -> None:
     """Shows the tables of the runs below some folders and writes the page, the Markdown and the CSV."""
-    from genmodels.cli.tables import console, show_paths
+    from genmodels.console import console, show_paths
     from genmodels.report.contents import contents
     from genmodels.report.files import write
     from genmodels.report.gather import gather
@@ -114,7 +114,7 @@ def _known(metric: str | None, runs: list[Any]) -> str | None:
     """The metric in full. Raises UserError where no run has it."""
     from genmodels.report.metrics import keys
 
-    names = keys(record for run in runs for record in run.records)
+    names = keys(record for run in runs for record in run.results)
     if metric is None or metric in names:
         return metric
     if ends := [name for name in names if name.partition("/")[2] == metric]:
@@ -128,6 +128,6 @@ def _track(what: str) -> Any:
     """Shows on a terminal how far it is."""
     from rich.progress import track
 
-    from genmodels.cli.tables import console
+    from genmodels.console import console
 
     return lambda things: track(things, what, console=console, transient=True, disable=not console.is_terminal)

@@ -58,8 +58,8 @@ def run(argv: list[str]) -> int:
         print(USAGE)
         return 0
     asked = parsed(argv)
-    from genmodels.cli.baselines import baselines
-    from genmodels.ledger.book import Book
+    from genmodels.report.ledger.baselines import baselines
+    from genmodels.report.ledger.book import Book
 
     experiments = baselines(asked.config_dir)
     if "--check" in asked.flags:
@@ -131,7 +131,7 @@ def _budget(text: str, value: Any) -> float | None:
 
 def default_docs() -> Path:
     """docs/ beside configs/ in a checkout; once the package is installed docs/ here."""
-    from genmodels.cli.config.places import CONFIGS
+    from genmodels.config.shipped import CONFIGS
 
     checkout = CONFIGS.parent
     return checkout / "docs" if (checkout / "pyproject.toml").is_file() else Path("docs")
@@ -152,10 +152,10 @@ def check(book: Any) -> int:
 
 def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     """Trains what is asked for and not finished yet, and keeps the book."""
-    from genmodels.cli.baselines import require_same
-    from genmodels.cli.tables import console, show_paths
-    from genmodels.ledger.children import Children
-    from genmodels.ledger.work import Work, begun, jobs
+    from genmodels.console import console, show_paths
+    from genmodels.report.ledger.baselines import require_same
+    from genmodels.report.ledger.children import Children
+    from genmodels.report.ledger.work import Work, begun, jobs
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -190,8 +190,8 @@ def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | N
     Raises:
         UserError: a name is of none, or of one that aims at no published number.
     """
-    from genmodels.cli import baselines
-    from genmodels.cli.config.complaints import nearest
+    from genmodels.config.messages import nearest
+    from genmodels.report.ledger import baselines
 
     known = {experiment.name: experiment for experiment in experiments}
     if not known:
@@ -209,7 +209,7 @@ def show(done: Sequence[Any], book: Any, console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from genmodels.ledger.summary import HEAD, lines
+    from genmodels.report.ledger.summary import HEAD, lines
 
     table = Table(*HEAD, title="reproduced", title_justify="left")
     for line in lines(done, book):

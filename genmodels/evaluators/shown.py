@@ -36,7 +36,7 @@ class Show:
 NOTHING = Show()
 
 
-def together(*shows: Show) -> Show:
+def shown_everywhere(*shows: Show) -> Show:
     """Shows everything in all of these places, one after the other."""
 
     def picture(kind: str, picture: Image.Image) -> None:

@@ -18,8 +18,8 @@ class OfRun(Space, Initialises):
     """u = (code - mean)/std with the code from a frozen stage; integers as they are.
 
     The stage is the other run's model. Its weights lie in this run's checkpoints, so that nothing else is needed once
-    training has begun (`genmodels.first_stages`). Its parameters want no gradient: no optimizer and no average takes
-    them. What the stage gives for log p(x|u)/q(u|x) makes every likelihood a lower bound of log p(x).
+    training has begun (`genmodels.run.first_stages`). Its parameters want no gradient: no optimizer and no average
+    takes them. What the stage gives for log p(x|u)/q(u|x) makes every likelihood a lower bound of log p(x).
     """
 
     stochastic, lossless = True, False

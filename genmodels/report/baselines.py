@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genmodels.report.gather import Run
 from genmodels.report.seeds import Group, Spread
+from genmodels.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,13 @@ from genmodels.report.columns import Column, Columns
 from genmodels.report.curves import points_of_each, thinned
 from genmodels.report.differences import differences, labels
 from genmodels.report.figures import Measured, figures, measured
-from genmodels.report.gather import Curves, Gathered, Run, Skipped, Track, curve
+from genmodels.report.gather import Gathered, Skipped, Track
 from genmodels.report.pictures import as_urls, last_grid
 from genmodels.report.seeds import Group, over_seeds
 from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries
+from genmodels.run import layout
+from genmodels.run.curves import Curves
+from genmodels.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +86,14 @@ def _files(runs: Sequence[Run], track: Track) -> tuple[list[Curves], dict[int, s
     for number, run in enumerate(track(runs)):
         curves.append({})
         try:
-            curves[number] = curve(run)
+            curves[number] = run.series
         except UserError as error:
-            skipped.append(_skipped(run.path / "metrics.csv", error))
+            skipped.append(_skipped(run.file(layout.CURVES), error))
         try:
             if grid := last_grid(run.path):
                 grids[number] = grid
         except UserError as error:
-            skipped.append(_skipped(run.path / "samples" / "last.png", error))
+            skipped.append(_skipped(run.file(layout.NEWEST_GRID), error))
     most = points_of_each(sum(len(columns) for columns in curves))
     thin = [{name: thinned(points, most) for name, points in columns.items()} for columns in curves]
     return thin, as_urls(grids), skipped

@@ -5,31 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from genmodels.report.gather import Run
-from genmodels.run.config import WRITTEN_BY
+from genmodels.config.roles import Role, without
+from genmodels.run.run import Run
 
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
-PLACES = (
-    "run_dir",
-    "dirpath",
-    "root",
-    "log_every_n_steps",
-)  # keys anywhere in a config: where files lie, what is logged
-APART = (
-    *(WRITTEN_BY, "seed", "logger", "resume", "trusted", "baseline"),
-    *("callbacks", "evaluator", "features", "eval_batch_size"),
-)
+BESIDE = (Role.REPEATS, Role.PLACE, Role.WATCHES, Role.MEASURES, Role.ABOUT)
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """The config without its seed, without places, and without what only watches."""
-    return {key: _placeless(node) for key, node in run.config.items() if key not in (*APART, *PLACES)}
-
-
-def _placeless(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {str(key): _placeless(child) for key, child in node.items() if key not in PLACES}
-    return [_placeless(child) for child in node] if isinstance(node, list) else node
+    """The config without its seed, without places, and without what only watches or measures."""
+    return without(run.config, *BESIDE)
 
 
 def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:

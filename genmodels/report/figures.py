@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
-from genmodels.report.gather import Run
 from genmodels.report.metrics import as_text, compared, drawn
 from genmodels.report.seeds import Group, Spread
 from genmodels.report.ways import ways
 from genmodels.report.words import in_short, with_spread
+from genmodels.run.run import Run
 
 ONE_CALL = ("vae", "gan", "flow")  # families that draw a sample by one call of their network
 LIKELIHOODS = ("test/bits_per_dim", "test/nll_nats")

@@ -26,7 +26,7 @@ def write(contents: Contents, folder: Path) -> dict[str, Path]:
 
 def table(contents: Contents) -> str:
     """One row for each record; each key of a protocol is a column."""
-    records = [_row(contents, number, record) for number, run in enumerate(contents.runs) for record in run.records]
+    records = [_row(contents, number, record) for number, run in enumerate(contents.runs) for record in run.results]
     columns = [*FIRST, *dict.fromkeys(key for row in records for key in row if key not in FIRST)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -37,7 +37,7 @@ def table(contents: Contents) -> str:
 
 def _row(contents: Contents, number: int, record: Any) -> dict[str, Any]:
     run = contents.runs[number]
-    about = (run.path, run.name, run.dataset, run.family, run.model, run.seed, run.status)
+    about = (run.path, run.name, run.dataset, run.family, run.model, run.seed, run.status.state)
     number_and_way = (record.metric, record.split, record.value, record.std, record.mode)
     values = (*about, " ".join(contents.differs[number]), *number_and_way)
     return {**dict(zip(FIRST, values, strict=True)), **{f"protocol.{key}": v for key, v in record.protocol.items()}}

@@ -7,13 +7,13 @@ from typing import Any
 
 from genmodels.report.columns import Column
 from genmodels.report.contents import Contents
-from genmodels.report.past import Status
 from genmodels.report.payload import payload
 from genmodels.report.rows import group_rows, rows
 from genmodels.report.words import mean_and_spread, number, plural, shown
+from genmodels.run.status import State
 
 ASSETS = Path(__file__).parent / "assets"
-STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "interrupted", "unfinished")
+STATUSES: tuple[State, ...] = ("finished", "failed", "pruned", "interrupted", "unfinished")
 MISSING = {  # what a figure wants, where there are no data for it
     "trilemma": "quality, diversity and speed need two runs on one dataset with each of these: "
     "evaluator=[fid,density_coverage,precision_recall,speed]",
@@ -49,7 +49,7 @@ def heading(column: Column) -> str:
 
 
 def _shown(contents: Contents) -> dict[str, Any]:
-    counted = Counter(run.status for run in contents.runs)
+    counted = Counter(run.status.state for run in contents.runs)
     table, over_seeds = rows(contents), group_rows(contents)
     return {
         "contents": contents,
@@ -58,7 +58,7 @@ def _shown(contents: Contents) -> dict[str, Any]:
         "data": payload(contents),
         "title": plural(len(contents.runs), "run"),
         "statuses": [(status, counted[status]) for status in STATUSES if counted[status]],
-        "without_results": sum(not run.records for run in contents.runs),
+        "without_results": sum(not run.results for run in contents.runs),
         "datasets": sorted({run.dataset for run in contents.runs}),
         "differ": any(row.differs for row in table) or any(row.differs for row in over_seeds),
         "families": sorted({run.family for run in contents.runs}),

@@ -7,8 +7,8 @@ from genmodels.evaluators.results import Record
 from genmodels.report.contents import Contents
 from genmodels.report.curves import as_columns
 from genmodels.report.figures import DIVERSITY, QUALITY, SPEED, of_kind, plain
-from genmodels.report.gather import Run
 from genmodels.report.words import duration, in_short, lines, with_spread
+from genmodels.run.run import Run
 
 LIKELIHOOD = ("bits_per_dim", "nll_nats")
 
@@ -38,26 +38,26 @@ def _run(contents: Contents, number: int) -> dict[str, Any]:
         "seed": run.seed,
         "differs": contents.differs[number],
         "group": contents.group_of[number],
-        "secondsPerImage": run.seconds_per_image,
+        "secondsPerImage": run.status.seconds_per_image,
         "about": about(run),
-        "results": [_result(record) for record in run.records],
+        "results": [_result(record) for record in run.results],
         "curves": {name: as_columns(points) for name, points in contents.curves[number].items()},
     }
 
 
 def about(run: Run) -> list[tuple[str, str]]:
     """Facts of a run that are no results."""
-    unknown = f", and of {run.killed} that was killed, which left no time" if run.killed else ""
+    unknown = f", and of {run.status.killed} that was killed, which left no time" if run.status.killed else ""
     facts = {
         "directory": str(run.path),
         "model": run.model,
-        "status": run.status,
-        "error": run.error,
-        "steps": str(run.step),
-        "images seen": str(run.images_seen),
-        "time": f"{duration(run.seconds)}{unknown}" if run.seconds is not None else None,
-        "hardware": run.hardware,
-        "commit": run.commit,
+        "status": run.status.state,
+        "error": run.status.error,
+        "steps": str(run.status.step),
+        "images seen": str(run.status.images_seen),
+        "time": f"{duration(run.status.seconds)}{unknown}" if run.status.seconds is not None else None,
+        "hardware": run.status.hardware,
+        "commit": run.status.commit,
         "set by the sweep": ", ".join(run.overrides) or None,
     }
     return [(key, text) for key, text in facts.items() if text is not None]

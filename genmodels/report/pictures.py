@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from genmodels.errors import UserError
+from genmodels.run.layout import NEWEST_GRID
 
 IN_ALL = 6_000_000  # bytes of a page's pictures, before base64
 WIDTHS = (800, 480, 320, 200, 120)  # pixels; the first at which the pictures are small enough together
@@ -21,7 +22,7 @@ def last_grid(run_dir: Path) -> bytes | None:
     Raises:
         UserError: the file is no picture, or is too large to be opened.
     """
-    file = run_dir / "samples" / "last.png"
+    file = run_dir / NEWEST_GRID
     if not file.is_file():
         return None
     try:

@@ -8,12 +8,12 @@ from genmodels.evaluators.results import Record
 from genmodels.report.baselines import aim_of
 from genmodels.report.columns import Column
 from genmodels.report.contents import Contents
-from genmodels.report.gather import Run
 from genmodels.report.metrics import as_text, compared
 from genmodels.report.seeds import Group, Spread
 from genmodels.report.tables import Entry
 from genmodels.report.ways import Way, ways
 from genmodels.report.words import duration, in_short, lines, mean_and_spread, number, with_spread
+from genmodels.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def rows(contents: Contents) -> list[Row]:
 
 def _row(contents: Contents, entry: Entry) -> Row:
     run, number = entry.run, contents.number_of(entry.run)
-    time = ("at least " if run.killed and run.seconds is not None else "") + duration(run.seconds)
+    time = ("at least " if run.status.killed and run.status.seconds is not None else "") + duration(run.status.seconds)
     found = contents.columns.placed(entry.way.results)
     cells = [_cell(run, column, found[column]) if column in found else None for column in contents.order]
     return Row(number=number, run=run, differs=contents.differs[number] + entry.way.words, time=time, cells=cells)

@@ -9,8 +9,8 @@ from typing import Any
 
 from genmodels.evaluators.results import Record
 from genmodels.report.differences import settings
-from genmodels.report.gather import Run
 from genmodels.report.metrics import Mode, as_text, compared, drawn, newest, of_model
+from genmodels.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def over_seeds(runs: Sequence[Run]) -> list[Group]:
 
 def _spreads(runs: Sequence[Run]) -> list[Spread]:
     """One for each metric and way of measuring it, what the runs were chosen to show first."""
-    of_seeds = [(run.seed, newest(run.records)) for run in runs]
+    of_seeds = [(run.seed, newest(run.results)) for run in runs]
     shown = [record for _, records in of_seeds for record in {record.key: record for record in records[::-1]}.values()]
     ways: dict[str, dict[int, list[Record]]] = {_mark(record): {} for record in shown}  # way -> seed -> records
     for seed, records in of_seeds:

@@ -12,11 +12,11 @@ from rich.table import Table
 from genmodels.evaluators.results import BETTER, Record
 from genmodels.report.columns import Column, Columns
 from genmodels.report.differences import differences, labels
-from genmodels.report.gather import Run
 from genmodels.report.metrics import newest
 from genmodels.report.seeds import Group, over_seeds
 from genmodels.report.ways import Way, ways
 from genmodels.report.words import mean_and_spread, number, plural, shown
+from genmodels.run.run import Run
 
 DIFFERENCES = 4  # lines of a cell
 NARROWEST = 18  # characters of the column that says what differs
@@ -42,17 +42,17 @@ class Entry:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """A row for each way in which each run was sampled, of the newest step."""
-    return [Entry(run, way) for run in runs for way in ways(newest(run.records))]
+    return [Entry(run, way) for run in runs for way in ways(newest(run.results))]
 
 
 def columns_of(runs: Iterable[Run]) -> Columns:
     """The columns that the newest results of these runs need."""
-    return Columns((run.dataset, record) for run in runs for record in newest(run.records))
+    return Columns((run.dataset, record) for run in runs for record in newest(run.results))
 
 
 def common_column(rows: Sequence[Entry], columns: Columns, metric: str | None = None) -> Column | None:
     """The first result that most rows of finished runs have, of this metric where any has it; None without any."""
-    finished = [row for row in rows if row.run.status == "finished"] or rows
+    finished = [row for row in rows if row.run.status.state == "finished"] or rows
     held = Counter(column for row in finished for column in columns.placed(row.way.results))
     of_metric = [column for column in columns.all if column.metric == metric]
     sorting = [column for column in columns.all if column.mode is not None and column in held]
@@ -80,8 +80,10 @@ def show(runs: Sequence[Run], metric: str | None, console: Console) -> None:
     for dataset in sorted({run.dataset for run in runs}):
         _show([run for run in runs if run.dataset == dataset], metric, told, console)
     for run in runs:
-        if run.error:
-            console.print(f"{run.path}: {run.status}: {run.error}", soft_wrap=True, highlight=False, markup=False)
+        if run.status.error:
+            console.print(
+                f"{run.path}: {run.status.state}: {run.status.error}", soft_wrap=True, highlight=False, markup=False
+            )
 
 
 def _show(runs: Sequence[Run], metric: str | None, told: Told, console: Console) -> None:
@@ -149,7 +151,7 @@ def _of_runs(rows: Sequence[Entry], columns: Columns, wanted: Sequence[Column], 
     for row in rows:
         run, values = row.run, row.values(columns)
         words = {"run": run.name, DIFFERS: _lines([*told[id(run)], *row.way.words]), "seed": str(run.seed)}
-        words |= {"status": run.status, "steps": str(run.step)}
+        words |= {"status": run.status.state, "steps": str(run.status.step)}
         made.append((words, [number(values.get(column)) for column in wanted]))
     return made
 

@@ -1,1 +1,1 @@
-"""A run directory: config.yaml, checkpoints/ and results.json."""
+"""A run directory as one object: its layout, config, checkpoints, results, status, history, curves and export."""

@@ -14,11 +14,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from genmodels import exports
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
+from genmodels.run import export as exports
 from genmodels.run.config import FIRST_TO_SAY, WRITTEN_BY, require_run, require_this_version
-from genmodels.trust import OURS, refused, require_plain, require_trusted
+from genmodels.run.trust import OURS, refused, require_plain, require_trusted
 
 PREFIX = {"ema": "ema.model.", "raw": "model."}  # of a model's weights in the state_dict of its training
 

@@ -9,10 +9,20 @@ from omegaconf import OmegaConf
 
 from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
-from genmodels.trust import OURS, TRAINING, read_config, refused, require_trusted
+from genmodels.run.layout import CONFIG
+from genmodels.run.trust import OURS, TRAINING, read_config, refused, require_trusted
 
 WRITTEN_BY = "genmodels"  # key of a saved config: the version that wrote it
 FIRST_TO_SAY = "0.1"  # the version whose configs do not say
+# of every run's config
+PARTS = {
+    "data": dict,
+    "model": dict,
+    "trainer": dict,
+    "seed": int,
+    "name": str,
+    "run_dir": str,
+}
 
 
 def stamped(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,28 +46,37 @@ def _minor(of: str) -> str:
 
 def save_config(run_dir: Path, config: Mapping[str, Any]) -> None:
     """Writes config.yaml: everything resolved, enough to run it again, and which version wrote it."""
-    write_text(run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(stamped(config))))
+    write_text(run_dir / CONFIG, OmegaConf.to_yaml(OmegaConf.create(stamped(config))))
 
 
 def require_run(run_dir: Path) -> Path:
     """The directory, if a run lies there; UserError if not."""
     if run_dir.is_file():
         raise UserError(f"{run_dir} is a file, expected a run directory; give the one that it lies in")
-    if not (run_dir / "config.yaml").is_file():
+    if not (run_dir / CONFIG).is_file():
         raise UserError(f"{run_dir} is no run directory: it has no config.yaml; give one that genmodels train wrote")
     return run_dir
 
 
-def config_to_resume(run_dir: Path, trusted: Sequence[str]) -> dict[str, Any]:
-    """The config of a run directory, which may come from elsewhere: it builds nothing but what is trusted."""
-    file = require_run(run_dir) / "config.yaml"
+def config_of(run_dir: Path) -> dict[str, Any]:
+    """The config of a run directory. UserError where there is none, or it is not that of a run."""
+    file = require_run(run_dir) / CONFIG
     config = read_config(file)
     if "exported" in config:
-        raise UserError(f"{run_dir} is an export, which has no optimizer to go on with; resume the run that it is of")
+        raise UserError(f"{run_dir} is an export and no run; give the run that it is of")
+    for part, kind in PARTS.items():
+        if part not in config:
+            raise refused(file, f"has no {part}")
+        if not isinstance(config[part], kind):
+            raise refused(file, f"has a {part} that is {config[part]!r}")
+    return config
+
+
+def config_to_resume(run_dir: Path, trusted: Sequence[str]) -> dict[str, Any]:
+    """The config of a run directory, which may come from elsewhere: it builds nothing but what is trusted."""
+    config = config_of(run_dir)
     if hydras := sorted({"hydra", "defaults"} & config.keys()):
-        raise refused(file, f"has the key {hydras[0]}, which tells Hydra what to do")
-    if missing := sorted({"run_dir", "trainer", "model", "data"} - config.keys()):
-        raise refused(file, f"has no {missing[0]}")
+        raise refused(run_dir / CONFIG, f"has the key {hydras[0]}, which tells Hydra what to do")
     require_this_version(config, run_dir)
     require_trusted(config, (*OURS, *TRAINING, *trusted))
     return {key: value for key, value in config.items() if key != WRITTEN_BY}

@@ -10,7 +10,7 @@ from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared, sample_metrics
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.results import Record
-from genmodels.evaluators.shown import NOTHING, Show, together
+from genmodels.evaluators.shown import NOTHING, Show, shown_everywhere
 from genmodels.ranges import PositiveInt
 from genmodels.training.callbacks.progress import lines_of, say
 from genmodels.training.loggers.base import shown_by
@@ -73,5 +73,5 @@ class Evaluation(Callback):
                 weights=pl_module.weights,
                 device=pl_module.device,
                 progress=lines_of(pl_module.trainer, f"evaluating on {self.split}"),
-                show=together(self.show_at_the_end, shown) if last else Show(values=shown.values),
+                show=shown_everywhere(self.show_at_the_end, shown) if last else Show(values=shown.values),
             )

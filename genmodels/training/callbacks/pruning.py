@@ -15,10 +15,10 @@ from pytorch_lightning import Callback, Trainer
 from genmodels.disk.atomic import replacing
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Pruned, UserError
+from genmodels.run.layout import PRUNED
 from genmodels.training.callbacks.evaluation import Evaluation
 
 FILE = "reports.json"
-SENTENCE = "pruned.txt"  # in the directory of a job that was pruned: why
 
 Mode = Literal["min", "max"]
 DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
@@ -120,7 +120,7 @@ class Pruning(Callback):
         judge = type(self.pruner).__name__
         sentence = f"at step {step} {self.metric} is {value:.4g}, which {judge} finds hopeless"
         if writes:
-            with replacing(self.run_dir / SENTENCE) as file:
+            with replacing(self.run_dir / PRUNED) as file:
                 file.write(f"{sentence}\n".encode())
         return sentence
 
@@ -135,7 +135,7 @@ def _trial_in(folder: Path | None) -> Any:
     """Another job as a trial of Optuna's; one that is not there, as one that has reported nothing."""
     if folder is None:
         return _trial_of(Reports())
-    return _trial_of(Reports.read(folder), pruned=(folder / SENTENCE).exists())
+    return _trial_of(Reports.read(folder), pruned=(folder / PRUNED).exists())
 
 
 def _trial_of(reports: Reports, *, pruned: bool = False, running: bool = False) -> Any:

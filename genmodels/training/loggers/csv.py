@@ -11,14 +11,10 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from genmodels.disk.atomic import replacing
-from genmodels.errors import UserError
+from genmodels.run.curves import Row, read_rows
 from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
-
-FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
-
-Row = dict[str, Any]  # column -> number, or its text where it was read
 
 
 class CSVLogger(RunLogger):
@@ -31,7 +27,7 @@ class CSVLogger(RunLogger):
     def __init__(self, *, path: str):
         super().__init__()
         self.path = Path(path)
-        self.columns, rows = read(self.path)
+        self.columns, rows = read_rows(self.path)
         self.rows: dict[int, Row] = {int(row["step"]): row for row in rows}  # step -> row, in order of appearance
         self.histograms = self.path.with_name("histograms.csv")
         self.tail: int | None = None  # bytes before the row that was written last; None: the file is not ours yet
@@ -108,18 +104,3 @@ def lines(rows: Iterable[Row], columns: list[str]) -> bytes:
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
-
-
-def read(path: Path) -> tuple[list[str], list[Row]]:
-    """Columns and rows of the file; a last line that was cut off is left out.
-
-    Raises:
-        UserError: the file is not one that this logger wrote.
-    """
-    if not path.exists():
-        return list(FIRST), []
-    text = path.read_text()
-    header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
-    if header[:2] != FIRST or not all(len(row) == len(header) and row[1].isdigit() for row in rows):
-        raise UserError(f"{path} is no table of metrics with columns {', '.join(FIRST)}, ...; move it away.")
-    return header, [{k: v for k, v in zip(header, row, strict=True) if v != ""} for row in rows]

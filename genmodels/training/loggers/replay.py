@@ -11,7 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from genmodels.errors import UserError
-from genmodels.training.loggers import csv, histogram_table
+from genmodels.run.curves import FIRST, Row, read_rows
+from genmodels.run.layout import CURVES
+from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
 
 PICTURE = re.compile(r"(.+)_(\d{9,})\.png")  # kind, images_seen
@@ -42,14 +44,14 @@ def replay(run_dir: Path, images_seen: int, logger: RunLogger) -> None:
 def _numbers(run_dir: Path, logger: RunLogger) -> Entries:
     for row in _rows(run_dir):
         seen = int(row["images_seen"])
-        numbers = {name: float(value) for name, value in row.items() if name not in csv.FIRST}
+        numbers = {name: float(value) for name, value in row.items() if name not in FIRST}
         yield seen, partial(logger.log_metrics, {"images_seen": seen, **numbers}, step=int(row["step"]))
 
 
-def _rows(run_dir: Path) -> list[csv.Row]:
+def _rows(run_dir: Path) -> list[Row]:
     """The rows of metrics.csv; none where it is missing or not ours."""
     try:
-        return csv.read(run_dir / "metrics.csv")[1]
+        return read_rows(run_dir / CURVES)[1]
     except UserError:
         return []
 

@@ -1,0 +1,91 @@
+"""The checked config of each command, in plain containers, from the one that was composed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from genmodels.config.check import check, chosen
+from genmodels.config.compose import resolved
+from genmodels.config.foreign import GROUPS, require_given
+from genmodels.config.origin import on_command_line, origin
+from genmodels.config.roles import MOVABLE
+from genmodels.config.schema import Evaluate, EvaluateImages, Export, Sample, Train
+from genmodels.errors import UserError
+
+OF_TASK = {"sample": ("label", "condition"), "translate": ("source", "target", "images")}  # keys of one task only
+SUBSETS = "evaluator.kid.subset_size"
+
+
+def checked(cfg: DictConfig, schema: type) -> dict[str, Any]:
+    """A composed config, resolved. UserError names what its schema, or what it calls, does not take."""
+    config = resolved(cfg)
+    check(config, schema, origin)
+    return config
+
+
+def training(cfg: DictConfig) -> dict[str, Any]:
+    """Of `train`: with the places of files in full, so that the run can be gone on with from any directory."""
+    config = checked(cfg, Train)
+    for group in GROUPS:
+        require_given(config[group], group)
+    from genmodels.run.first_stages import with_absolute_runs  # and torch with it: what is wrong is said before
+
+    absolute = {"data": _absolute(config["data"]), "model": with_absolute_runs(config["model"])}
+    return {**config, **absolute, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}}
+
+
+def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
+    def full(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _absolute(value)
+        return str(Path(value).expanduser().absolute()) if key in MOVABLE and isinstance(value, str) else value
+
+    return {key: full(key, value) for key, value in data.items()}
+
+
+def evaluation(cfg: DictConfig) -> dict[str, Any]:
+    """Of `evaluate` with a run."""
+    config = checked(cfg, Evaluate)
+    require_one_model(config, "; or images: samples=... and reference=...")
+    return config
+
+
+def evaluation_of_images(cfg: DictConfig) -> dict[str, Any]:
+    """Of `evaluate` with images; `by_hand` in it are those keys that a person set which else depend on the images."""
+    config = checked(cfg, EvaluateImages)
+    evaluators = chosen(config["evaluator"])
+    for name in evaluators:
+        if on_command_line(f"evaluator.{name}.n"):
+            raise UserError(f"evaluator.{name}.n is for samples that a model draws; of images that are there, set n=")
+    return {**config, "evaluator": evaluators, "by_hand": [SUBSETS] if on_command_line(SUBSETS) else []}
+
+
+def sampling(cfg: DictConfig) -> dict[str, Any]:
+    """Of `sample`."""
+    config = checked(cfg, Sample)
+    for name, keys in OF_TASK.items():
+        given = [key for key in keys if config[key] is not None]
+        if name != config["task"] and given:
+            raise UserError(f"{given[0]}= is for task={name}, and task is {config['task']}; leave one of the two out")
+    require_one_model(config)
+    return config
+
+
+def export(cfg: DictConfig) -> dict[str, Any]:
+    """Of `export`."""
+    config = checked(cfg, Export)
+    require_one_model(config)
+    return config
+
+
+def require_one_model(config: Mapping[str, Any], otherwise: str = "") -> None:
+    """UserError unless either `run` or `checkpoint` names a model, and a directory or a file, as its name says."""
+    run, checkpoint = config["run"], config["checkpoint"]
+    if (run is None) == (checkpoint is None):
+        raise UserError(f"give the model: run=RUN_DIR, or checkpoint=FILE, and not both{otherwise}")
+    if run and Path(run).expanduser().is_file():
+        raise UserError(f"run={run} is a file, expected a run directory; name the file with checkpoint=")
+    if checkpoint and Path(checkpoint).expanduser().is_dir():
+        raise UserError(f"checkpoint={checkpoint} is a folder, expected a file; name a run directory with run=")

@@ -1,0 +1,170 @@
+"""Composing configs: what interpolations may call, which options a group has, and the result in plain containers."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from genmodels.config import naming  # noqa: F401  its resolvers
+from genmodels.config.paths import quoted
+from genmodels.config.shipped import CONFIGS
+from genmodels.errors import UserError
+from genmodels.processes.rendezvous import started
+
+
+def label_sizes(classes: int | None) -> dict[str, int]:
+    """Sizes of the context of a label (`genmodels.parts.conditioners.Label`); UserError where the data have none."""
+    if classes is None:
+        raise UserError("model/conditioner=label needs labels, and the data have none (data.classes is null)")
+    return {"vector": classes + 1}
+
+
+def image_sizes(shape: Sequence[int]) -> dict[str, int]:
+    """Sizes of the context of an image of this shape (`genmodels.parts.conditioners.ImageMaps`)."""
+    return {"maps": shape[0] + 1}
+
+
+def degraded_shape(shape: Sequence[int], degradation: str, factor: int | None) -> list[int]:
+    """Shape of a degraded copy (`genmodels.data.degraded`); what has none is refused once the config is checked."""
+    c, *sides = shape
+    return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor or 1) for side in sides)]
+
+
+def modelled_shape(*, _root_: Any) -> Any:
+    """The shape of what the model sees: that of its space, or of a sample where it has none."""
+    space = _root_.model.get("space")
+    return _root_.data.shape if space is None else space.shape
+
+
+def condition_of(name: str, fact: str, *, _root_: Any) -> Any:
+    """`shape` or `levels` of one of the data's conditions; UserError where the data have no such condition."""
+    conditions = _root_.data.get("condition") or {}
+    if name not in conditions:
+        have = f"only {', '.join(conditions)}" if conditions else "none but the label"
+        raise UserError(
+            f"model/conditioner=image needs the condition {name!r}, and the data have {have} "
+            "(data.condition); choose data that have it, such as data=degraded"
+        )
+    return conditions[name][fact]
+
+
+def code_of(run: str, fact: str, *, _root_: Any) -> Any:
+    """`shape` or `levels` of the codes of the first stage that a run trained (`genmodels.parts.of_run.OfRun`)."""
+    found = getattr(_stage(run, _root_).code, fact)
+    return list(found) if isinstance(found, tuple) else found
+
+
+def stage_of(run: str, *, _root_: Any) -> Any:
+    """The constructor call of the first stage that a run trained."""
+    return dict(_stage(run, _root_).node)
+
+
+def stage_sha256(run: str, *, _root_: Any) -> str:
+    """Hash of the first stage's weights."""
+    return _stage(run, _root_).sha256
+
+
+def _stage(run: str, root: Any) -> Any:
+    from genmodels.run.first_stages import first_stage
+
+    return first_stage(run, cast(dict, OmegaConf.to_container(root.data, resolve=True)), root.get("trusted") or [])
+
+
+def npz_shape(path: str) -> list[int]:
+    """Shape of a sample in an .npz file (`genmodels.data.npz`)."""
+    from genmodels.data.npz import shape_in
+
+    return shape_in(path)
+
+
+def npz_levels(path: str) -> int | None:
+    """Levels of the samples in an .npz file (`genmodels.data.npz`)."""
+    from genmodels.data.npz import levels_in
+
+    return levels_in(path)
+
+
+def options(group: str) -> list[str]:
+    """Names of a group's options: ours, and those of a person's own config directories once an app runs."""
+    if GlobalHydra.instance().is_initialized():
+        return GlobalHydra.instance().config_loader().get_group_options(group)
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """An option of a group, composed beside the config that an app runs with; keys left open stay "???"."""
+    cfg = compose(overrides=[f"+{group}={name}"])
+    try:
+        return cast(dict, OmegaConf.to_container(cfg, resolve=True))[group]
+    except InterpolationToMissingValueError:  # of keys that are made of an open one
+        return cast(dict, OmegaConf.to_container(cfg, resolve=False))[group]
+
+
+OmegaConf.register_new_resolver("options", lambda group: ", ".join(options(group)), replace=True)
+FACTS = (
+    label_sizes,
+    image_sizes,
+    degraded_shape,
+    condition_of,
+    modelled_shape,
+    code_of,
+    stage_of,
+    stage_sha256,
+    npz_shape,
+    npz_levels,
+)
+for resolver in FACTS:
+    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True)
+
+
+def compose_config(command: str, overrides: list[str]) -> DictConfig:
+    """The config that a command would get with these overrides, without its `hydra` node."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(command, overrides)
+
+
+@contextmanager
+def composed(name: str, overrides: Sequence[str], config_dir: str | PathLike[str] | None) -> Iterator[DictConfig]:
+    """The config that Hydra would hand to a command, for the block in which it is checked; as there, its interpolations
+    know the run's directory and the options that were chosen.
+
+    Raises:
+        UserError: it cannot be composed.
+    """
+    search = [] if config_dir is None else [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).resolve()}')}]"]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            cfg = compose(name, [*search, *overrides], return_hydra_config=True)
+            with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
+                HydraConfig.instance().set_config(cfg)
+                cfg.hydra.runtime.output_dir = str(Path(cfg.hydra.run.dir).absolute())
+            HydraConfig.instance().set_config(cfg)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            yield cfg
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            from genmodels.config.messages import explain_composition
+
+            raise UserError(explain_composition(error, name, list(overrides))) from error
+
+
+def resolved(cfg: DictConfig) -> dict:
+    """The config in plain containers, interpolations resolved; UserError names a key that was left open (???)."""
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+    except InterpolationToMissingValueError as error:  # of a key that others are made of
+        missing = [str(error).split("Missing mandatory value: ")[-1].split()[0]]
+    if missing:
+        raise UserError(f"{missing[0]} is not given; set it on the command line: {missing[0]}=...")
+    return cast(dict, OmegaConf.to_container(cfg, resolve=True))

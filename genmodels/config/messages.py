@@ -1,0 +1,91 @@
+"""What Hydra and OmegaConf complain of when a config cannot be composed, in one sentence with the nearest name."""
+
+import re
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from genmodels.config.compose import compose_config, options
+from genmodels.config.shipped import CONFIGS
+from genmodels.failures import one_line
+
+SEVERAL = 4  # keys that a hint names
+
+
+def explain_composition(error: BaseException, command: str, overrides: list[str]) -> str:
+    """Hydra's and OmegaConf's complaints in one sentence, with the nearest right name where one is near."""
+    text = one_line(str(error))
+    if isinstance(error, yaml.YAMLError):
+        return _not_yaml(error)
+    if found := re.search(r"Could not (?:find|load) '([^']+)/([^'/]*)'", text):
+        return unknown_option(found[1], found[2], getattr(error, "options", None))
+    if found := re.search(r"Could not override '([^']+)'", text):
+        path = found.group(1)
+        if "@experiment." in path:
+            return (
+                "the experiment's file overrides groups and its first line is not # @package _global_; write that "
+                "line, with nothing before it, such as a byte order mark"
+            )
+        known = _sweepers_keys() if path.startswith("hydra.sweeper.") else known_keys(command, overrides)
+        others = [key for key in known if key != path]  # which an experiment may leave out
+        return f"there is no key {path} (set on the command line); {nearest(path, others)}"
+    if "Config group override must be a string" in text:
+        word = next(word for word in overrides if word.endswith("=null") and (CONFIGS / word[:-5]).is_dir())
+        group, _, option = word.partition("=")
+        return unknown_option(group, option)
+    if found := re.search(r"Error merging override (([^=]+)=.*)", text):
+        return (
+            f"{found.group(1)} does not fit what {found.group(2)} is; give a value of its kind, or set one of its keys"
+        )
+    if override := getattr(error, "override", None):
+        said = re.search(r"while evaluating '.*': (.+?) See http", text)
+        why = f" ({said.group(1)})" if said else ""
+        return f"cannot read {override!r}{why}; write key=value, in quotes where the value has special characters"
+    return text
+
+
+def unknown_option(group: str, option: str, known: list[str] | None = None) -> str:
+    """The sentence for an option that a group does not have; `known` are those it has, None: ours."""
+    return f"there is no {group}={option}; {nearest(option, known or options(group))}"
+
+
+def _not_yaml(error: yaml.YAMLError) -> str:
+    """Which file and line cannot be read, and why."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}," if mark else "a config file"
+    why = one_line(getattr(error, "problem", None) or str(error))
+    return f"{where} is no YAML that can be read ({why}); correct it: spaces instead of tabs, and each key once"
+
+
+def known_keys(command: str, overrides: list[str]) -> list[str]:
+    """Every key, dotted, of a command's config with those overrides that choose options of its groups."""
+    chosen = [word for word in overrides if (CONFIGS / word.split("=")[0]).is_dir()]
+    try:
+        config = compose_config(command, chosen)
+    except HydraException:  # a group that this command does not have
+        config = compose_config(command, [])
+    return list(_dotted(OmegaConf.to_container(config, resolve=False)))
+
+
+def _sweepers_keys() -> list[str]:
+    """The settings of a sweep, which stand beside a command's config."""
+    node = OmegaConf.to_container(OmegaConf.load(CONFIGS / "hydra" / "sweeper" / "genmodels.yaml"), resolve=False)
+    return list(_dotted(node, "hydra.sweeper."))
+
+
+def _dotted(node: Any, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in node.items() if isinstance(node, dict) else ():
+        keys += [prefix + str(key), *_dotted(value, f"{prefix}{key}.")]
+    return keys
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """A hint: the keys that end so, the choice most like `name`, or all where none is near (their beginnings)."""
+    inner = [choice for choice in choices if choice.endswith(f".{name}")]
+    near = inner or get_close_matches(name, choices, 1, cutoff=0.6)
+    first = sorted({choice.split(".")[0] for choice in choices})
+    return f"did you mean {' or '.join(near[:SEVERAL])}?" if near else f"choices are {', '.join(first)}"

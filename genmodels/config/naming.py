@@ -1,0 +1,56 @@
+"""What a run is called where people look for it among many: its name and notes, its group and tags."""
+
+import json
+import os
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from genmodels.config.roles import Role, role
+from genmodels.config.shipped import description
+from genmodels.families import family_of
+from genmodels.run.layout import JOB
+
+UNTELLING = (Role.MACHINE, Role.WATCHES, Role.MEASURES, Role.PLACE, Role.NAMES, Role.ABOUT)
+LONGEST = 128  # characters of a name, which is as many as W&B takes
+
+
+def sweep_name() -> str | None:
+    """Name of the sweep's directory within a sweep (`-m`), else None."""
+    return Path(HydraConfig.get().sweep.dir).name if _in_sweep() else None
+
+
+def run_name(name: str, seed: int) -> str:
+    """Such as "digits_vae seed=0"; of a sweep's job with what differs: "digits_vae seed=1 optimizer.lr=0.003"."""
+    differs = _overrides() if _in_sweep() or "WANDB_SWEEP_ID" in os.environ else []
+    return " ".join([name, *(differs or [f"seed={seed}"])])[:LONGEST]
+
+
+def _overrides() -> list[str]:
+    """What tells this job from others, as its sweep wrote it down; else what was given to it, but where it trains."""
+    file = Path(HydraConfig.get().runtime.output_dir) / JOB
+    if file.exists():
+        return json.loads(file.read_text())["overrides"]
+    given = [word.lstrip("+") for word in HydraConfig.get().overrides.task]
+    return [word for word in given if role(word.partition("=")[0]) not in UNTELLING]
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def notes() -> str | None:
+    """What the experiment's file says that it is, in its first comment; None without an experiment."""
+    runtime = HydraConfig.get().runtime if HydraConfig.initialized() else None
+    name = runtime.choices.get("experiment") if runtime else None
+    folders = [source.path for source in runtime.config_sources if source.schema == "file"] if runtime else []
+    files = (Path(folder, "experiment", f"{name}.yaml") for folder in folders)
+    return next((description(file) for file in files if file.is_file()), None)
+
+
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("notes", notes, replace=True)
+OmegaConf.register_new_resolver("family_of", family_of, replace=True)

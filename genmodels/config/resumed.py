@@ -1,0 +1,103 @@
+"""The config of a run that goes on: its own, what the command line changes of it, and what must not change."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import ListConfig, OmegaConf
+
+from genmodels.config.foreign import GROUPS, believed, say_left_out
+from genmodels.config.paths import path_given
+from genmodels.config.roles import Role, role
+from genmodels.config.shipped import CONFIGS
+from genmodels.errors import UserError
+from genmodels.run.config import config_to_resume
+
+OF_MACHINE = (Role.MACHINE, Role.COMPUTES)
+FIXED = (Role.TRAINS, Role.REPEATS, Role.NAMES)
+QUIET = [{f"override hydra/{which}_logging": "none"} for which in ("job", "hydra")]
+PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
+
+
+def to_go_on_with(argv: list[str]) -> Path | None:
+    """The config of the run that `resume=RUN_DIR` names; None where none is named."""
+    resume = next((word.partition("=")[2] for word in reversed(argv) if word.lstrip("+").startswith("resume=")), "null")
+    if resume == "null":
+        return None
+    if not resume:
+        raise UserError("resume= names no run; give resume=RUN_DIR")
+    run_dir = Path(path_given("resume", resume))
+    return resumed_config(argv, run_dir, config_to_resume(run_dir, _trusted(argv)))
+
+
+def _trusted(argv: list[str]) -> list[str]:
+    """The packages that the command line names as trusted=[...]; what a run's own config says of them is nothing."""
+    given = OmegaConf.from_dotlist(["trusted=[]", *(word for word in argv if word.startswith("trusted="))])["trusted"]
+    if not isinstance(given, ListConfig):
+        raise UserError(f"trusted is {given!r}, expected a list of packages: trusted=[{given}]")
+    return [str(package) for package in given]
+
+
+def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) -> Path:
+    """A primary config for Hydra: the run's own, where a group that the command line names takes the place of its part.
+
+    An option of `trainer` says where the run goes on; how long and in which steps it trains is still the run's.
+    """
+    for word in argv:
+        key = word.lstrip("+~").split("=")[0].split("@")[0]
+        if is_fixed(key.replace("/", ".")):
+            raise refusal(word, run_dir)
+    if {"-m", "--multirun"} & set(argv):
+        raise UserError("a resume goes on with one run, and -m asks for several; give them one after the other")
+    named = {word.partition("=")[0] for word in argv}
+    node = {**_believed(config, run_dir), "resume": None, "trusted": []}
+    node |= {group: None for group in PARTS if group in named} | {group: {} for group in SETS if group in named}
+    if "trainer" in named:
+        node["trainer"] = {
+            key: value
+            for key, value in node["trainer"].items()
+            if role(f"trainer.{key}") not in (Role.MACHINE, Role.COMPUTES)
+        }
+    options = [{group: None} for group in (*PARTS, *SETS)]
+    node["defaults"] = [{"trainer": None}, "_self_", *options, *QUIET]
+    node["hydra"] = {"output_subdir": None, "run": {"dir": str(run_dir)}, "job": {"name": "train"}}
+    ConfigStore.instance().store(name="resumed", node=node)
+    return CONFIGS / "resumed"
+
+
+def _believed(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """A run's config as its directory lies now, without the places of who made it, where that was somebody else."""
+    node, left = moved(dict(config), run_dir), []
+    for group in GROUPS & node.keys():
+        node[group], out = believed(group, node[group], inside=run_dir, noted=config[group])
+        left += out
+    say_left_out(left, run_dir)
+    return node
+
+
+def moved(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """A run's config with the run's paths where the directory lies now."""
+    before, now = config["run_dir"], str(run_dir.resolve())
+
+    def there(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: there(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [there(value) for value in node]
+        inside = isinstance(node, str) and (node == before or node.startswith(f"{before}/"))
+        return now + node[len(before) :] if inside else node
+
+    return there(config)
+
+
+def is_fixed(key: str) -> bool:
+    """Whether a key must stay as it is when a run goes on."""
+    return role(key) in FIXED
+
+
+def refusal(what: str, run_dir: Path) -> UserError:
+    return UserError(
+        f"{what} would change what {run_dir} was trained with; a resume takes settings of trainer, callbacks, "
+        "logger, evaluator, data.root and data.path, for anything else start a new run"
+    )

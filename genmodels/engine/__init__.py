@@ -1,0 +1,1 @@
+"""The commands as functions of a checked config: train, evaluate, score, sample, export."""

@@ -1,0 +1,78 @@
+"""The conditions of samples that are to be drawn: a label, rows of the run's data, or arrays of a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genmodels.capabilities import Condition
+from genmodels.data.base import SplitName, in_range
+from genmodels.data.npz import read_npz
+from genmodels.errors import UserError
+from genmodels.fields import Field, Fields
+from genmodels.run.data import data_of
+
+
+def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
+    """The condition of each of `n` samples; {}: the model draws them. UserError where they do not fit the model.
+
+    Of rows that are given sample i has the i-th, and from the first again where there are fewer.
+    """
+    fields: Fields = model.condition
+    label, named, n = config["label"], config["condition"], config["n"]
+    for key, value in (("label", label), ("condition", named)):
+        if value is not None and not fields:
+            raise UserError(f"{key}={value} is for a conditional model, and this one is unconditional; leave it out")
+    rows = {} if named is None else rows_of(named, fields, config, node)
+    given = {name: values[torch.arange(n) % len(values)] for name, values in rows.items()}
+    if label is not None:
+        given["label"] = torch.full((n,), checked_label(label, fields))
+    if not given and fields.keys() <= {"label"}:
+        return {}
+    if missing := sorted(fields.keys() - given.keys()):
+        raise UserError(
+            f"this model is conditional on {missing[0]} ({fields[missing[0]]}), which cannot be made up; give "
+            f"condition=val for rows of the run's data, or condition=FILE.npz with an array {missing[0]}"
+        )
+    return given
+
+
+def checked_label(label: int, fields: Fields) -> int:
+    """UserError unless the model is conditional on labels, and this is one."""
+    if "label" not in fields:
+        raise UserError(f"label={label} is for a model of labels, and this one is conditional on {', '.join(fields)}")
+    classes = fields["label"].levels or 0
+    if not 0 <= label < classes:
+        raise UserError(f"label is {label}, expected 0..{classes - 1}")
+    return label
+
+
+def rows_of(named: str, fields: Fields, config: Mapping[str, Any], node: Any) -> Condition:
+    """What the model takes of the conditions of a split, or in a file."""
+    if named in get_args(SplitName):
+        there = data_of(node, config["trusted"]).split(named).condition  # type: ignore[arg-type]
+        return {name: there[name] for name in fields if name in there}
+    path = Path(named).expanduser()
+    if not path.is_file():
+        raise UserError(f"condition={named} is no split (train, val, test) and no .npz file that exists; give one")
+    arrays = read_npz(path)
+    if unknown := sorted(arrays.keys() - fields.keys()):
+        raise UserError(f"{path} has the condition {unknown[0]}, and this model takes {', '.join(fields)}; rename it")
+    return {name: as_rows(array, fields[name], f"{path}: {name}") for name, array in arrays.items()}
+
+
+def as_rows(array: np.ndarray, field: Field, name: str) -> Tensor:
+    """An array as conditions of this field; UserError where it cannot be."""
+    kinds = "fiu" if field.levels is None else "iu"
+    if array.shape[1:] != field.shape or array.dtype.kind not in kinds or not len(array):
+        raise UserError(
+            f"{name} is an array of {array.dtype}, shape {list(array.shape)}, expected n rows of {field}: "
+            f"shape {['n', *field.shape]}"
+        )
+    values = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32 if field.levels is None else np.int64)))
+    if field.levels is not None and not in_range(values, field.levels):
+        raise UserError(f"{name} has values {values.min()}..{values.max()}, expected 0..{field.levels - 1}")
+    return values if field.kind == "label" else values.to(field.dtype)

@@ -1,0 +1,90 @@
+"""Measures a run's model again: the checkpoint, data, evaluators and features of a checked config."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from genmodels.config.foreign import believed, require_given, say_left_out
+from genmodels.config.shipped import CONFIGS
+from genmodels.console import evaluation_progress, show_left_out, show_paths, show_results
+from genmodels.engine import build
+from genmodels.engine.metric_pictures import saves_pictures
+from genmodels.engine.trained import named_checkpoint, with_sampler
+from genmodels.errors import UserError
+from genmodels.evaluators.evaluate import applicable, left_out
+from genmodels.evaluators.evaluate import evaluate as evaluate_model
+from genmodels.processes.group import device_named, process_group
+from genmodels.rank import is_rank_zero
+from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
+from genmodels.run.data import placed
+from genmodels.run.layout import RESULTS, SAMPLES
+from genmodels.run.results import add_results
+from genmodels.run.trust import OURS, refused, require_trusted
+from genmodels.training.hooks import prepare
+
+
+def evaluate(config: dict[str, Any]) -> None:
+    """The part of this process in evaluating the checkpoint that a checked, resolved config names."""
+
+    file = named_checkpoint(config)
+    checkpoint = read_checkpoint(file)
+    nodes = measured_with(config, checkpoint["config"], file)
+    device = device_named(config["device"])
+    model = with_sampler(model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
+    data, evaluators = build.part(nodes["data"]), build.parts(nodes["evaluator"])
+    reasons = left_out(model, evaluators, data)
+    if not applicable(model, evaluators, data):
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise UserError(f"none of the evaluators applies ({why or 'none is chosen'}); choose another evaluator")
+    folder = Path(config["run"] or config["run_dir"]).expanduser()
+    prepare(model, data, device)
+    with process_group(device), evaluation_progress() as progress:
+        records = evaluate_model(
+            model,
+            evaluators,
+            data=data,
+            split=config["split"],
+            features=build.part(nodes["features"]),
+            seed=config["seed"],
+            batch_size=config["batch_size"],
+            weights=weights_of(checkpoint),
+            device=device,
+            precision=config["precision"],
+            progress=progress,
+            show=saves_pictures(folder / SAMPLES),
+        )
+    if is_rank_zero():
+        show_left_out(reasons)
+        step = checkpoint["global_step"]
+        add_results(folder / RESULTS, [record.at_step(step).to_dict() for record in records])
+        show_results(records, f"{file}: {step} steps")
+        show_paths({"results": folder / RESULTS})
+
+
+def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built.
+
+    Of a run that was trained without evaluators they are those that a training has by default.
+    """
+
+    own = {key: config[key] for key in ("evaluator", "features") if config[key] is not None}
+    theirs = {key: trained.get(key, {}) for key in ("data", "evaluator", "features") if key not in own}
+    require_trusted(theirs, (*OURS, *config["trusted"]))
+    if "_target_" not in theirs["data"]:
+        raise refused(file, "has no data in its config")
+    if not theirs.get("evaluator", True):
+        theirs["evaluator"] = default_evaluators()
+    found = {group: believed(group, node) for group, node in theirs.items()}
+    say_left_out([place for _, left in found.values() for place in left], file)
+    nodes = {group: node for group, (node, _) in found.items()}
+    data = placed(nodes["data"], config["data"])
+    require_given(data, "data")
+    return {**nodes, **own, "data": data}
+
+
+def default_evaluators() -> dict[str, Any]:
+    """The calls for the evaluators that configs/train.yaml names."""
+    listed = OmegaConf.load(CONFIGS / "train.yaml").defaults
+    names = next(entry["evaluator"] for entry in listed if "evaluator" in entry)
+    return {name: OmegaConf.to_container(OmegaConf.load(CONFIGS / "evaluator" / f"{name}.yaml")) for name in names}

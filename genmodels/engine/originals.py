@@ -1,0 +1,58 @@
+"""The images that are to be translated: of the run's test split, or of a person's own files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmodels.data.image_files import SUFFIXES, decode
+from genmodels.data.pictures_on_disk import pictures_on_disk
+from genmodels.errors import UserError
+from genmodels.fields import Field
+from genmodels.run.data import data_of, fields_of
+from genmodels.trees import count, take
+from genmodels.units import from_pixels
+
+
+def originals(model: Any, config: Mapping[str, Any], node: Any) -> Tensor:
+    """The first `n` images of the source's domain, in data units: those that are given, or of the test split."""
+    source = require_directions(config["source"], config["target"], model.domains)
+    if config["images"] is not None:
+        field = fields_of(node, config["trusted"])
+        assert isinstance(field, Field)
+        return given_images(Path(config["images"]).expanduser(), field, config["n"])
+    x, condition = data_of(node, config["trusted"]).split("test")
+    rows = torch.nonzero(condition["label"] == source).flatten()[: config["n"]]
+    if not len(rows):
+        raise UserError(f"the test split of the run's data has no images of domain {source}; give images=FOLDER")
+    return take(x, rows)
+
+
+def require_directions(source: int | None, target: int | None, domains: int) -> int:
+    """The domain to translate from. UserError unless both are there, and two."""
+    for name, domain in (("source", source), ("target", target)):
+        if domain is None or not 0 <= domain < domains:
+            raise UserError(f"{name} is {domain}, expected a domain 0..{domains - 1} to translate")
+    if source == target:
+        raise UserError(f"source and target are both {source}, expected two domains; correct one of them")
+    assert source is not None
+    return source
+
+
+def given_images(path: Path, field: Field, n: int) -> Tensor:
+    """The first `n` pictures of a folder, an .npz or an image file, in data units."""
+    if not path.exists():
+        raise UserError(f"images={path} does not exist; give a folder of images, an .npz or an image file")
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        x = torch.from_numpy(decode(path, field.shape[0]).copy())[None]
+    else:
+        there = pictures_on_disk(path)
+        x = there.read(range(min(n, len(there))))
+    if x.shape[1] == 1:
+        x = x.expand(-1, field.shape[0], -1, -1)  # grey
+    if tuple(x.shape[1:]) != field.shape:
+        raise UserError(f"{path} has images of {list(x.shape[1:])}, expected {list(field.shape)}; resize them")
+    assert field.levels is not None and count(x)
+    return from_pixels(x, field.levels)

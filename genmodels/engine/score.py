@@ -1,0 +1,86 @@
+"""Scores images that any program made against others: the samples, reference and evaluators of a checked config."""
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from genmodels.config.checked import SUBSETS
+from genmodels.console import evaluation_progress, show_paths, show_results
+from genmodels.engine import build, scored_images
+from genmodels.engine.metric_pictures import saves_pictures
+from genmodels.errors import UserError
+from genmodels.evaluators.base import SampleMetric
+from genmodels.evaluators.evaluate import measure
+from genmodels.processes.group import device_named, process_group
+from genmodels.rank import is_rank_zero
+from genmodels.run.layout import RESULTS
+from genmodels.run.results import add_results
+
+
+def score(config: dict[str, Any]) -> None:
+    """The part of this process in scoring the images that a checked, resolved config names; `by_hand` in it are keys
+    that a person set."""
+    require_metrics_of_images(config["evaluator"])
+    device, run_dir = device_named(config["device"]), Path(config["run_dir"])
+    samples = scored_images.samples(config["samples"])
+    reference, data = scored_images.reference(config)
+    scored_images.refuse_data_units(samples, data)
+    n = number(config["n"], len(samples), samples.name)
+    chosen = evenly(n, len(samples))
+    metrics = build.parts(sized(config["evaluator"], n, min(n, scored_images.count(reference, n)), config["by_hand"]))
+    features = build.part(config["features"])
+    with process_group(device), evaluation_progress() as progress:
+        drawn, against = scored_images.ready(features, config, samples, reference, data, device)
+        records = measure(
+            list(metrics.values()),
+            lambda index: drawn.read([chosen[i] for i in index]),
+            {metric.reference: against for metric in metrics.values() if metric.reference is not None},
+            features=features,
+            split="test",
+            about={"samples": samples.name, "samples_fingerprint": samples.sha256, **about_choice(n, len(samples))},
+            batch_size=config["batch_size"],
+            device=device,
+            progress=progress,
+            show=saves_pictures(run_dir),
+        )
+    if is_rank_zero():
+        add_results(run_dir / RESULTS, [record.to_dict() for record in records])
+        show_results(records, f"{n} images of {samples.name} against {reference.name}")
+        show_paths({"results": run_dir / RESULTS})
+
+
+def number(n: int | None, there: int, name: str) -> int:
+    """How many samples are scored."""
+    if there < 2 or (n is not None and not 2 <= n <= there):
+        asked = "" if n is None else f"n={n} of "
+        raise UserError(f"got {asked}{there} images in {name}, expected at least 2, and no more than there are")
+    return there if n is None else n
+
+
+def evenly(n: int, there: int) -> list[int]:
+    """The numbers of n images, spread evenly over all that are there: of each class as many as it has a share."""
+    return [i * there // n for i in range(n)]
+
+
+def about_choice(n: int, there: int) -> dict[str, str]:
+    """What the protocol says of which images count, unless all do."""
+    return {} if n == there else {"samples_chosen": f"evenly over {there}"}
+
+
+def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Container[str]) -> dict[str, Any]:
+    """The evaluators for n samples. With fewer images on a side than a subset of kid has, it takes all at once."""
+    parts = {name: {**node, "n": n} for name, node in nodes.items()}
+    kid = parts.get("kid", {"subset_size": None})
+    if (kid["subset_size"] or 0) > least and SUBSETS not in by_hand:
+        kid["subset_size"] = None
+    return parts
+
+
+def require_metrics_of_images(nodes: Mapping[str, Any]) -> None:
+    """UserError unless there are evaluators, and all of them are of samples."""
+    if not nodes:
+        raise UserError("there is nothing to measure; choose evaluator=[fid]")
+    for name, node in nodes.items():
+        metric = build.class_of(node)
+        if not issubclass(metric, SampleMetric) or metric.conditional:
+            raise UserError(f"evaluator={name} measures a model, and samples= gives images; choose evaluator=[fid]")

@@ -1,0 +1,118 @@
+"""What `samples=`, `reference=` and `classifier_data=` name: images on disk, a dataset, or statistics."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genmodels.config.compose import option, options
+from genmodels.config.messages import nearest
+from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
+from genmodels.engine import build
+from genmodels.errors import UserError
+from genmodels.evaluators import dataset
+from genmodels.evaluators.evaluate import prepared
+from genmodels.evaluators.features.base import Features
+from genmodels.evaluators.features.classifier import Classifier
+from genmodels.evaluators.pictures import OfSplit, Pictures, WithChannels
+from genmodels.evaluators.reference import Statistics, statistics_in
+from genmodels.run.data import placed
+
+
+def samples(name: str) -> PicturesOnDisk:
+    """The images to be scored."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"samples={name} does not exist; give a folder of images or an .npz file")
+    return pictures_on_disk(path)
+
+
+def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Examples | None]:
+    """What samples are laid against, and the same as a dataset, unless it is mere statistics."""
+    name, split = config["reference"], config["reference_split"]
+    path = Path(name).expanduser()
+    if name in options("data"):
+        data = named_data(name, "reference", config)
+        return OfSplit(data, split or "train"), data
+    if not path.exists():
+        raise UserError(
+            f"reference={name} is no dataset ({nearest(name, options('data'))}), nor a folder or .npz file that exists"
+        )
+    if split is not None:
+        raise UserError(f"reference_split={split} is for a dataset, and reference={name} has no splits; leave it out")
+    if path.is_file() and (statistics := statistics_in(path)):
+        return statistics, None
+    pictures = pictures_on_disk(path)
+    return pictures, pictures
+
+
+def count(source: Pictures | Statistics, unknown: int) -> int:
+    """The number of images; of statistics it is not known."""
+    return unknown if isinstance(source, Statistics) else len(source)
+
+
+def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
+    """The dataset of that name, with its files below `data.root` where that is given."""
+    if name not in options("data"):
+        raise UserError(f"{key}={name} is no dataset; {nearest(name, options('data'))}")
+    node = option("data", name)
+    if open_keys := [given for given, value in node.items() if value == "???"]:
+        raise UserError(
+            f"{key}={name} would need data.{open_keys[0]}; give the folder or the .npz file itself: reference=PATH"
+        )
+    return build.part(placed(node, {"root": config["data"]["root"]}))
+
+
+def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
+    """A UserError where an .npz has a dataset's own few levels, which would pass for nearly black images."""
+    levels = data.levels if data else None
+    if isinstance(pictures, Array) and not pictures.declared and levels and pictures.largest < levels < 256:
+        raise UserError(
+            f"{pictures.name} has values up to {pictures.largest}, like the {levels} levels of the reference, expected "
+            f"images in 0..255; add an array levels={levels} to the file, or scale its values"
+        )
+
+
+def made_for(
+    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
+) -> dataset.Examples:
+    """What features are made ready for: the side in colours, or the dataset whose labels a classifier learns."""
+    name = config["classifier_data"]
+    if not isinstance(features, Classifier):
+        if name is not None:
+            raise UserError(f"classifier_data={name} is for features=classifier, and these are others; leave it out")
+        return data if data is not None and data.shape[0] > pictures.shape[0] else pictures
+    if name is not None:
+        return named_data(name, "classifier_data", config)
+    if data is None:
+        raise UserError(
+            f"features=classifier learns from images, and {config['reference']} has none: give classifier_data=DATASET "
+            f"({', '.join(options('data'))}), or features=inception"
+        )
+    return data
+
+
+def ready(
+    features: Features,
+    config: dict[str, Any],
+    pictures: PicturesOnDisk,
+    against: Pictures | Statistics,
+    data: dataset.Examples | None,
+    device: torch.device,
+) -> tuple[Pictures, Pictures | Statistics]:
+    """Prepares the features; both sides as these take them."""
+    made = made_for(features, config, pictures, data)
+    prepared(features, made, device)
+    fitting = against if isinstance(against, Statistics) else shown(against, features, made)
+    return shown(pictures, features, made), fitting
+
+
+def shown(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+    """The pictures as prepared features take them: with the channels of `data`, and of its size unless they resize."""
+    if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):
+        h, w = pictures.shape[1:]
+        raise UserError(
+            f"{pictures.name} has images of {h}x{w}, and {data.name}, which the features are made for, of "
+            f"{data.shape[1]}x{data.shape[2]} (height x width): resize them, or choose features=inception"
+        )
+    return WithChannels(pictures, data.shape[0])

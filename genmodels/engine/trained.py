@@ -1,0 +1,25 @@
+"""The trained model that a command works with: which checkpoint is meant, and how it is sampled."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genmodels.capabilities import Samples
+from genmodels.engine import build
+from genmodels.errors import UserError
+from genmodels.run.checkpoint import checkpoint_path
+
+
+def named_checkpoint(config: Mapping[str, Any]) -> Path:
+    """The checkpoint file that `run` (with `which`) or `checkpoint` names."""
+    return checkpoint_path(config["checkpoint"] or config["run"], config["which"])
+
+
+def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:
+    """The model, with another sampler where one is given; UserError where it cannot use it."""
+    if node is None:
+        return model
+    if not isinstance(model, Samples):
+        raise UserError(f"{type(model).__name__} draws no samples, and sampler= says how to; leave it out")
+    model.use(build.part(node))
+    return model

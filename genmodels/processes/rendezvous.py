@@ -1,0 +1,147 @@
+"""Processes started together, by torchrun, srun or `spawn`: who this one is, and what they agree on at first."""
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from functools import cache
+from threading import Thread
+from typing import Any, NamedTuple
+
+from genmodels.errors import Fault, UserError
+from genmodels.failures import FAULT, INTERRUPTED, TERMINATED, one_line
+
+OF_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+OF_STEP = "SLURM_STEP_NUM_TASKS"  # what srun sets; the rest of SLURM's variables are there without it, in an allocation
+STARTED_HERE = "GENMODELS_STARTED_TOGETHER"  # set for the processes that `spawn` and `launch` start
+PATIENCE = timedelta(minutes=30)  # for the last process to come, as between nodes that start one after the other
+QUIET_SECONDS = 5.0  # of waiting for it, before that is said
+
+
+class Process(NamedTuple):
+    """A process among those started together."""
+
+    rank: int
+    world: int
+
+
+def this_process() -> Process:
+    """This process's rank and the number of processes; (0, 1) where it was started alone."""
+    if STARTED_HERE in os.environ:
+        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        if missing := [name for name in OF_TORCHRUN if name not in os.environ]:
+            raise UserError(f"TORCHELASTIC_RUN_ID is set and {missing[0]} is not; start by torchrun, or unset it")
+        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    if started_by_srun():
+        return Process(int(os.environ["SLURM_PROCID"]), int(os.environ[OF_STEP]))
+    return Process(0, 1)
+
+
+def started_by_srun() -> bool:
+    """Whether this process is a task of srun's; in its interactive shells, which have these names, it is not."""
+    return OF_STEP in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def local_rank() -> int:
+    """This process's number among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+
+
+def started(pattern: str) -> str:
+    """When the program was started, as strftime writes it: the same for all processes, which name a directory by it."""
+    if this_process().world == 1:
+        return datetime.now().strftime(pattern)
+    return _start().strftime(pattern)
+
+
+@cache
+def _start() -> datetime:
+    key = f"started/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    if this_process().rank == 0:
+        meeting_point().set(key, datetime.now().isoformat())
+    return datetime.fromisoformat(_in_background(lambda: meeting_point().get(key)).result().decode())
+
+
+def to_be_said(sentence: str, status: int) -> str:
+    """The sentence for this process to end with: a fault with its rank, and nothing where another has said the same."""
+    try:
+        rank, world = this_process()
+        if world == 1 or not sentence or (status in (INTERRUPTED, TERMINATED) and not _joining().done()):
+            return sentence
+        said = f"rank {rank}: {sentence}" if status == FAULT else sentence
+        return said if meeting_point().add(f"said/{said}", 1) == 1 else ""
+    except (UserError, Fault, RuntimeError):  # there is no place to meet, or the first process took it along: say it
+        return sentence
+
+
+def meeting_point() -> Any:
+    """Where the processes leave each other notes: torchrun's own store, or that of the first process, kept to the end.
+
+    Waits until all are there, says so if that takes long, and can be interrupted.
+
+    Raises:
+        Fault: the processes do not meet.
+    """
+    joining = _joining()
+    try:
+        joining.exception(QUIET_SECONDS)
+    except TimeoutError:
+        _say_what_is_waited_for()
+    try:
+        return joining.result()
+    except RuntimeError as error:  # torch's
+        raise Fault(
+            f"the {this_process().world} processes of this run do not meet at {_address()} ({one_line(str(error))}); "
+            "start as many as the config asks for, or set another MASTER_PORT where this one is taken"
+        ) from error
+
+
+def _say_what_is_waited_for() -> None:
+    if local_rank() == 0:
+        rank, world = this_process()
+        print(
+            f"genmodels: rank {rank} waits for all {world} processes of this run to come to {_address()}; on another "
+            "machine start the same command, with the same MASTER_ADDR and MASTER_PORT and its own NODE_RANK",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _address() -> str:
+    return f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+
+
+@cache
+def _joining() -> Future[Any]:
+    """The store that all processes share, once all are there; the environment tells torch of it, too."""
+    import torch.distributed as dist
+
+    rank, world = this_process()
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world)}
+    if not {"TORCHELASTIC_RUN_ID", STARTED_HERE} & os.environ.keys():
+        from lightning_fabric.plugins.environments import SLURMEnvironment
+
+        slurm = SLURMEnvironment()
+        os.environ |= {"MASTER_ADDR": slurm.main_address, "MASTER_PORT": str(slurm.main_port)}
+
+    def join() -> Any:
+        store, *_ = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+        return dist.PrefixStore("genmodels", store)
+
+    return _in_background(join)
+
+
+def _in_background(work: Callable[[], Any]) -> Future[Any]:
+    """What `work` gives, from a thread of its own: signals reach Python while it waits here, and not in torch's C++."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future

@@ -1,0 +1,78 @@
+"""The experiments that aim at a published number, composed as their files stand today."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from genmodels.config.check import check
+from genmodels.config.compose import compose_config, resolved
+from genmodels.config.messages import explain_composition
+from genmodels.config.schema import Baseline
+from genmodels.config.shipped import CONFIGS
+from genmodels.errors import UserError
+from genmodels.report.ledger.experiments import Experiment, differences, experiment
+
+OWN = ("experiment", "seed", "resume", "run_dir", "baseline", "name", "hydra")  # keys that reproduce itself sets
+
+
+def names(config_dir: Path | None) -> list[str]:
+    """All experiments: ours, and those in a person's own config directory."""
+    folders = [CONFIGS, *([config_dir] if config_dir else [])]
+    return sorted({file.stem for folder in folders for file in (folder / "experiment").glob("*.yaml")})
+
+
+def baselines(config_dir: Path | None) -> list[Experiment]:
+    """Those with a baseline.
+
+    Raises:
+        UserError: one cannot be composed, or its baseline is wrong.
+    """
+    configs = ((name, composed(name, (), config_dir)) for name in names(config_dir))
+    return [_checked(name, config) for name, config in configs if config.get("baseline") is not None]
+
+
+def composed(name: str, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
+    """The config of an experiment; of one without a baseline nothing."""
+    words = [f"experiment={name}", "run_dir=unknown", *overrides]
+    search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    try:
+        config = compose_config("train", [*words, *search])
+        return resolved(config) if config.baseline is not None else {}
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"experiment {name}: {explain_composition(error, 'train', words)}") from error
+    except UserError as error:
+        raise UserError(f"experiment {name}: {error}") from error
+
+
+def _checked(name: str, config: Mapping[str, Any]) -> Experiment:
+    try:
+        check(config["baseline"], Baseline)
+    except UserError as error:
+        raise UserError(f"experiment {name}, baseline: {error}") from error
+    return experiment(name, config)
+
+
+def require_same(experiments: Sequence[Experiment], overrides: Sequence[str], config_dir: Path | None) -> None:
+    """UserError where overrides would make another run of an experiment."""
+    for word in overrides:
+        if _key(word).split(".")[0] in OWN:
+            raise _refused(word, "reproduce sets it itself")
+    for one in experiments if overrides else ():
+        if other := differences(composed(one.name, overrides, config_dir), one):
+            key, (now, due) = next(iter(other.items()))
+            given = next((word for word in overrides if _key(word) == key), " ".join(overrides))
+            raise _refused(given, f"{key} would be {now}, and it is {due} in {one.name}")
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").split("=")[0]
+
+
+def _refused(word: str, why: str) -> UserError:
+    return UserError(
+        f"{word} is refused: {why}; reproduce takes what says where and on what a run is trained (trainer=cpu, "
+        "trainer.devices, trainer.precision, data.root, logger, callbacks), for anything else: genmodels train"
+    )

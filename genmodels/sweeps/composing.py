@@ -1,0 +1,60 @@
+"""The config of each job before any of them runs: what is wrong is found now, and what it runs has a name."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from genmodels.config.check import check
+from genmodels.config.compose import resolved
+from genmodels.config.messages import explain_composition
+from genmodels.config.origin import origin
+from genmodels.config.roles import Role, without
+from genmodels.config.schema import Train
+from genmodels.errors import UserError
+
+BESIDE = (Role.MACHINE, Role.PLACE, Role.WATCHES, Role.ABOUT)  # what does not change what is run
+
+
+class Composer:
+    """Composes jobs as Hydra will do it again when they begin."""
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig):
+        self.loader = loader
+        self.config = config  # of the sweep itself
+
+    def config_of(self, fixed: Sequence[str], swept: Sequence[str] = ()) -> dict[str, Any]:
+        """The resolved config of a job with these overrides, its places below ".".
+
+        Raises:
+            UserError: it cannot be composed, or training would refuse it before it begins.
+        """
+        try:
+            cfg = self.loader.load_sweep_config(self.config, [*fixed, *swept])
+        except (HydraException, OmegaConfBaseException) as error:
+            of_job = f" (in the job {' '.join(swept)})" if swept else ""
+            raise UserError(explain_composition(error, "train", [*fixed, *swept]) + of_job) from error
+        with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
+            cfg.hydra.runtime.output_dir = "."
+        HydraConfig.instance().set_config(cfg)  # which interpolations look into
+        with open_dict(cfg):
+            del cfg["hydra"]
+        config = resolved(cfg)
+        check(config, Train, origin)
+        return config
+
+
+def what_is_run(config: Mapping[str, Any], swept: Sequence[str]) -> dict[str, Any]:
+    """A config without what does not change what is run, unless that is swept."""
+    return without(config, *BESIDE, keep=tuple(swept))
+
+
+def identity(config: Mapping[str, Any], swept: Sequence[str]) -> str:
+    """A hash of what is run: two jobs with the same one would give the same."""
+    return sha256(json.dumps(what_is_run(config, swept), sort_keys=True).encode()).hexdigest()[:16]

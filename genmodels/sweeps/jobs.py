@@ -1,0 +1,121 @@
+"""A job of a sweep: a run directory SWEEP_DIR/<number>_<what differs>/ with a job.json that says what it runs."""
+
+import fcntl
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from genmodels.config.shipped import CONFIGS
+from genmodels.disk.atomic import write_text
+from genmodels.errors import UserError
+from genmodels.report.differences import short
+from genmodels.run.layout import CONFIG, HISTORY, JOB, RESULTS
+from genmodels.run.status import status_of
+
+LONGEST = 80  # characters of what differs, in the name of a directory
+
+State = Literal["finished", "pruned", "failed", "running", "begun", "new"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job runs; how far it has come is told by the files of its directory, which is made when it begins."""
+
+    number: int
+    identity: str  # hash of what is run
+    overrides: tuple[str, ...]  # that tell it from other jobs
+    directory: Path
+
+    def write(self) -> None:
+        """Makes the job known to whoever goes on with the sweep."""
+        facts = {key: value for key, value in asdict(self).items() if key != "directory"}
+        write_text(self.directory / JOB, json.dumps(facts, indent=2) + "\n")
+
+    @property
+    def words(self) -> str:
+        """What tells it from other jobs, such as "model.beta=2 seed=1"."""
+        return " ".join(self.overrides) or "nothing is swept"
+
+    def state(self) -> State:
+        """How far the job has come."""
+        if _is_locked(self.directory / HISTORY):
+            return "running"
+        status = status_of(self.directory).state
+        if status == "pruned" or status == "failed":
+            return status
+        if status == "finished" and (self.directory / RESULTS).is_file():
+            return "finished"
+        return "begun" if (self.directory / CONFIG).exists() else "new"
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether a process trains there."""
+    if not file.exists():
+        return False
+    with file.open("r+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def read_jobs(sweep_dir: Path) -> list[Job]:
+    """The jobs that a sweep directory holds, by number; UserError where the file of one is damaged."""
+    return sorted((_read(file) for file in sweep_dir.glob(f"*/{JOB}")), key=lambda job: job.number)
+
+
+def _read(file: Path) -> Job:
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        job = Job(facts["number"], facts["identity"], tuple(facts["overrides"]), file.parent)
+        whole = isinstance(job.number, int) and all(isinstance(word, str) for word in (job.identity, *job.overrides))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file} is damaged; remove {file.parent}, so that this job is run anew")
+    return job
+
+
+class Register:
+    """The jobs of a sweep by what they run; one that is new gets the number after the highest."""
+
+    def __init__(self, sweep_dir: Path, name: str):
+        self.sweep_dir = sweep_dir
+        self.name = name  # of a job that nothing tells from others
+        self.jobs = {job.identity: job for job in read_jobs(sweep_dir)}
+        numbers = (re.match(r"\d+(?=_)", path.name) for path in sweep_dir.glob("*_*"))
+        self.next = max((int(found[0]) for found in numbers if found), default=-1) + 1
+
+    def job(self, identity: str, overrides: Sequence[str]) -> Job:
+        """The job that runs this, with the overrides that it is given now."""
+        if known := self.jobs.get(identity):
+            job = replace(known, overrides=tuple(overrides))
+        else:
+            folder = self.sweep_dir / directory_name(self.next, overrides, self.name)
+            job = Job(self.next, identity, tuple(overrides), folder)
+            self.next += 1
+        self.jobs[identity] = job
+        return job
+
+
+def directory_name(number: int, overrides: Sequence[str], name: str) -> str:
+    """Such as "3_vae_lr-0.001_seed-1": readable, and safe in a path; `name` where nothing differs."""
+    pairs = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    words = [_word(key, value, [other for other, _ in pairs]) for key, value in pairs] or [name]
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", "_".join(words)).strip("-.")
+    return f"{number}_{plain[:LONGEST].rstrip('-._')}"
+
+
+def _word(key: str, value: str, others: Sequence[str]) -> str:
+    """An option of a group by its name, anything else with the end of its key."""
+    if (CONFIGS / key).is_dir():
+        return value
+    try:
+        value = f"{float(value):.4g}"
+    except ValueError:
+        value = value.strip("'\"[]{}")
+    return f"{short(key, others)}-{value}"

@@ -1,0 +1,72 @@
+"""The metric that a sweep follows, always on the split that is evaluated while training, never on the test split."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genmodels.config.messages import nearest
+from genmodels.errors import UserError
+from genmodels.sweeps.settings import Settings
+from genmodels.training.callbacks.pruning import Mode
+
+Modes = dict[str, Mode]  # names of results, and which way they are better
+BESIDE: dict[str, dict[str, Mode]] = {  # what our evaluators give beside their first result
+    "bits_per_dim": {"nll_nats": "min", "elbo_nats": "max"},
+    "nll_nats": {"elbo_nats": "max"},
+    "precision": {"recall": "max"},
+    "density": {"coverage": "max"},
+}
+
+
+def evaluated(config: Mapping[str, Any]) -> Modes:
+    """The first result of each evaluator that applies in a job, as it is logged while training."""
+    from genmodels.config.check import chosen
+    from genmodels.engine import build
+    from genmodels.evaluators.evaluate import applicable
+    from genmodels.evaluators.subject import Subject
+
+    evaluation = chosen(config["callbacks"]).get("evaluation")
+    evaluators = build.parts(chosen(config["evaluator"]))
+    if evaluation is None or not evaluators:
+        return {}
+    subject = Subject(model=build.part(config["model"]), data=build.part(config["data"]))
+    features = build.part(config["features"])
+    able = applicable(subject.model, evaluators, subject.data).values()
+    split, extractor = evaluation["split"], features.name if features else ""
+    return {f"{split}/{e.metrics(subject, extractor)[0]}": e.mode for e in able}
+
+
+def followed(settings: Settings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:
+    """The metric of a sweep: the one that is named, or the first that all jobs evaluate; None where there is none.
+
+    Which way it is better, the evaluators say that give it, unless the settings do.
+
+    Raises:
+        UserError: a job does not evaluate the metric, or one is needed and there is none.
+    """
+    jobs = [evaluated(config) for config in configs]
+    metric = settings.metric or next((name for name in jobs[0] if all(name in modes for modes in jobs)), None)
+    if metric is None:
+        if settings.search == "tpe" or settings.pruner is not None:
+            what = "tpe search" if settings.search == "tpe" else "a pruner"
+            raise UserError(f"{what} follows a metric, and no job evaluates one while training; choose evaluators")
+        return None, "min"
+    modes = {_mode(metric, modes) for modes in jobs}
+    if settings.mode is None and len(modes) > 1:
+        raise UserError(f"{metric} is better low in some jobs and high in others; say which with hydra.sweeper.mode")
+    return metric, settings.mode or modes.pop()
+
+
+def _mode(metric: str, modes: Modes) -> Mode:
+    """Which way the metric is better in a job; UserError unless an evaluator gives it, first or beside that."""
+    known = dict(modes)
+    for first in modes:
+        for kind, others in BESIDE.items():
+            if kind in first:
+                known |= {first.replace(kind, other, 1): mode for other, mode in others.items()}
+    if metric not in known:
+        if not modes:
+            raise UserError(f"hydra.sweeper.metric={metric} is not evaluated: no evaluator is chosen")
+        hint = nearest(metric, list(modes))
+        choices = hint if hint.endswith("?") else f"choices are {', '.join(modes)}"
+        raise UserError(f"hydra.sweeper.metric={metric} is not evaluated while training; {choices}")
+    return known[metric]

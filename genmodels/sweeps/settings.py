@@ -1,0 +1,43 @@
+"""The settings of a sweep, as configs/hydra/sweeper/genmodels.yaml and the command line give them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from omegaconf import OmegaConf
+
+from genmodels.config.check import check
+from genmodels.errors import UserError
+from genmodels.ranges import NonNegativeInt, PositiveInt
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """The node hydra.sweeper."""
+
+    search: Literal["grid", "random", "tpe"]
+    n_trials: PositiveInt | None
+    metric: str | None
+    mode: Literal["min", "max"] | None
+    pruner: Mapping[str, Any] | None
+    n_jobs: PositiveInt
+    seed: NonNegativeInt
+    params: Mapping[str, Any]
+
+
+def read(node: Mapping[str, Any]) -> Settings:
+    """The settings in a mapping.
+
+    Raises:
+        UserError: a key that there is not, a value of another kind, or one that says nothing in this search.
+    """
+    plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=True))
+    check(plain, Settings, lambda path: f" (hydra.sweeper.{path})")
+    settings = Settings(**plain)
+    if settings.search == "grid" and settings.n_trials is not None:
+        raise UserError("a grid tries everything and takes no n_trials; set hydra.sweeper.search=random or tpe")
+    if settings.search != "grid" and settings.n_trials is None:
+        raise UserError(f"{settings.search} search needs a number of jobs; set hydra.sweeper.n_trials=N")
+    if settings.mode is not None and settings.metric is None:
+        raise UserError("hydra.sweeper.mode says which way a metric is better, and there is none; set metric, too")
+    return settings

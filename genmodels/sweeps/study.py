@@ -1,0 +1,118 @@
+"""What is tried next, by Optuna: proposal i is a function of the seed, of i, and of the jobs that have finished.
+
+The directories of the jobs are the truth. The study, a journal beside them that Optuna's own tools read, too, is
+written anew from them at each start, so that nothing that a kill leaves half-written there matters.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from genmodels.seeds import fold
+from genmodels.sweeps.jobs import Job
+from genmodels.sweeps.space import Choices, Dimension, Space, Values
+from genmodels.training.callbacks.pruning import DIRECTIONS, Mode, Reports
+
+FILE = "study.journal"
+ATTEMPTS = 100  # draws for a job that none is like, before the space is taken to be exhausted
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+logging.getLogger("optuna").setLevel(logging.ERROR)
+
+
+class Study:
+    """Proposes the values of jobs and is told what became of them."""
+
+    def __init__(self, directory: Path, space: Space, *, search: str, mode: Mode, seed: int, n_jobs: int):
+        self.space = space
+        self.search = search
+        self.seed = seed
+        self.n_jobs = n_jobs
+        self.distributions = {dimension.key: distribution(dimension) for dimension in space.dimensions}
+        for file in directory.glob(f"{FILE}*"):  # with the lock of a process that was killed
+            file.unlink()
+        storage = JournalStorage(JournalFileBackend(str(directory / FILE)))
+        self.study = optuna.create_study(storage=storage, direction=DIRECTIONS[mode], study_name=directory.name)
+        self.trials: dict[int, int] = {}  # number of a job: number of its trial
+
+    def remember(self, jobs: Iterable[Job]) -> None:
+        """Takes in what an earlier process has begun and finished, in the order of the numbers."""
+        for job in jobs:
+            values = values_of(job)
+            self.trials[job.number] = len(self.study.get_trials(deepcopy=False))
+            state, reports = outcome(job)
+            self.study.add_trial(
+                create_trial(
+                    state=state,
+                    params={key: self._param(key, value) for key, value in values.items()},
+                    distributions=self.distributions,
+                    value=reports.last if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+                    intermediate_values=reports.values if state.is_finished() else None,
+                )
+            )
+
+    def _param(self, key: str, value: str) -> Any:
+        kind = self.distributions[key]
+        return {IntDistribution: int, FloatDistribution: float}.get(type(kind), str)(value)
+
+    def proposals(self, number: int) -> Iterator[Values]:
+        """Values for the job of this number: the next ones where the first are those of another job."""
+        for attempt in range(ATTEMPTS):
+            self.study.sampler = self._sampler(fold(self.seed, number, attempt) % 2**32)
+            trial = self.study.ask(self.distributions)
+            self.trials[number] = trial.number
+            yield {key: _text(value) for key, value in trial.params.items()}
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        if self.search == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
+
+    def tell(self, job: Job) -> None:
+        """What became of a job; one that failed is told once it was tried again and has not."""
+        state, reports = outcome(job)
+        if not state.is_finished():
+            return
+        trial = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[self.trials[job.number]]._trial_id)
+        for step, value in reports.values.items():
+            trial.report(value, step)
+        self.study.tell(trial, reports.last if state == TrialState.COMPLETE else None, state=state)
+
+
+def outcome(job: Job) -> tuple[TrialState, Reports]:
+    """How a job stands, in Optuna's words, and what it reported; without a number it has failed for good."""
+    state, reports = job.state(), Reports.read(job.directory)
+    if state not in ("finished", "pruned"):
+        return TrialState.RUNNING, reports
+    if reports.last is None or not isfinite(reports.last):
+        return TrialState.FAIL, reports
+    return TrialState.COMPLETE if state == "finished" else TrialState.PRUNED, reports
+
+
+def values_of(job: Job) -> Values:
+    """The values that a job's overrides give."""
+    return {key: value for key, _, value in (override.partition("=") for override in job.overrides)}
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """A dimension in Optuna's terms."""
+    if isinstance(dimension, Choices):
+        return CategoricalDistribution(dimension.values)
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value)
