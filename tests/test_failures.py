@@ -5,7 +5,8 @@ import errno
 import pytest
 
 from genmodels.errors import Fault, UserError
-from genmodels.failures import FAULT, explain, stack_kept_in
+from genmodels.failures import FAULT, explain
+from genmodels.run.stack import stack_kept_in
 
 
 def crash():

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from genmodels.report.older import as_record
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from genmodels.report.seeds import over_seeds
 from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries, heading, show
 from genmodels.report.ways import ways
 from genmodels.report.words import mean_and_spread, number
+from genmodels.run.older import as_record
 from genmodels.run.results import add_results, read_results
 from genmodels.run.run import Run
 from tests.synthetic_runs import config, curves, end, record, results, start, write_results, write_run
@@ -77,7 +77,8 @@ def test_times_of_starts_without_an_end_are_not_made_up(tmp_path):
     assert run.status.seconds_per_image == pytest.approx(60 / 15_000)
     write_run(tmp_path / "b", config(), history=[start()], rows=10)
     killed = gather([tmp_path / "b"]).runs[0]
-    assert (killed.seconds, killed.seconds_per_image, killed.step, killed.images_seen) == (None, None, 200, 20_000)
+    assert (killed.status.seconds, killed.status.seconds_per_image) == (None, None)
+    assert (killed.status.step, killed.status.images_seen) == (200, 20_000)
 
 
 def test_runs_are_found_below_folders_once_and_nothing_within_a_run_is_one(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genmodels.engine.conditions import conditions, originals
+from genmodels.engine.conditions import conditions
+from genmodels.engine.originals import originals
 from genmodels.engine.sample import in_batches
 from genmodels.engine.train import train
 from genmodels.errors import UserError

@@ -69,8 +69,8 @@ MOVABLE = ("root", "path", "test_path", "run", "dir", "dirpath", "run_dir", "url
 
 def role(key: str) -> Role:
     """The role of a dotted key; of a group, that of choosing another option."""
-    first, *_, last = key.split(".")
-    if last in MOVABLE:
+    first = key.partition(".")[0]
+    if key.rpartition(".")[2] in MOVABLE:
         return Role.PLACE
     above = key
     while above not in ROLES and "." in above:
@@ -89,9 +89,8 @@ def _without(node: Mapping[str, Any], at: str, roles: tuple[Role, ...], keep: tu
     found = {}
     for name, value in node.items():
         key = f"{at}{name}"
-        if isinstance(value, Mapping) and value:
-            if kept := _without(value, f"{key}.", roles, keep):
-                found[str(name)] = kept
+        if isinstance(value, Mapping):
+            found[str(name)] = _without(value, f"{key}.", roles, keep)
         elif role(key) not in roles or any(key == one or key.startswith(f"{one}.") for one in keep):
             found[str(name)] = value
     return found

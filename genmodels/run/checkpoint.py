@@ -6,6 +6,7 @@ An export (`genmodels export`) is read as the same: a folder of model.safetensor
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ PREFIX = {"ema": "ema.model.", "raw": "model."}  # of a model's weights in the s
 
 
 def load(
-    path: str | Path,
+    path: str | PathLike[str],
     *,
     which: str = "last",  # checkpoint of a run directory: last, or best
     weights: str | None = None,  # ema, or raw; None: ema where there are any
@@ -75,7 +76,7 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
     return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
-def checkpoint_path(path: str | Path, which: str = "last") -> Path:
+def checkpoint_path(path: str | PathLike[str], which: str = "last") -> Path:
     """The file that a path names: itself, checkpoints/`which`.ckpt of a run directory, or the weights of an export."""
     path = Path(path).expanduser()
     if path.is_file():

@@ -56,6 +56,5 @@ def last_position(file: Path) -> tuple[int, int]:
 
 
 def _no_table(file: Path) -> UserError:
-    return UserError(
-        f"{file} is no table of metrics with columns {', '.join(FIRST)}, ... as genmodels writes it; move it away"
-    )
+    columns = ", ".join(FIRST)
+    return UserError(f"{file} is no table of metrics that genmodels wrote, with columns {columns}, ...; move it away")
