@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Any
 
 from genmodels.config import checked
-from genmodels.config.compose import composed
+from genmodels.config.from_python import composed
 from genmodels.config.paths import quoted, with_paths_quoted
 from genmodels.config.resumed import to_go_on_with
 from genmodels.errors import UserError

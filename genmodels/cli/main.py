@@ -7,7 +7,9 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from types import ModuleType
 
+from genmodels.errors import UserError
 from genmodels.processes.ending import ending
 from genmodels.processes.environment import check_environment, print_in_any_encoding
 
@@ -39,9 +41,22 @@ Tab completion in bash: eval "$(genmodels train -sc install=bash)"\
 def main(command: str | None = None, argv: list[str] | None = None) -> None:
     """Runs a command, by default with the process's arguments, and exits; a script names its command."""
     argv = sys.argv[1:] if argv is None else argv
-    if command is None:
-        _answer_completion_of_commands(argv)
-        command = argv.pop(0) if argv else "--help"
+    print_in_any_encoding()
+    with ending() as end:
+        module = _module_of(command or _command_of(argv))
+        check_environment()
+        end.status = module.run(argv)
+    sys.exit(end.status)
+
+
+def _command_of(argv: list[str]) -> str:
+    """The command that the words begin with, which is taken out of them."""
+    _answer_completion_of_commands(argv)
+    return argv.pop(0) if argv else "--help"
+
+
+def _module_of(command: str) -> ModuleType:
+    """The module that runs a command. UserError where there is no such command; SystemExit once it has answered."""
     if command in ("-h", "--help", "help"):
         print(USAGE.format(commands="\n".join(f"  {name:13}{text}" for name, text in COMMANDS.items())))
         sys.exit(0)
@@ -53,13 +68,8 @@ def main(command: str | None = None, argv: list[str] | None = None) -> None:
     if command not in COMMANDS:
         near = get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
-        print(f"genmodels: there is no command {command!r}; {hint}", file=sys.stderr)
-        sys.exit(2)
-    print_in_any_encoding()
-    with ending() as end:
-        check_environment()
-        end.status = import_module(f"genmodels.cli.{command.replace('-', '_')}").run(argv)
-    sys.exit(end.status)
+        raise UserError(f"there is no command {command!r}; {hint}")
+    return import_module(f"genmodels.cli.{command.replace('-', '_')}")
 
 
 def _answer_completion_of_commands(argv: list[str]) -> None:

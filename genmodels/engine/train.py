@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from genmodels.console import console
+from genmodels.engine.final_evaluation import evaluate_on_test
 from genmodels.engine.launch import trains_elsewhere
 from genmodels.engine.resume import Beginning, beginning, is_finished
 from genmodels.engine.session import Session, prepared
-from genmodels.engine.test_split import evaluate_on_test
 from genmodels.errors import Stopped
 from genmodels.failures import explain
 from genmodels.processes.rendezvous import meeting_point, this_process
