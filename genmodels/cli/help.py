@@ -3,11 +3,10 @@
 `genmodels train --help model.network` shows the keys of that part alone, of whatever config the command line makes.
 """
 
-from collections.abc import Iterator
+from pathlib import Path
 from string import Template
 from typing import cast
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,11 +39,12 @@ def _below(name: str, every: list[Key]) -> list[Key]:
     return found
 
 
-def _groups(above: str = "") -> Iterator[str]:
-    """A line for each group: its options."""
-    loader = GlobalHydra.instance().config_loader()
-    if above and (options := loader.get_group_options(above)):
-        yield f"{above}: {', '.join(options)}"
-    for name in loader.list_groups(above):
-        if name != "hydra":
-            yield from _groups(f"{above}/{name}" if above else name)
+def _groups() -> list[str]:
+    """A line for each group: its options, ours and those of a person's own config directories."""
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    files = {file.relative_to(folder) for folder in folders for file in folder.rglob("*.yaml")}
+    options: dict[str, list[str]] = {}
+    for file in sorted(file for file in files if file.parts[0] != "hydra" and len(file.parts) > 1):
+        options.setdefault(file.parent.as_posix(), []).append(file.stem)
+    return [f"{group}: {', '.join(names)}" for group, names in sorted(options.items())]
