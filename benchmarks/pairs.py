@@ -39,7 +39,7 @@ def config_of(*overrides: str) -> dict:
 def ours_of_training() -> Work:
     """Trains the VAE on the digits with everything that a run has but evaluation."""
     config = config_of("model=vae")
-    data = build.part(config["data"])
+    data = build.instance(config["data"])
 
     def work() -> None:
         trainer = build.trainer(config, {})
@@ -51,10 +51,10 @@ def ours_of_training() -> Work:
 def plain_training() -> Work:
     """The same steps in a loop written by hand."""
     config = config_of("model=vae")
-    x = build.part(config["data"]).training_split().x
+    x = build.instance(config["data"]).training_split().x
 
     def work() -> None:
-        model = build.part(config["model"])
+        model = build.instance(config["model"])
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         for _ in range(STEPS):
             loss = model.loss(x[torch.randint(len(x), (BATCH,))])["loss"].mean()
@@ -67,7 +67,7 @@ def plain_training() -> Work:
 
 def ours_of_loading() -> Work:
     """An epoch of MNIST-sized batches from the loader."""
-    data = build.part(config_of()["data"])
+    data = build.instance(config_of()["data"])
     split = type(data.training_split())(torch.zeros(LOADED, *MNIST_SHAPE, dtype=torch.uint8), {})
     loader = Loader(
         split=split,
@@ -97,7 +97,7 @@ def plain_loading() -> Work:
 def pixelcnn() -> Autoregressive:
     config = config_of("model=pixelcnn", "model.network.width=16")
     with seeded(0):
-        return build.part(config["model"]).eval()
+        return build.instance(config["model"]).eval()
 
 
 def cached_sampling() -> Work:
@@ -148,7 +148,7 @@ def our_inception() -> Work:
     file = Path(tempfile.mkdtemp()) / "weights.pth"
     torch.save(inception_weights(), file)
     features = Inception(weights=str(file), sha256="any", dtype="float32", batch=PICTURES)
-    features.prepare(build.part(config_of()["data"]), torch.device("cpu"))
+    features.prepare(build.instance(config_of()["data"]), torch.device("cpu"))
     file.unlink()
     x = pictures()
     return lambda: features(x)

@@ -31,7 +31,7 @@ def train(*overrides: str, config_dir: str | PathLike[str] | None = None) -> Run
     words = with_paths_quoted(list(overrides))
     own = to_go_on_with(words)
     with composed(own.stem if own else "train", words, config_dir) as cfg:
-        config = checked.training(cfg)
+        config = checked.training_config(cfg)
     run_on("genmodels.engine.train:train", config)
     return Run(config["run_dir"])
 
@@ -43,7 +43,7 @@ def evaluate(run: str | PathLike[str], *overrides: str, config_dir: str | PathLi
         UserError: what is wrong with the run or the overrides, in one sentence.
     """
     with composed("evaluate", _of_run(run, overrides), config_dir) as cfg:
-        config = checked.evaluation(cfg)
+        config = checked.evaluation_config(cfg)
     run_on("genmodels.engine.evaluate:evaluate", config)
     return Run(run)
 
@@ -56,7 +56,7 @@ def sample(run: str | PathLike[str], *overrides: str, config_dir: str | PathLike
         UserError: what is wrong with the run or the overrides, in one sentence.
     """
     with composed("sample", _of_run(run, overrides), config_dir) as cfg:
-        config = checked.sampling(cfg)
+        config = checked.sampling_config(cfg)
     if config["devices"] > 1:
         raise UserError(f"devices={config['devices']} starts processes, which write a file: use the command line")
     from genmodels.engine.sample import draw, path_of, write

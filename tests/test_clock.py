@@ -160,7 +160,7 @@ def test_what_follows_the_clock_goes_on_at_a_resume(tmp_path):
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_an_evaluation_is_prepared_and_told_the_time_and_training_does_not_notice(decay, tmp_path):
     config = train_config(tmp_path, "trainer.max_steps=2", f"ema.decay={decay}")
-    model, data = Model(), build.part(config["data"])
+    model, data = Model(), build.instance(config["data"])
     trainer = build.trainer(config, {})
     training = build.training(config, model, data, trainer)
     trainer.fit(training)

@@ -163,11 +163,11 @@ def test_the_pool_rests_in_eval_mode():
 
 def domains(*overrides: str) -> Data:
     config = resolved(compose_config("train", ["run_dir=x", "name=x", "data=domains", *overrides]))
-    return build.part(config["data"])
+    return build.instance(config["data"])
 
 
 def test_domains_of_the_same_images_share_them():
-    data, digits = domains(), build.part(resolved(compose_config("train", ["run_dir=x", "name=x"]))["data"])
+    data, digits = domains(), build.instance(resolved(compose_config("train", ["run_dir=x", "name=x"]))["data"])
     for split in ("train", "val", "test"):
         (x, condition), source = data.split(split), digits.split(split).x
         first, second = x[condition["label"] == 0], 16 - x[condition["label"] == 1]

@@ -111,7 +111,7 @@ def gradients(folder, world_size, rank):
         length = [f"trainer.max_steps={STEPS}", "callbacks=none", "logger=none"]
         config = train_config(folder / str(number), *where, *length, *overrides)
         trainer = build.trainer(config, {})
-        training = build.training(config, build.model(config, fresh=True), build.part(config["data"]), trainer)
+        training = build.training(config, build.model(config, fresh=True), build.instance(config["data"]), trainer)
         hook = register_optimizer_step_post_hook(take)
         noise = SharedNoise(rank, world_size)
         with mock.patch.multiple(module, fold=without_rank, initialise=partial(initialise, noise)), noise:

@@ -473,7 +473,7 @@ def test_every_baseline_names_a_metric_that_is_measured(published):
 
     for one in published:
         split, _, metric = one.metric.partition("/")
-        evaluators = build.parts(one.config["evaluator"])
+        evaluators = build.instances(one.config["evaluator"])
         known = set()
         for evaluator in evaluators.values():
             features = (one.config["features"] or {}).get("name", "")

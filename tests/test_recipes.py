@@ -12,7 +12,7 @@ from genmodels.config.compose import compose_config, resolved
 from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.models.gan import GAN
-from genmodels.training.optimizers import grouped, weights_of
+from genmodels.training.optimizers import grouped, trained_weights
 from tests.helpers import train_config
 
 GAN_MODEL = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4"]
@@ -83,7 +83,7 @@ def optimizers(folder: Path, *overrides: str, **changes: Any) -> dict[str, torch
     made = build.optimizers(config, model)
     parts = {p.name: p.modules for p in model.players()} if isinstance(model, GAN) else {"model": [model]}
     groups = config["parameter_groups"]
-    return {name: make(grouped(model, weights_of(model, parts[name]), groups)) for name, make in made.items()}
+    return {name: make(grouped(model, trained_weights(model, parts[name]), groups)) for name, make in made.items()}
 
 
 def test_players_have_optimizers_of_their_own(tmp_path):
@@ -119,7 +119,7 @@ def test_no_decay_is_for_matrices_and_kernels(tmp_path):
 def test_a_group_may_be_of_layers_or_of_names():
     model = nn.ModuleDict({"word": nn.Embedding(3, 2), "out": nn.Linear(2, 2)})
     rules = {"slow": {"layers": ["Embedding"], "lr": 0.1}, "out": {"pattern": r"^out\.w", "lr": 0.2}}
-    rest, slow, out = grouped(model, weights_of(model, [model]), rules)
+    rest, slow, out = grouped(model, trained_weights(model, [model]), rules)
     assert rest["params"][0] is model["out"].bias and rest.keys() == {"params"}
     assert (slow["params"][0] is model["word"].weight, slow["lr"]) == (True, 0.1)
     assert (out["params"][0] is model["out"].weight, out["lr"]) == (True, 0.2)
@@ -127,7 +127,7 @@ def test_a_group_may_be_of_layers_or_of_names():
 
 def test_frozen_weights_have_no_optimizer():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
-    assert [name for name, _ in weights_of(model, [model])] == ["0.weight", "0.bias"]
+    assert [name for name, _ in trained_weights(model, [model])] == ["0.weight", "0.bias"]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_step_is_a_generators_step(tmp_path):
 def test_the_players_have_their_own_learning_rates(tmp_path):
     frozen = train_config(tmp_path / "run", *GAN, "trainer.max_steps=2", "players.discriminator.lr=0.0", "ema.decay=0")
     train(frozen)
-    data = build.part(frozen["data"])
+    data = build.instance(frozen["data"])
     fresh = untrained(frozen, data).state_dict()
     after = weights(tmp_path / "run")
     moved = {key for key in after if "running" not in key and "tracked" not in key and not after[key].equal(fresh[key])}
@@ -114,7 +114,7 @@ def test_both_players_gradients_are_clipped(tmp_path):
     ]
     config = train_config(tmp_path / "run", *GAN, *clip, "trainer.max_steps=1")
     train(config)
-    fresh = untrained(config, build.part(config["data"]))
+    fresh = untrained(config, build.instance(config["data"]))
     before, after = fresh.state_dict(), weights(tmp_path / "run")
     for player in ("generator", "discriminator"):
         names = [name for name, _ in fresh.named_parameters() if name.startswith(f"model.{player}")]

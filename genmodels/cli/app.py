@@ -52,10 +52,10 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
     def job(cfg: DictConfig) -> None:
         checked = partial(resolve_name, f"genmodels.config.checked:{check}")
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            from genmodels.sweeps.begin import job_of_sweep, prepared
+            from genmodels.sweeps.begin import continued, job_of_sweep
 
             with job_of_sweep():
-                run_on(work, checked()(prepared(cfg)))
+                run_on(work, checked()(continued(cfg)))
             return
         with ending() as end:
             run_on(work, checked()(cfg))

@@ -11,8 +11,8 @@ def run(argv: list[str]) -> int:
     """Evaluates a run's model, or scores images, whichever the keys are of."""
     keys = {word.lstrip("+~").split("=")[0] for word in argv}
     if not keys & OF_IMAGES:
-        return run_app("evaluate", argv, check="evaluation", work="genmodels.engine.evaluate:evaluate")
+        return run_app("evaluate", argv, check="evaluation_config", work="genmodels.engine.evaluate:evaluate")
     if model := sorted(keys & {"run", "checkpoint"}):
         raise UserError(f"{model[0]}= gives a model, samples= and reference= give images; choose one of the two")
-    images = CONFIGS / "evaluate_images.yaml"
-    return run_app("evaluate", argv, check="evaluation_of_images", work="genmodels.engine.score:score", config=images)
+    of_images = {"work": "genmodels.engine.score:score", "config": CONFIGS / "evaluate_images.yaml"}
+    return run_app("evaluate", argv, check="image_evaluation_config", **of_images)

@@ -4,4 +4,4 @@ from genmodels.cli.app import run_app
 
 
 def run(argv: list[str]) -> int:
-    return run_app("export", argv, check="export", work="genmodels.engine.export:export")
+    return run_app("export", argv, check="export_config", work="genmodels.engine.export:export")

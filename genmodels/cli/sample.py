@@ -4,4 +4,4 @@ from genmodels.cli.app import run_app
 
 
 def run(argv: list[str]) -> int:
-    return run_app("sample", argv, check="sampling", work="genmodels.engine.sample:sample")
+    return run_app("sample", argv, check="sampling_config", work="genmodels.engine.sample:sample")

@@ -25,7 +25,7 @@ def checked(cfg: DictConfig, schema: type) -> dict[str, Any]:
     return config
 
 
-def training(cfg: DictConfig) -> dict[str, Any]:
+def training_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `train`: with the places of files in full, so that the run can be gone on with from any directory."""
     config = checked(cfg, Train)
     for group in GROUPS:
@@ -45,14 +45,14 @@ def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: full(key, value) for key, value in data.items()}
 
 
-def evaluation(cfg: DictConfig) -> dict[str, Any]:
+def evaluation_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `evaluate` with a run."""
     config = checked(cfg, Evaluate)
     require_one_model(config, "; or images: samples=... and reference=...")
     return config
 
 
-def evaluation_of_images(cfg: DictConfig) -> dict[str, Any]:
+def image_evaluation_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `evaluate` with images; `by_hand` in it are those keys that a person set which else depend on the images."""
     config = checked(cfg, EvaluateImages)
     evaluators = chosen(config["evaluator"])
@@ -62,7 +62,7 @@ def evaluation_of_images(cfg: DictConfig) -> dict[str, Any]:
     return {**config, "evaluator": evaluators, "by_hand": [SUBSETS] if on_command_line(SUBSETS) else []}
 
 
-def sampling(cfg: DictConfig) -> dict[str, Any]:
+def sampling_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `sample`."""
     config = checked(cfg, Sample)
     for name, keys in OF_TASK.items():
@@ -73,7 +73,7 @@ def sampling(cfg: DictConfig) -> dict[str, Any]:
     return config
 
 
-def export(cfg: DictConfig) -> dict[str, Any]:
+def export_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `export`."""
     config = checked(cfg, Export)
     require_one_model(config)

@@ -28,7 +28,7 @@ from genmodels.data.content import content_of
 from genmodels.data.files import broken, fetch, read_whole
 from genmodels.data.image_files import channels_first, load
 from genmodels.data.image_rules import Box, Resize, fitted
-from genmodels.data.mapped import NAMES, Chunk, MappedImages, Plan, decoded
+from genmodels.data.mapped import NAMES, Chunk, MappedImages, Preparation, decoded
 from genmodels.errors import UserError
 from genmodels.ranges import PositiveInt, TwoOrMore
 
@@ -76,12 +76,12 @@ class CelebA(MappedImages):
         """The rules, such as "crop center140, resize bilinear to 64x64"."""
         return f"crop {self.crop}, resize {self.resize} to {self.shape[1]}x{self.shape[2]}"
 
-    def plan(self) -> Plan:
+    def plan(self) -> Preparation:
         partition = fetch(self.folder_of_files / PARTITION, [], self.md5[0], self.verify)
         names = read_partition(partition)
         unpacked, archive = self.folder_of_files / FOLDER, self.folder_of_files / ARCHIVE
         every = [unpacked / name for part in NAMES for name in names[part]] if unpacked.is_dir() else [archive]
-        return Plan(
+        return Preparation(
             facts=[self.prepared, names, content_of(every)],
             n=sum(map(len, names.values())),
             chunks=self.from_folder(unpacked, names) if unpacked.is_dir() else self.from_archive(archive, names),

@@ -19,7 +19,7 @@ from genmodels.data.base import SplitName
 from genmodels.data.content import content_of
 from genmodels.data.image_files import channels_first, images_in, load
 from genmodels.data.image_rules import Resize, central_box, fitted
-from genmodels.data.mapped import Chunk, MappedImages, Plan, decoded
+from genmodels.data.mapped import Chunk, MappedImages, Preparation, decoded
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
@@ -71,7 +71,7 @@ class ImageFolder(MappedImages):
         c, h, w = self.shape
         return f"crop {self.crop}, resize {self.resize} to {h}x{w}{', grey' if c == 1 else ''}"
 
-    def plan(self) -> Plan:
+    def plan(self) -> Preparation:
         every = listed(self.path, self.split_seed)
         n_test = self.n_test if self.test_path is None else 0
         n_held = n_test + self.n_validation
@@ -85,7 +85,7 @@ class ImageFolder(MappedImages):
         if self.test_path is not None:
             parts["test"] = listed(self.test_path, self.split_seed)
         labels = None if self.classes is None else self.labels(every)
-        return Plan(
+        return Preparation(
             facts=[self.prepared, {name: digest(files) for name, files in parts.items()}],
             n=sum(map(len, parts.values())),
             chunks=chain.from_iterable(self.chunks(name, files, labels) for name, files in parts.items()),

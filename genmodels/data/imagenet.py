@@ -20,7 +20,7 @@ from jaxtyping import Int64, UInt8
 from genmodels.data.base import SplitName, held_out
 from genmodels.data.content import content_of
 from genmodels.data.files import broken, fetch
-from genmodels.data.mapped import Chunk, MappedImages, Plan
+from genmodels.data.mapped import Chunk, MappedImages, Preparation
 from genmodels.data.npz import UNREADABLE
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
@@ -81,12 +81,12 @@ class ImageNet(MappedImages):
     def prepared(self) -> str:
         return "box filter, by Chrabaszcz et al. 2017"
 
-    def plan(self) -> Plan:
+    def plan(self) -> Preparation:
         *training, validation = map(batches, self.sources)
         every = [batch for source in training for batch in source]
         content = content_of([batch.path for batch in every + validation])
         chunks = chain(self.from_training(every), self.from_validation(validation))
-        return Plan(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
+        return Preparation(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
 
     def from_training(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
         """Training and validation split."""

@@ -47,7 +47,7 @@ class Chunk(NamedTuple):
     y: Int64[np.ndarray, " k"] | None
 
 
-class Plan(NamedTuple):
+class Preparation(NamedTuple):
     """What is to be prepared."""
 
     facts: Any  # all that the images are a function of, in plain containers
@@ -77,7 +77,7 @@ class MappedImages(Data):
         self.flip = flip
 
     @abstractmethod
-    def plan(self) -> Plan:
+    def plan(self) -> Preparation:
         """What the splits hold. Raises UserError where a file is missing or not what was declared."""
 
     def read(self) -> Splits:
@@ -118,7 +118,7 @@ def decoded(
             yield Chunk(split, np.stack(list(pool.map(decode, files[part]))), None if y is None else y[part])
 
 
-def prepare(folder: Path, plan: Plan, shape: Sequence[int]) -> None:
+def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
     """Fills a folder with what is planned, unless another process does; a half-filled one never has its name."""
     unfinished = folder.with_suffix(".unfinished")
     try:
@@ -140,7 +140,7 @@ def prepare(folder: Path, plan: Plan, shape: Sequence[int]) -> None:
         ) from error
 
 
-def fill(folder: Path, plan: Plan, shape: Sequence[int], final: Path) -> None:
+def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> None:
     """Writes all images, their labels and fingerprints, with a progress bar where there is a terminal."""
     n = dict.fromkeys(NAMES, 0)
     labels: dict[SplitName, list[np.ndarray]] = {name: [] for name in NAMES}

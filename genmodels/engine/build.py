@@ -49,14 +49,14 @@ OURS_FOR_A_GAME = {
 }  # Lightning refuses others there
 
 
-def part(node: Mapping[str, Any] | None, **given: Any) -> Any:
+def instance(node: Mapping[str, Any] | None, **given: Any) -> Any:
     """The object that a mapping with `_target_` describes; None for None."""
     return None if node is None else instantiate(node, _convert_="all", **given)
 
 
-def parts(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def instances(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The objects of a group from which several are chosen, by name."""
-    return {name: part(node) for name, node in nodes.items()}
+    return {name: instance(node) for name, node in nodes.items()}
 
 
 def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
@@ -65,7 +65,7 @@ def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
     A run that goes on has them all in its own checkpoint.
     """
     with seeded(config["seed"], INITIAL_WEIGHTS):
-        made = part(config["model"])
+        made = instance(config["model"])
     if fresh:
         load_first_stages(made)
     return made.to(memory_format=torch.channels_last) if config["channels_last"] else made
@@ -91,8 +91,8 @@ def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, 
         "data": data,
         "optimizers": optimizers(config, model),
         "groups": config["parameter_groups"],
-        "schedule": part(config["scheduler"]),
-        "ema": part(config["ema"]),
+        "schedule": instance(config["scheduler"]),
+        "ema": instance(config["ema"]),
         "log_every_n_steps": settings["log_every_n_steps"],
         "nan_policy": config["nan_policy"],
         "seed": config["seed"],
@@ -141,7 +141,7 @@ def _require_divisible(batch_size: int, world_size: int, accumulate: int) -> Non
 
 def _optimizer(node: Mapping[str, Any], player: str, changed: Mapping[str, Any]) -> MakeOptimizer:
     floats = {"betas": [float(beta) for beta in node["betas"]]} if node.get("betas") else {}  # torch takes no 0 for 0.0
-    make = part({**node, **floats})
+    make = instance({**node, **floats})
     try:
         _try(make)
     except (TypeError, ValueError) as error:
@@ -164,9 +164,9 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
     settings = {**config["trainer"], **(OURS_FOR_A_GAME if is_game else {})}
     if settings["precision"] not in PRECISIONS:
         raise UserError(f"trainer.precision is {settings['precision']!r}, expected one of {', '.join(PRECISIONS)}")
-    made = part(
+    made = instance(
         settings,
-        logger=list(parts(config["logger"]).values()),
+        logger=list(instances(config["logger"]).values()),
         callbacks=sorted(callbacks.values(), key=lambda callback: isinstance(callback, LastCheckpoint)),  # it knows all
         plugins=[AtomicCheckpointIO(), *_alone_in_an_allocation()],
         default_root_dir=config["run_dir"],
@@ -198,9 +198,9 @@ def callbacks(config: Mapping[str, Any], subject: Subject, evaluators: Mapping[s
     made = {}
     for name, node in config["callbacks"].items():
         if not issubclass(class_of(node), BestCheckpoint):
-            made[name] = part(node)
+            made[name] = instance(node)
         elif evaluators:
-            made[name] = part(node, **_followed(config, node, evaluators, subject, features))
+            made[name] = instance(node, **_followed(config, node, evaluators, subject, features))
     return made
 
 
@@ -226,14 +226,14 @@ def _followed(
     return {}
 
 
-def evaluation(
+def evaluators_and_features(
     config: Mapping[str, Any], model: torch.nn.Module, data: Any
 ) -> tuple[dict[str, Evaluator], Features | None]:
     """The evaluators that apply to this very model on these data, by name, and the features they share.
 
     UserError where something could not be measured: now, and not after the training.
     """
-    evaluators, features = applicable(model, parts(config["evaluator"]), data), part(config["features"])
+    evaluators, features = applicable(model, instances(config["evaluator"]), data), instance(config["features"])
     if over_samples := sample_metrics(evaluators):
         refuse_settings(over_samples, splits_of(over_samples, data))
         check_features(features, data, over_samples)

@@ -32,7 +32,7 @@ def evaluate(config: dict[str, Any]) -> None:
     nodes = measured_with(config, checkpoint["config"], file)
     device = device_named(config["device"])
     model = with_sampler(model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
-    data, evaluators = build.part(nodes["data"]), build.parts(nodes["evaluator"])
+    data, evaluators = build.instance(nodes["data"]), build.instances(nodes["evaluator"])
     reasons = left_out(model, evaluators, data)
     if not applicable(model, evaluators, data):
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -45,7 +45,7 @@ def evaluate(config: dict[str, Any]) -> None:
             evaluators,
             data=data,
             split=config["split"],
-            features=build.part(nodes["features"]),
+            features=build.instance(nodes["features"]),
             seed=config["seed"],
             batch_size=config["batch_size"],
             weights=weights_of(checkpoint),

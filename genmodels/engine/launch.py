@@ -36,10 +36,10 @@ def trains_elsewhere(config: Mapping[str, Any]) -> bool:
         return False
     if isinstance(strategy.launcher, _MultiProcessingLauncher):
         raise UserError(f"trainer.strategy={config['trainer']['strategy']} is for notebooks; set trainer.strategy=ddp")
-    data = build.part(config["data"])
+    data = build.instance(config["data"])
     data.training_split()
     model = build.model(config, fresh=config["resume"] is None)
-    build.evaluation(config, model, data)
+    build.evaluators_and_features(config, model, data)
     build.training(config, model, data, trainer)
     run_workers(WORK, config, list(_environments(trainer, place)))
     return True

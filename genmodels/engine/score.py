@@ -22,13 +22,14 @@ def score(config: dict[str, Any]) -> None:
     that a person set."""
     require_metrics_of_images(config["evaluator"])
     device, run_dir = device_named(config["device"]), Path(config["run_dir"])
-    samples = scored_images.samples(config["samples"])
+    samples = scored_images.images_to_score(config["samples"])
     reference, data = scored_images.reference(config)
     scored_images.refuse_data_units(samples, data)
-    n = number(config["n"], len(samples), samples.name)
+    n = how_many(config["n"], len(samples), samples.name)
     chosen = evenly(n, len(samples))
-    metrics = build.parts(sized(config["evaluator"], n, min(n, scored_images.count(reference, n)), config["by_hand"]))
-    features = build.part(config["features"])
+    least = min(n, scored_images.number_of(reference, n))
+    metrics = build.instances(sized(config["evaluator"], n, least, config["by_hand"]))
+    features = build.instance(config["features"])
     with process_group(device), evaluation_progress() as progress:
         drawn, against = scored_images.ready(features, config, samples, reference, data, device)
         records = measure(
@@ -49,7 +50,7 @@ def score(config: dict[str, Any]) -> None:
         show_paths({"results": run_dir / RESULTS})
 
 
-def number(n: int | None, there: int, name: str) -> int:
+def how_many(n: int | None, there: int, name: str) -> int:
     """How many samples are scored."""
     if there < 2 or (n is not None and not 2 <= n <= there):
         asked = "" if n is None else f"n={n} of "

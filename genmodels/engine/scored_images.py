@@ -19,7 +19,7 @@ from genmodels.evaluators.reference import Statistics, statistics_in
 from genmodels.run.data import placed
 
 
-def samples(name: str) -> PicturesOnDisk:
+def images_to_score(name: str) -> PicturesOnDisk:
     """The images to be scored."""
     path = Path(name).expanduser()
     if not path.exists():
@@ -46,7 +46,7 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
     return pictures, pictures
 
 
-def count(source: Pictures | Statistics, unknown: int) -> int:
+def number_of(source: Pictures | Statistics, unknown: int) -> int:
     """The number of images; of statistics it is not known."""
     return unknown if isinstance(source, Statistics) else len(source)
 
@@ -60,7 +60,7 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
         raise UserError(
             f"{key}={name} would need data.{open_keys[0]}; give the folder or the .npz file itself: reference=PATH"
         )
-    return build.part(placed(node, {"root": config["data"]["root"]}))
+    return build.instance(placed(node, {"root": config["data"]["root"]}))
 
 
 def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
@@ -103,11 +103,11 @@ def ready(
     """Prepares the features; both sides as these take them."""
     made = made_for(features, config, pictures, data)
     prepared(features, made, device)
-    fitting = against if isinstance(against, Statistics) else shown(against, features, made)
-    return shown(pictures, features, made), fitting
+    fitting = against if isinstance(against, Statistics) else seen_by(against, features, made)
+    return seen_by(pictures, features, made), fitting
 
 
-def shown(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+def seen_by(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
     """The pictures as prepared features take them: with the channels of `data`, and of its size unless they resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):
         h, w = pictures.shape[1:]

@@ -46,17 +46,17 @@ class Session:
         return ours(self.trainer.loggers)
 
 
-def prepared(config: dict[str, Any], begun: Beginning, history: History, stopping: Callback) -> Session:
+def new_session(config: dict[str, Any], begun: Beginning, history: History, stopping: Callback) -> Session:
     """The training of a checked config.
 
     Raises:
         UserError: what is wrong with the files of the data, or between the parts of the config.
     """
-    data: Any = build.part(config["data"])
+    data: Any = build.instance(config["data"])
     data.training_split()  # what is wrong with the files is found before anything is written
     require_same_data(begun, data)
     model = build.model(config, fresh=begun.checkpoint is None)
-    evaluators, features = build.evaluation(config, model, data)
+    evaluators, features = build.evaluators_and_features(config, model, data)
     made = build.callbacks(config, Subject(model=model, data=data), evaluators, features)
     for callback in made.values():
         if isinstance(callback, Evaluation):
@@ -95,6 +95,6 @@ def _announce(session: Session, told: Sequence[str]) -> None:
         soft_wrap=True,
         highlight=False,
     )
-    show_left_out(left_out(model, build.parts(session.config["evaluator"]), data))
+    show_left_out(left_out(model, build.instances(session.config["evaluator"]), data))
     for line in told:
         console.print(line, soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ from genmodels.console import console
 from genmodels.engine.final_evaluation import evaluate_on_test
 from genmodels.engine.launch import trains_elsewhere
 from genmodels.engine.resume import Beginning, beginning, is_finished
-from genmodels.engine.session import Session, prepared
+from genmodels.engine.session import Session, new_session
 from genmodels.errors import Stopped
 from genmodels.failures import explain
 from genmodels.processes.rendezvous import meeting_point, this_process
@@ -37,7 +37,7 @@ def train(config: dict[str, Any]) -> None:
             if is_finished(begun, config, history.last("end")):
                 _say_finished(run_dir, begun)
             else:
-                session = prepared(config, begun, history, stopping)
+                session = new_session(config, begun, history, stopping)
                 with _recorded(session, history):
                     session.trainer.fit(session.training, ckpt_path=begun.checkpoint, weights_only=True)
                     evaluate_on_test(session)

@@ -21,5 +21,5 @@ def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:
         return model
     if not isinstance(model, Samples):
         raise UserError(f"{type(model).__name__} draws no samples, and sampler= says how to; leave it out")
-    model.use(build.part(node))
+    model.use(build.instance(node))
     return model

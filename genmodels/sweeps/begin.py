@@ -14,7 +14,7 @@ from genmodels.run.layout import CONFIG, FAILED, JOB
 from genmodels.sweeps.failed import JobFailed
 
 
-def prepared(cfg: DictConfig) -> DictConfig:
+def continued(cfg: DictConfig) -> DictConfig:
     """The job's config, going on where the job was begun before, and with the callback that reports its metric."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)

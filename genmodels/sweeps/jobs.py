@@ -17,7 +17,7 @@ from genmodels.run.status import status_of
 
 LONGEST = 80  # characters of what differs, in the name of a directory
 
-State = Literal["finished", "pruned", "failed", "running", "begun", "new"]
+JobState = Literal["finished", "pruned", "failed", "running", "begun", "new"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Job:
         """What tells it from other jobs, such as "model.beta=2 seed=1"."""
         return " ".join(self.overrides) or "nothing is swept"
 
-    def state(self) -> State:
+    def state(self) -> JobState:
         """How far the job has come."""
         if _is_locked(self.directory / HISTORY):
             return "running"

@@ -5,7 +5,7 @@ from typing import Any
 
 from genmodels.config.messages import nearest
 from genmodels.errors import UserError
-from genmodels.sweeps.settings import Settings
+from genmodels.sweeps.settings import SweepSettings
 from genmodels.training.callbacks.pruning import Mode
 
 Modes = dict[str, Mode]  # names of results, and which way they are better
@@ -25,17 +25,17 @@ def evaluated(config: Mapping[str, Any]) -> Modes:
     from genmodels.evaluators.subject import Subject
 
     evaluation = chosen(config["callbacks"]).get("evaluation")
-    evaluators = build.parts(chosen(config["evaluator"]))
+    evaluators = build.instances(chosen(config["evaluator"]))
     if evaluation is None or not evaluators:
         return {}
-    subject = Subject(model=build.part(config["model"]), data=build.part(config["data"]))
-    features = build.part(config["features"])
+    subject = Subject(model=build.instance(config["model"]), data=build.instance(config["data"]))
+    features = build.instance(config["features"])
     able = applicable(subject.model, evaluators, subject.data).values()
     split, extractor = evaluation["split"], features.name if features else ""
     return {f"{split}/{e.metrics(subject, extractor)[0]}": e.mode for e in able}
 
 
-def followed(settings: Settings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:
+def followed(settings: SweepSettings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:
     """The metric of a sweep: the one that is named, or the first that all jobs evaluate; None where there is none.
 
     Which way it is better, the evaluators say that give it, unless the settings do.

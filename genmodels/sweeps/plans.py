@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from genmodels.sweeps.composing import Composer, identity
 from genmodels.sweeps.jobs import Job, Register
-from genmodels.sweeps.space import Space, Values
+from genmodels.sweeps.space import Assignment, SearchSpace
 
 if TYPE_CHECKING:
     from genmodels.sweeps.study import Study  # Optuna: a grid needs none
@@ -52,10 +52,12 @@ class Grid(Plan):
 class Search(Plan):
     """What a study proposes, after those jobs that an earlier process has left."""
 
-    def __init__(self, study: "Study", space: Space, composer: Composer, register: Register, n_trials: int | None):
+    def __init__(
+        self, study: "Study", space: SearchSpace, composer: Composer, register: Register, n_trials: int | None
+    ):
         self.study, self.space, self.composer, self.register = study, space, composer, register
         self.total = n_trials or 0
-        self.seen: list[Values] = []  # what was proposed so far
+        self.seen: list[Assignment] = []  # what was proposed so far
         self.left = [job for job in self.register.jobs.values() if is_due(job)]
         study.remember(sorted(register.jobs.values(), key=lambda job: job.number))
 

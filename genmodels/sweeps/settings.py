@@ -12,7 +12,7 @@ from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 @dataclass(kw_only=True)
-class Settings:
+class SweepSettings:
     """The node hydra.sweeper."""
 
     search: Literal["grid", "random", "tpe"]
@@ -25,15 +25,15 @@ class Settings:
     params: Mapping[str, Any]
 
 
-def read(node: Mapping[str, Any]) -> Settings:
+def read(node: Mapping[str, Any]) -> SweepSettings:
     """The settings in a mapping.
 
     Raises:
         UserError: a key that there is not, a value of another kind, or one that says nothing in this search.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=True))
-    check(plain, Settings, lambda path: f" (hydra.sweeper.{path})")
-    settings = Settings(**plain)
+    check(plain, SweepSettings, lambda path: f" (hydra.sweeper.{path})")
+    settings = SweepSettings(**plain)
     if settings.search == "grid" and settings.n_trials is not None:
         raise UserError("a grid tries everything and takes no n_trials; set hydra.sweeper.search=random or tpe")
     if settings.search != "grid" and settings.n_trials is None:

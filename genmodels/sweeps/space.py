@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from genmodels.errors import UserError
 from genmodels.failures import one_line
 
-Values = dict[str, str]  # of one job: a value, as text, for each key that is swept
+Assignment = dict[str, str]  # of one job: a value, as text, for each key that is swept
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ Dimension = Choices | Interval
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """What is tried, and what is the same in every job."""
 
     dimensions: tuple[Dimension, ...]
@@ -67,11 +67,11 @@ class Space:
         """What is tried as the person wrote it, by key."""
         return {dimension.key: dimension.text for dimension in self.dimensions}
 
-    def overrides(self, values: Values) -> list[str]:
+    def overrides(self, values: Assignment) -> list[str]:
         """The overrides that give a job its values."""
         return [f"{key}={value}" for key, value in values.items()]
 
-    def grid(self) -> list[Values]:
+    def grid(self) -> list[Assignment]:
         """All combinations, the last key changing fastest; one without values where nothing is swept."""
         values = []
         for dimension in self.dimensions:
@@ -84,12 +84,12 @@ class Space:
         keys = [dimension.key for dimension in self.dimensions]
         return [dict(zip(keys, combination, strict=True)) for combination in product(*values)]
 
-    def first(self) -> Values:
+    def first(self) -> Assignment:
         """One combination, to see whether it can be composed."""
         return {dimension.key: dimension.first for dimension in self.dimensions}
 
 
-def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> Space:
+def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> SearchSpace:
     """The space of a sweep; what the command line says of a key takes the place of what the file says.
 
     Raises:
@@ -99,7 +99,7 @@ def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoad
     overrides = {override.get_key_element().lstrip("+"): override for override in _parsed(lines, loader)}
     swept = [override for override in overrides.values() if override.is_sweep_override()]
     fixed = [override for override in overrides.values() if not override.is_sweep_override()]
-    return Space(tuple(map(_dimension, swept)), tuple(str(override.input_line) for override in fixed))
+    return SearchSpace(tuple(map(_dimension, swept)), tuple(str(override.input_line) for override in fixed))
 
 
 def _text(key: str, value: Any) -> str:

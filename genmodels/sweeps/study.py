@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 from genmodels.seeds import fold
 from genmodels.sweeps.jobs import Job
-from genmodels.sweeps.space import Choices, Dimension, Space, Values
+from genmodels.sweeps.space import Assignment, Choices, Dimension, SearchSpace
 from genmodels.training.callbacks.pruning import DIRECTIONS, Mode, Reports
 
 FILE = "study.journal"
@@ -33,7 +33,7 @@ logging.getLogger("optuna").setLevel(logging.ERROR)
 class Study:
     """Proposes the values of jobs and is told what became of them."""
 
-    def __init__(self, directory: Path, space: Space, *, search: str, mode: Mode, seed: int, n_jobs: int):
+    def __init__(self, directory: Path, space: SearchSpace, *, search: str, mode: Mode, seed: int, n_jobs: int):
         self.space = space
         self.search = search
         self.seed = seed
@@ -65,8 +65,8 @@ class Study:
         kind = self.distributions[key]
         return {IntDistribution: int, FloatDistribution: float}.get(type(kind), str)(value)
 
-    def proposals(self, number: int) -> Iterator[Values]:
-        """Values for the job of this number: the next ones where the first are those of another job."""
+    def proposals(self, number: int) -> Iterator[Assignment]:
+        """Assignment for the job of this number: the next ones where the first are those of another job."""
         for attempt in range(ATTEMPTS):
             self.study.sampler = self._sampler(fold(self.seed, number, attempt) % 2**32)
             trial = self.study.ask(self.distributions)
@@ -100,7 +100,7 @@ def outcome(job: Job) -> tuple[TrialState, Reports]:
     return TrialState.COMPLETE if state == "finished" else TrialState.PRUNED, reports
 
 
-def values_of(job: Job) -> Values:
+def values_of(job: Job) -> Assignment:
     """The values that a job's overrides give."""
     return {key: value for key, _, value in (override.partition("=") for override in job.overrides)}
 

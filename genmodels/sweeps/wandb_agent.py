@@ -13,8 +13,8 @@ from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
 from genmodels.sweeps import metric, settings, space
 from genmodels.sweeps.composing import Composer
-from genmodels.sweeps.settings import Settings
-from genmodels.sweeps.space import Choices, Dimension, Space
+from genmodels.sweeps.settings import SweepSettings
+from genmodels.sweeps.space import Choices, Dimension, SearchSpace
 
 METHODS = {"grid": "grid", "random": "random", "tpe": "bayes"}
 DISTRIBUTIONS = {  # by whether it is logarithmic, and of integers
@@ -52,8 +52,8 @@ def sweep_of(words: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _composed(words: Sequence[str]) -> tuple[Settings, Space, list[dict[str, Any]]]:
-    """Settings, space, and the configs of the jobs of a grid, else of one job."""
+def _composed(words: Sequence[str]) -> tuple[SweepSettings, SearchSpace, list[dict[str, Any]]]:
+    """SweepSettings, space, and the configs of the jobs of a grid, else of one job."""
     loader = GlobalHydra.instance().config_loader()
     given = space.read({}, words, loader)
     cfg = compose("train", list(given.fixed), return_hydra_config=True)
@@ -67,7 +67,7 @@ def _composed(words: Sequence[str]) -> tuple[Settings, Space, list[dict[str, Any
     return chosen, tried, [composer.config_of(_of_train(tried), tried.overrides(job)) for job in jobs]
 
 
-def _of_train(tried: Space) -> list[str]:
+def _of_train(tried: SearchSpace) -> list[str]:
     """The overrides that are the same in all jobs, without those that say how a sweep is run."""
     return [word for word in tried.fixed if not word.startswith(("hydra.", "hydra/"))]
 

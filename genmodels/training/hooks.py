@@ -46,7 +46,7 @@ def prepare(model: nn.Module, data: Data, device: torch.device) -> None:
 
 
 @contextmanager
-def prepared(model: nn.Module, data: Data, device: torch.device) -> Iterator[None]:
+def with_statistics(model: nn.Module, data: Data, device: torch.device) -> Iterator[None]:
     """The same for the duration of the block; then its buffers are again what they were."""
     if not can(model, Prepares):
         yield

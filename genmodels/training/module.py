@@ -25,8 +25,8 @@ from genmodels.errors import UserError
 from genmodels.seeds import fold, seed_generators
 from genmodels.training.checkpoint import LastCheckpoint
 from genmodels.training.ema import EMA, Rule
-from genmodels.training.hooks import initialise, initialisers, prepared
-from genmodels.training.optimizers import Group, MakeOptimizer, grouped, weights_of
+from genmodels.training.hooks import initialise, initialisers, with_statistics
+from genmodels.training.optimizers import Group, MakeOptimizer, grouped, trained_weights
 from genmodels.training.sharding import FullySharded, gather, is_sharded, shard
 from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
@@ -140,7 +140,7 @@ class Training(LightningModule, ABC):
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):
                 set_clock(model.eval(), self.clock)
-                with prepared(model, self.data, self.device):
+                with with_statistics(model, self.data, self.device):
                     yield model
         finally:
             self.is_evaluating = False
@@ -154,7 +154,7 @@ class Training(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         optimizers = [
-            self.make_optimizers[player](grouped(self.model, weights_of(self.model, modules), self.groups))
+            self.make_optimizers[player](grouped(self.model, trained_weights(self.model, modules), self.groups))
             for player, modules in self.trained_parts().items()
         ]
         schedule = self.schedule  # in a lambda: LambdaLR would save an object's settings and undo a change at resume

@@ -20,7 +20,7 @@ MakeOptimizer = Callable[[Sequence[dict[str, Any]]], Optimizer]  # torch's group
 Named = tuple[str, Parameter]
 
 
-def weights_of(model: nn.Module, modules: Sequence[nn.Module]) -> list[Named]:
+def trained_weights(model: nn.Module, modules: Sequence[nn.Module]) -> list[Named]:
     """The weights of these parts of a model that are to be trained, by their names in the model."""
     ours = {id(p) for module in modules for p in module.parameters() if p.requires_grad}
     return [(name, p) for name, p in model.named_parameters() if id(p) in ours]
@@ -41,7 +41,7 @@ def grouped(model: nn.Module, weights: Sequence[Named], groups: Mapping[str, Gro
 
 def check_groups(model: nn.Module, groups: Mapping[str, Group], defaults: Mapping[str, Any]) -> None:
     """UserError where a group matches no weight, says nothing of which, or has a setting that the optimizer lacks."""
-    weights = weights_of(model, [model])
+    weights = trained_weights(model, [model])
     for name, node in groups.items():
         where = f"parameter_groups.{name}"
         if not isinstance(node, Mapping) or not node.keys() & set(MATCHES):

@@ -15,12 +15,11 @@ from pytorch_lightning import Callback, Trainer
 from genmodels.disk.atomic import replacing
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Pruned, UserError
+from genmodels.evaluators.results import Mode
 from genmodels.run.layout import PRUNED
 from genmodels.training.callbacks.evaluation import Evaluation
 
 FILE = "reports.json"
-
-Mode = Literal["min", "max"]
 DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
 
 

@@ -24,8 +24,8 @@ ANSWER_SECONDS = 3.0  # for a connection to W&B's server to open
 INIT_SECONDS = 30.0  # for a run to begin there
 FINISH_SECONDS = 120.0  # for the last data to get there; what does not stays on disk
 
-Mode = Literal["online", "offline", "disabled"]
-MODES: dict[str, Mode] = {
+WandbMode = Literal["online", "offline", "disabled"]
+MODES: dict[str, WandbMode] = {
     "online": "online",
     "run": "online",
     "offline": "offline",
@@ -92,7 +92,7 @@ def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
     return run
 
 
-def wanted_mode(mode: str) -> Mode:
+def wanted_mode(mode: str) -> WandbMode:
     """The mode asked for: by the config, or where that says auto by WANDB_DISABLED or WANDB_MODE, or online."""
     if mode != "auto":
         return MODES[mode]
@@ -161,7 +161,7 @@ def answers(url: str, seconds: float) -> bool:
     return bool(opened)
 
 
-def init(mode: Mode, place: Place, names: Mapping[str, Any]) -> Any:
+def init(mode: WandbMode, place: Place, names: Mapping[str, Any]) -> Any:
     """Begins a run and writes its id down; under the id of this directory's last run where it can be the same run."""
     import wandb
 
@@ -192,7 +192,7 @@ def is_at_the_server(place: Place, run_id: str) -> bool:
     return bool(place.online(run_id)) or bool(place.offline(run_id) and not place.unsynced(run_id))
 
 
-def is_begun_anew(mode: Mode, place: Place, run_id: str) -> bool:
+def is_begun_anew(mode: WandbMode, place: Place, run_id: str) -> bool:
     """Whether the run of this id, or what was synced of it, can be replaced as a whole by one that begins now."""
     only_offline = bool(place.offline(run_id)) and not place.online(run_id)
     return mode != "disabled" and only_offline and place.replayable
