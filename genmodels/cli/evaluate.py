@@ -4,6 +4,7 @@ from genmodels.cli.app import run_app
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
 
+EVALUATE, SCORE = "genmodels.engine.evaluate:evaluate", "genmodels.engine.score:score"
 OF_IMAGES = {"samples", "reference", "reference_split", "classifier_data"}  # keys that there are for images only
 
 
@@ -11,8 +12,8 @@ def run(argv: list[str]) -> int:
     """Evaluates a run's model, or scores images, whichever the keys are of."""
     keys = {word.lstrip("+~").split("=")[0] for word in argv}
     if not keys & OF_IMAGES:
-        return run_app("evaluate", argv, check="evaluation_config", work="genmodels.engine.evaluate:evaluate")
+        return run_app("evaluate", argv, check="evaluation_config", work=EVALUATE)
     if model := sorted(keys & {"run", "checkpoint"}):
         raise UserError(f"{model[0]}= gives a model, samples= and reference= give images; choose one of the two")
-    of_images = {"work": "genmodels.engine.score:score", "config": CONFIGS / "evaluate_images.yaml"}
-    return run_app("evaluate", argv, check="image_evaluation_config", **of_images)
+    images = CONFIGS / "evaluate_images.yaml"
+    return run_app("evaluate", argv, check="image_evaluation_config", work=SCORE, config=images)
