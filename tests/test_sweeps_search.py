@@ -18,7 +18,8 @@ from genmodels.evaluators.results import Record
 from genmodels.sweeps import settings, space
 from genmodels.sweeps.composing import Composer, identity
 from genmodels.sweeps.directory import begin
-from genmodels.sweeps.jobs import Job, Register, directory_name, read_jobs
+from genmodels.sweeps.job_names import directory_name
+from genmodels.sweeps.jobs import Job, Register, read_jobs
 from genmodels.sweeps.metric import followed
 from genmodels.sweeps.plans import Search
 from genmodels.sweeps.study import Study

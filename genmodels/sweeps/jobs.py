@@ -8,14 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from genmodels.config.shipped import CONFIGS
 from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
-from genmodels.report.differences import short
 from genmodels.run.layout import CONFIG, HISTORY, JOB, RESULTS
 from genmodels.run.status import status_of
-
-LONGEST = 80  # characters of what differs, in the name of a directory
+from genmodels.sweeps.job_names import directory_name
 
 JobState = Literal["finished", "pruned", "failed", "running", "begun", "new"]
 
@@ -100,22 +97,3 @@ class Register:
             self.next += 1
         self.jobs[identity] = job
         return job
-
-
-def directory_name(number: int, overrides: Sequence[str], name: str) -> str:
-    """Such as "3_vae_lr-0.001_seed-1": readable, and safe in a path; `name` where nothing differs."""
-    pairs = [override.lstrip("+~").partition("=")[::2] for override in overrides]
-    words = [_word(key, value, [other for other, _ in pairs]) for key, value in pairs] or [name]
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", "_".join(words)).strip("-.")
-    return f"{number}_{plain[:LONGEST].rstrip('-._')}"
-
-
-def _word(key: str, value: str, others: Sequence[str]) -> str:
-    """An option of a group by its name, anything else with the end of its key."""
-    if (CONFIGS / key).is_dir():
-        return value
-    try:
-        value = f"{float(value):.4g}"
-    except ValueError:
-        value = value.strip("'\"[]{}")
-    return f"{short(key, others)}-{value}"
