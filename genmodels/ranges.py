@@ -10,6 +10,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
+RelativeStd = Annotated[float, Gt(0), Lt(0.2886)]  # of the profile of a power function: below 12^(-1/2)
 PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 TwoOrMore = Annotated[int, Ge(2)]  # such as levels, of which one says nothing

@@ -1,4 +1,4 @@
-"""Averages of the weights: the rules as formulae, what is averaged, what a checkpoint holds, post-hoc profiles."""
+"""Averages of the weights: the rules as formulae, what is averaged, what a checkpoint holds, profiles."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from torch import nn
 
 from genmodels.capabilities import Clock
 from genmodels.errors import UserError
-from genmodels.training.ema import EMA, Decay, HalfLife, Power, gamma_of
+from genmodels.run.post_hoc import gamma_of
+from genmodels.training.ema import EMA, Decay, HalfLife, Power
 
 CLOCK = Clock(1, 64, 10)
 

@@ -77,6 +77,11 @@ def export_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `export`."""
     config = checked(cfg, Export)
     require_one_model(config)
+    if config["relative_std"] is not None and (config["weights"] is not None or config["run"] is None):
+        raise UserError(
+            "relative_std= puts weights together from a run's snapshots; give run=RUN_DIR, and leave weights= and "
+            "checkpoint= out"
+        )
     return config
 
 

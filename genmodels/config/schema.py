@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genmodels.ranges import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt
+from genmodels.ranges import FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveInt, RelativeStd
 
 Part = Mapping[str, Any]  # a mapping with `_target_`: a constructor call
 Parts = Mapping[str, Part]  # parts by name
@@ -143,4 +143,5 @@ class Export:
     which: Literal["last", "best"]
     out: str
     weights: Literal["raw", "ema"] | None
+    relative_std: RelativeStd | None  # of an average put together from the run's snapshots
     trusted: Sequence[str]  # further packages whose classes the file's config may build

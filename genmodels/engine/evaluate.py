@@ -16,7 +16,7 @@ from genmodels.evaluators.evaluate import applicable, left_out
 from genmodels.evaluators.evaluate import evaluate as evaluate_model
 from genmodels.processes.group import device_named, process_group
 from genmodels.rank import is_rank_zero
-from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
+from genmodels.run.checkpoint import model_of, read_checkpoint, weights_told
 from genmodels.run.data import placed
 from genmodels.run.layout import RESULTS, SAMPLES
 from genmodels.run.results import add_results
@@ -48,7 +48,7 @@ def evaluate(config: dict[str, Any]) -> None:
             features=build.instance(nodes["features"]),
             seed=config["seed"],
             batch_size=config["batch_size"],
-            weights=weights_of(checkpoint),
+            weights=weights_told(checkpoint),
             device=device,
             precision=config["precision"],
             progress=progress,

@@ -1,5 +1,6 @@
 """Exports a run's model as a folder that `genmodels.load` and other programs read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from genmodels.engine.trained import named_checkpoint
 from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
 from genmodels.run.export import require_free
 from genmodels.run.export import write as write_export
+from genmodels.run.post_hoc import put_together
 
 
 def export(config: dict[str, Any]) -> None:
@@ -16,10 +18,17 @@ def export(config: dict[str, Any]) -> None:
     require_free(out)
     checkpoint = read_checkpoint(named_checkpoint(config))
     model = model_of(checkpoint, trusted=config["trusted"], weights=config["weights"])
-    about = {
-        "weights": config["weights"] or weights_of(checkpoint),
-        "step": checkpoint["global_step"],
-        "images_seen": checkpoint.get("images_seen"),
-    }
+    if config["relative_std"] is None:
+        about = _about(config["weights"] or weights_of(checkpoint), checkpoint)
+    else:
+        state, facts = put_together(Path(config["run"]).expanduser(), config["relative_std"])
+        model.load_state_dict(state)
+        about = {**_about("ema", facts._asdict()), "relative_std": facts.relative_std}
     write_export(out, model, checkpoint["config"], about)
     show_paths({"export": out})
+
+
+def _about(weights: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Which weights are exported, after how many steps and images."""
+    step = facts["step"] if "step" in facts else facts["global_step"]
+    return {"weights": weights, "step": step, "images_seen": facts.get("images_seen")}

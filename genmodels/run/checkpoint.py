@@ -76,6 +76,12 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
     return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
+def weights_told(checkpoint: Mapping[str, Any]) -> str:
+    """The same as a protocol says it, with the width of an average that was put together from snapshots."""
+    relative_std = checkpoint["config"].get("exported", {}).get("relative_std")
+    return weights_of(checkpoint) + ("" if relative_std is None else f" of relative std {relative_std:g}")
+
+
 def checkpoint_path(path: str | PathLike[str], which: str = "last") -> Path:
     """The file that a path names: itself, checkpoints/`which`.ckpt of a run directory, or the weights of an export."""
     path = Path(path).expanduser()

@@ -8,16 +8,15 @@ https://arxiv.org/abs/2312.02696).
 from abc import ABC, abstractmethod
 from collections.abc import Set
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from genmodels.capabilities import Clock
 from genmodels.errors import UserError
-from genmodels.ranges import PositiveFloat, PositiveInt, ProbabilityBelowOne
+from genmodels.ranges import PositiveFloat, PositiveInt, ProbabilityBelowOne, RelativeStd
+from genmodels.run.post_hoc import gamma_of
 
 
 class Rule(ABC):
@@ -77,21 +76,12 @@ class Power(Rule):
     def __init__(
         self,
         *,
-        relative_std: Annotated[float, Gt(0), Lt(0.2886)],  # of the average's profile, as a part of t
+        relative_std: RelativeStd,  # of the average's profile, as a part of t
     ):
         self.gamma = gamma_of(relative_std)
 
     def __call__(self, updates: int, clock: Clock) -> float:
         return (1 - 1 / (updates + 1)) ** (self.gamma + 1)
-
-
-def gamma_of(relative_std: float) -> float:
-    """The exponent whose profile has this relative standard deviation,
-    (gamma + 1)^(1/2) (gamma + 2)^-1 (gamma + 3)^(-1/2)."""
-    if not 0 < relative_std < 12**-0.5:
-        raise UserError(f"ema.relative_std is {relative_std}, expected a number above 0 and below 0.2886")
-    inverse = relative_std**-2
-    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
 
 
 class EMA(nn.Module):

@@ -55,6 +55,7 @@ class Training(LightningModule, ABC):
         super().__init__()
         self.model: Any = model  # what its class line names; nn.Module's attributes are Tensors to a type checker
         self.ema = None if ema.off else EMA(model, rule=ema)
+        self.averages = [] if self.ema is None else [self.ema]  # callbacks may add theirs
         self.data = data
         self.make_optimizers = optimizers
         self.groups = groups
@@ -118,8 +119,8 @@ class Training(LightningModule, ABC):
         set_clock(self.model, self.clock)
         if self.batches == 0 and initialisers(self.model):
             initialise(self.model, batch, self.seed)
-            if self.ema is not None:
-                self.ema.start_from(self.model)
+            for average in self.averages:
+                average.start_from(self.model)
         seed_generators(fold(self.seed, STEP_NOISE, self.batches, self.global_rank), self.device)
 
     # The model that is evaluated, sampled and shown
@@ -180,8 +181,9 @@ class Training(LightningModule, ABC):
     def after_step(self, clock: Clock) -> None:
         """Follows a step of the run, which `clock` counts: of the only optimizer, or of the last player."""
         self.stepped = True
-        if self.ema is not None and self._passed:
-            self.ema.update(self.model, clock)
+        if self._passed:
+            for average in self.averages:
+                average.update(self.model, clock)
         if clock.step % self.log_every_n_steps == 0:
             self._log_pending(clock.step)
         self._pending = {}

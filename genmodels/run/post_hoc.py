@@ -1,0 +1,103 @@
+"""An average of a run's weights of any width, put together from its snapshots after the training.
+
+Karras et al. 2024, https://arxiv.org/abs/2312.02696, section 3.2 and appendix C. An average by a power function up to
+the t-th update weighs the weights theta(s) by the profile p_t(s) = (gamma + 1) s^gamma / t^(gamma + 1) on [0, t]. The
+coefficients x of the snapshots are those of least squares, A x = b, with the inner products A_ij = <p_i, p_j> of their
+profiles, and b_i = <p_i, p> with the profile that is wanted.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genmodels.errors import UserError
+from genmodels.run.layout import SNAPSHOTS
+from genmodels.run.trust import refused
+
+
+class Facts(NamedTuple):
+    """What a snapshot is of."""
+
+    relative_std: float
+    updates: int  # t
+    step: int
+    images_seen: int
+    averaged: list[str]  # the weights that are an average; the rest is as it was in the raw model
+
+
+class Profile(NamedTuple):
+    """How an average weighs the weights of the training so far."""
+
+    t: float  # updates
+    gamma: float
+
+
+def gamma_of(relative_std: float) -> float:
+    """The exponent whose profile has this relative standard deviation,
+    (gamma + 1)^(1/2) (gamma + 2)^-1 (gamma + 3)^(-1/2)."""
+    if not 0 < relative_std < 12**-0.5:
+        raise UserError(f"relative_std is {relative_std}, expected a number above 0 and below 0.2886")
+    inverse = relative_std**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+
+
+def inner_product(a: Profile, b: Profile) -> float:
+    """The integral of the product of two profiles."""
+    (first, gamma_a), (second, gamma_b) = a, b
+    t = min(first, second)
+    powers = gamma_a * np.log(t / first) + gamma_b * np.log(t / second) + np.log(t / (first * second))
+    return float((gamma_a + 1) * (gamma_b + 1) / (gamma_a + gamma_b + 1) * np.exp(powers))
+
+
+def coefficients(there: Sequence[Profile], wanted: Profile) -> NDArray[np.float64]:
+    """How much of each average makes the one that is wanted."""
+    a = np.array([[inner_product(one, other) for other in there] for one in there])
+    b = np.array([inner_product(one, wanted) for one in there])
+    return np.linalg.lstsq(a, b, rcond=None)[0]
+
+
+def read_facts(file: Path) -> Facts:
+    """What a snapshot is of. UserError where the file is none."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return Facts(**json.loads(opened.metadata()["facts"]))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise refused(file, f"is no snapshot of weights ({error})") from error
+
+
+def put_together(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor], Facts]:
+    """The average of this width at the newest snapshot: the model's state, and what it is of.
+
+    Raises:
+        UserError: the run has no snapshots, or the width is none that a power function has.
+    """
+    files = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            f"{run_dir} has no snapshots of averaged weights, which relative_std= needs; train a run with "
+            "callbacks=[default,snapshots]"
+        )
+    facts = [read_facts(file) for file in files]
+    newest = max(facts, key=lambda each: each.step)
+    profiles = [Profile(each.updates, gamma_of(each.relative_std)) for each in facts]
+    x = coefficients(profiles, Profile(newest.updates, gamma_of(relative_std)))
+    return _combined(files, x, facts.index(newest)), newest._replace(relative_std=relative_std)
+
+
+def _combined(files: Sequence[Path], x: NDArray[np.float64], newest: int) -> dict[str, Tensor]:
+    """The sum of the snapshots' averaged weights by their coefficients, in float64; the rest as in the newest."""
+    averaged = set(read_facts(files[newest]).averaged)
+    state = load_file(files[newest])
+    total = {name: state[name].double().zero_() for name in averaged}
+    for file, factor in zip(files, x, strict=True):
+        with safe_open(file, "pt") as opened:
+            for name in averaged:
+                total[name] += float(factor) * opened.get_tensor(name).double()
+    return state | {name: w.to(state[name].dtype) for name, w in total.items()}

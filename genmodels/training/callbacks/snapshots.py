@@ -1,0 +1,69 @@
+"""Two averages of the weights, kept now and then, from which one of any width is put together after the training.
+
+Karras et al. 2024, https://arxiv.org/abs/2312.02696, section 3: the width of the average matters, and trying others
+needs no other training (`genmodels.run.post_hoc`).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from safetensors.torch import save
+
+from genmodels.disk.atomic import replacing
+from genmodels.errors import UserError
+from genmodels.ranges import PositiveInt, RelativeStd
+from genmodels.run.post_hoc import Facts
+from genmodels.training.ema import EMA, Power
+from genmodels.training.sharding import is_sharded
+
+
+class Snapshots(Callback):
+    """Writes <step>_<relative std>.safetensors for each average, every so many steps and at the last one."""
+
+    def __init__(
+        self,
+        *,
+        dirpath: str,  # where they are written
+        every_n_steps: PositiveInt,  # steps between two snapshots
+        relative_stds: Sequence[RelativeStd],  # widths of the averages, as parts of the steps taken
+    ):
+        self.dirpath = Path(dirpath)
+        self.every_n_steps = every_n_steps
+        self.rules = {std: Power(relative_std=std) for std in relative_stds}
+        self.kept: dict[str, Any] = {}  # state of each average, of a run that goes on
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Makes the averages, which the training moves at each of its steps from now on."""
+        if is_sharded(pl_module.model):
+            raise UserError("callbacks.snapshots keeps whole weights, and trainer=fsdp cuts them; take trainer=ddp")
+        if trainer.global_step > 0 and not self.kept:
+            raise UserError("callbacks.snapshots averages from the first step on, and this run has begun without it")
+        self.averages = {std: EMA(pl_module.model, rule=rule) for std, rule in self.rules.items()}
+        for std, ema in self.averages.items():
+            if state := self.kept.get(str(std)):
+                ema.load_state_dict(state)
+        pl_module.averages += self.averages.values()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        step = trainer.global_step
+        due = pl_module.stepped and (step % self.every_n_steps == 0 or step == trainer.max_steps)
+        if due and trainer.is_global_zero:
+            for std, ema in self.averages.items():
+                self.write(std, ema, step, pl_module.images_seen, pl_module.model)
+
+    def write(self, std: float, ema: EMA, step: int, images_seen: int, raw: Any) -> None:
+        """Writes the averaged model whole; what is not averaged in it is as it is in the raw model."""
+        weights = {name: w.detach().cpu().clone() for name, w in ema.follow(raw).state_dict().items()}
+        averaged = [name for name, _ in ema.model.named_parameters() if name not in ema.raw]
+        facts = Facts(relative_std=std, updates=int(ema.updates), step=step, images_seen=images_seen, averaged=averaged)
+        with replacing(self.dirpath / f"{step:09}_{std:g}.safetensors") as file:
+            file.write(save(weights, {"facts": json.dumps(facts._asdict())}))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(std): dict(ema.state_dict()) for std, ema in self.averages.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.kept = state_dict
