@@ -108,7 +108,9 @@ def test_what_cannot_be_put_together_is_refused(run_dir, tmp_path, genmodels, wo
 
 def test_a_run_that_began_without_snapshots_does_not_take_them_up(tmp_path, genmodels):
     train(train_config(tmp_path / "run", *SMALL[:3], "callbacks=[checkpoint]", "trainer.max_steps=3"))
-    status, said = genmodels("train", f"resume={tmp_path / 'run'}", "callbacks=[checkpoint,snapshots]")
+    status, said = genmodels(
+        "train", f"resume={tmp_path / 'run'}", "callbacks=[checkpoint,snapshots]", "trainer.max_steps=5"
+    )
     assert status == 2 and "this run has begun without it" in said
 
 
