@@ -35,7 +35,7 @@ class Snapshots(Callback):
         self.rules = {std: Power(relative_std=std) for std in relative_stds}
         self.kept: dict[str, Any] = {}  # state of each average, of a run that goes on
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Makes the averages, which the training moves at each of its steps from now on."""
         if is_sharded(pl_module.model):
             raise UserError("callbacks.snapshots keeps whole weights, and trainer=fsdp cuts them; take trainer=ddp")
