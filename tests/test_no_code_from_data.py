@@ -48,6 +48,12 @@ def test_the_package_calls_nothing_that_runs_data(file):
     assert not [f"{file}:{call.lineno}" for call in calls(file.read_text()) if unsafe(call)]
 
 
+def test_an_unpickler_says_which_names_it_takes():
+    nodes = [node for file in FILES for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)]
+    unpicklers = [node for node in nodes if any(ast.unparse(base).endswith("Unpickler") for base in node.bases)]
+    assert unpicklers and all("def find_class(" in ast.unparse(node) for node in unpicklers)
+
+
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"

@@ -1,9 +1,9 @@
 """What CIFAR-10 and CIFAR-100 have in common (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
 Both come in two official versions, with the same images in the same order. Binary: rows of the label bytes and then
-the red, green and blue planes. Python: pickled dicts of an array of such planes and lists of labels, which are read
-without unpickling. The first that lies below root is taken of: the unpacked binary version, its archive, the unpacked
-python version, its archive; where there is none the binary archive is downloaded.
+the red, green and blue planes. Python: pickled dicts of an array of such planes and lists of labels, read by an
+unpickler that takes nothing else. The first that lies below root is taken of: the unpacked binary version, its archive,
+the unpacked python version, its archive; where there is none the binary archive is downloaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,8 @@
 """Arrays in a MATLAB file of version 5, as plain data: a header of 128 bytes, then an element for each variable.
 
 The format is MathWorks' "MAT-File Level 5", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. SciPy's
-reader knows all of it, but a damaged file can end its process with a segmentation fault.
+reader knows all of it, and a damaged file ends its process by a segmentation fault (seen with SciPy 1.17). A checksum
+would keep such files from it, but of Omniglot's file none is published.
 """
 
 import struct

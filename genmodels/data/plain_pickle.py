@@ -1,141 +1,94 @@
-"""Python 2 pickles as plain data, without unpickling: nothing is imported, called or built that the file names.
+"""Python 2 pickles of CIFAR's official files: an unpickler that imports, calls and builds nothing that a file names.
 
-A pickle is a program for a small stack machine (https://docs.python.org/3/library/pickletools.html). The instructions
-that the official files of CIFAR hold are followed here, where the name of a function becomes a `Name` and its call a
-`Call`: records that do nothing. Any other instruction is refused.
+A pickle is a program for a small stack machine (https://docs.python.org/3/library/pickletools.html). Python's own
+unpickler runs it here, after it was seen that the program has only instructions that the official files have. What
+these call are two functions of numpy, in whose place a record stands: numpy's own take a file's word for a size.
 """
 
+import io
+import pickle
 import pickletools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from genmodels.failures import one_line
+
 LIMIT = 1_000_000  # instructions; the longest official file has fewer than half as many
-INTEGERS = ("BININT", "BININT1", "BININT2", "LONG1")
-CONSTANTS = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True}
-TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+MOST_TUPLES = 100  # the official files have six; what nests without end would overflow the stack when it is hashed
+PUT, GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
+SHARED = {"SHORT_BINSTRING", "BINSTRING", "GLOBAL"}  # others could stand in themselves, or in a key for ever
+KNOWN = TUPLES | PUT | GET | SHARED | {"PROTO", "STOP", "MARK", "REDUCE", "BUILD", "EMPTY_DICT", "EMPTY_LIST"}
+KNOWN |= {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "NONE", "NEWFALSE", "NEWTRUE"}
+KNOWN |= {"BININT", "BININT1", "BININT2", "LONG1"}
 
 
-class Name(NamedTuple):
-    """What a pickle would import: "module attribute"."""
+class Record:
+    """A call of numpy's that was not made: its arguments, and the state that its result would be given."""
 
-    name: str
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
-class Call(NamedTuple):
-    """What a pickle would call with which arguments, and the state that it would give to the result."""
+class Array(Record):
+    """Of the function that makes an array."""
 
-    function: Any
-    arguments: Any
-    state: Any = None
+
+class Dtype(Record):
+    """Of the function that makes a dtype."""
+
+
+class Unpickler(pickle.Unpickler):
+    """Gives no more than records and plain data."""
+
+    def find_class(self, module: str, name: str) -> type:
+        match module, name:
+            case ("numpy.core.multiarray", "_reconstruct") | ("numpy", "ndarray"):
+                return Array
+            case "numpy", "dtype":
+                return Dtype
+        raise ValueError(f"it names {module}.{name}, which no official file does")
 
 
 def read_pickle(content: bytes) -> Any:
-    """What a pickle holds: None, bools, ints, bytes, and lists, tuples, dicts and `Call`s of these.
+    """What a pickle holds: None, bools, ints, bytes, and lists, tuples, dicts and `Record`s of these.
 
     Raises ValueError where it is broken, has an instruction that the official files do not have, or too many.
     """
-    machine = Machine()
+    _check_instructions(content)
+    try:
+        return Unpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:  # an unpickler's errors are of any type
+        raise ValueError(one_line(str(error))) from error
+
+
+def _check_instructions(content: bytes) -> None:
+    """ValueError unless each is known, and together they take little memory and time."""
+    before, tuples = "", 0
+    shared: set[int] = set()
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if count == LIMIT:
-            raise ValueError(f"it has more than {LIMIT} instructions")
-        try:
-            machine.step(opcode.name, argument)
-        except (IndexError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"its instruction {count}, {opcode.name}, does not fit what came before") from error
-    return machine.result
-
-
-class Machine:
-    """The stack, the stacks that marks have set aside, and the memo."""
-
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.aside: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-        self.result: Any = None
-
-    def step(self, name: str, argument: Any) -> None:
-        """Follows one instruction."""
-        push, pop = self.stack.append, self.stack.pop
-        match name:
-            case "PROTO":
-                pass
-            case "STOP":
-                self.result = pop()
-            case "GLOBAL":
-                push(Name(argument))
-            case "REDUCE":
-                arguments, function = pop(), pop()
-                push(Call(function, arguments))
-            case "BUILD":
-                state, call = pop(), pop()
-                push(call._replace(state=state))
-            case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = self.stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                push(self.memo[argument])
-            case "SHORT_BINSTRING" | "BINSTRING":
-                push(argument.encode("latin-1"))  # as it was in the file
-            case _ if name in INTEGERS:
-                push(argument)
-            case _ if name in CONSTANTS:
-                push(CONSTANTS[name])
-            case _:
-                self.collect(name)
-
-    def collect(self, name: str) -> None:
-        """Follows an instruction about a mark, tuple, list or dict."""
-        match name:
-            case "MARK":
-                self.aside.append(self.stack)
-                self.stack = []
-            case "EMPTY_DICT":
-                self.stack.append({})
-            case "EMPTY_LIST":
-                self.stack.append([])
-            case "TUPLE":
-                values = self.since_mark()
-                self.stack.append(tuple(values))
-            case "APPEND":
-                value = self.stack.pop()
-                self.stack[-1].append(value)
-            case "APPENDS":
-                values = self.since_mark()
-                self.stack[-1].extend(values)
-            case "SETITEMS":
-                values = self.since_mark()
-                self.stack[-1].update(zip(map(checked_key, values[::2]), values[1::2], strict=True))
-            case "SETITEM":
-                value, key = self.stack.pop(), self.stack.pop()
-                self.stack[-1].update({checked_key(key): value})
-            case _ if name in TUPLES:
-                values = [self.stack.pop() for _ in range(TUPLES[name])]
-                self.stack.append(tuple(reversed(values)))
-            case _:
-                raise ValueError(f"it has the instruction {name}, which no official file has")
-
-    def since_mark(self) -> list[Any]:
-        """Takes what was pushed since the last mark."""
-        values, self.stack = self.stack, self.aside.pop()
-        return values
-
-
-def checked_key(key: Any) -> bytes:
-    """The key of a dict; of tuples in tuples, the hash alone could take for ever."""
-    if not isinstance(key, bytes):
-        raise TypeError("a key that is no bytes")
-    return key
+        name = opcode.name
+        tuples += name in TUPLES
+        if name not in KNOWN or (name in GET and argument not in shared):
+            raise ValueError(f"it has the instruction {name} {argument!r:.20}, which no official file has")
+        if count == LIMIT or tuples > MOST_TUPLES or (name in PUT and argument > LIMIT):
+            raise ValueError(f"it has more than {LIMIT} instructions or {MOST_TUPLES} tuples")
+        if name in PUT:
+            (shared.add if before in SHARED else shared.discard)(argument)
+        before = name
 
 
 def array(value: Any) -> UInt8[np.ndarray, "..."]:
     """The array of bytes that numpy's pickled calls stand for. Raises ValueError where they stand for anything else."""
     match value:
-        case Call(
-            Name("numpy.core.multiarray _reconstruct"),
-            _,
-            (1, tuple(shape), Call(Name("numpy dtype"), (b"u1", *_)), False, bytes(content)),
-        ) if all(type(n) is int for n in shape):
-            return np.frombuffer(content, np.uint8).reshape(shape)
+        case Array(state=(1, tuple(shape), Dtype(arguments=(b"u1", *_)), False, bytes(content))):
+            if all(type(n) is int for n in shape):
+                return np.frombuffer(content, np.uint8).reshape(shape)
     raise ValueError("its data are no array of bytes")
