@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import make_dataclass
 from functools import cache
 from math import inf, nan
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 from hydra.errors import HydraException, InstantiationException
@@ -53,6 +54,29 @@ def test_every_number_that_a_yaml_gives_has_a_range(file):
         if target.__module__.startswith("genmodels"):
             hints = get_type_hints(target.__init__, include_extras=True)
             assert not [key for key in call if plain(hints.get(key))], call["_target_"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "fitting", "other"),
+    [
+        (int, [0, -1], [True, 1.0, "1", None]),
+        (float, [0, 1.5], [True, nan, inf, "1"]),
+        (bool, [True], [0, None]),
+        (Literal[1, "a"], [1, "a"], [True, 1.0, "b"]),
+        (tuple[int, float], [[1, 2], [1, 2.5]], [[1], [1.5, 2], [1, 2, 3]]),
+        (Sequence[int], [[], [1] * 50], [[1] * 50 + [True], "11", 1, {}]),
+        (Sequence[str] | None, [["a"], None], ["a", [None]]),
+        (Mapping[str, float], [{}, {"a": 1}], [[1]]),
+        (Any, [{}, [1], None, "nan"], [nan, inf]),
+    ],
+)
+def test_what_a_plain_value_can_be_an_argument_for(hint, fitting, other):
+    schema = make_dataclass("Schema", [("x", hint)], kw_only=True)
+    for value in fitting:
+        check({"x": value}, schema)
+    for value in other:
+        with pytest.raises(UserError, match="x is .*, expected"):
+            check({"x": value}, schema)
 
 
 @cache

@@ -2,6 +2,10 @@
 
 A mapping with `_target_` calls that class; the root calls the schema dataclass of its command. Hydra checks what is
 written on the command line; this checks what is written anywhere.
+
+The types are read here and not by a library: pydantic takes true for Literal[1], refuses a YAML's list for a tuple and
+has no word on numbers within Any that are not finite, and beartype looks at one entry of a list and takes true for an
+integer. Either of them is 0.15 s of every command.
 """
 
 import inspect
@@ -187,16 +191,12 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is None or hint is types.NoneType:
-        return value is None
+        return type(value) in (int, float) and math.isfinite(value)
     if isinstance(value, list | tuple):
         return _fits_sequence(value, origin or hint, args)
     if isinstance(value, Mapping):
         return inspect.isclass(origin or hint) and issubclass(dict, origin or hint)
-    return hint in (str, bool) and isinstance(value, hint)
+    return type(value) is hint or (value is None and hint is None)
 
 
 def _fits_sequence(value: Sequence[Any], kind: Any, args: tuple) -> bool:
