@@ -1,20 +1,16 @@
 """What is tried next, by Optuna: proposal i is a function of the seed, of i, and of the jobs that have finished.
 
-The directories of the jobs are the truth. The study, a journal beside them that Optuna's own tools read, too, is
-written anew from them at each start, so that nothing that a kill leaves half-written there matters.
+The directories of the jobs are the one truth. The study is in memory, and made of them anew at each start.
 """
 
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from genmodels.seeds import fold
@@ -22,7 +18,6 @@ from genmodels.sweeps.jobs import Job
 from genmodels.sweeps.space import Assignment, Choices, Dimension, SearchSpace
 from genmodels.training.callbacks.pruning import DIRECTIONS, Mode, Reports
 
-FILE = "study.journal"
 ATTEMPTS = 100  # draws for a job that none is like, before the space is taken to be exhausted
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -33,16 +28,13 @@ logging.getLogger("optuna").setLevel(logging.ERROR)
 class Study:
     """Proposes the values of jobs and is told what became of them."""
 
-    def __init__(self, directory: Path, space: SearchSpace, *, search: str, mode: Mode, seed: int, n_jobs: int):
+    def __init__(self, space: SearchSpace, *, search: str, mode: Mode, seed: int, n_jobs: int):
         self.space = space
         self.search = search
         self.seed = seed
         self.n_jobs = n_jobs
         self.distributions = {dimension.key: distribution(dimension) for dimension in space.dimensions}
-        for file in directory.glob(f"{FILE}*"):  # with the lock of a process that was killed
-            file.unlink()
-        storage = JournalStorage(JournalFileBackend(str(directory / FILE)))
-        self.study = optuna.create_study(storage=storage, direction=DIRECTIONS[mode], study_name=directory.name)
+        self.study = optuna.create_study(direction=DIRECTIONS[mode])
         self.trials: dict[int, int] = {}  # number of a job: number of its trial
 
     def remember(self, jobs: Iterable[Job]) -> None:

@@ -76,7 +76,7 @@ class Sweep:
         from genmodels.sweeps.study import Study
 
         how = {key: getattr(self.settings, key) for key in ("search", "seed", "n_jobs")}
-        study = Study(self.directory, self.space, mode=self.mode, **how)
+        study = Study(self.space, mode=self.mode, **how)
         return Search(study, self.space, self.composer, self.register, self.settings.n_trials)
 
     def _run_all(self, plan: Plan) -> None:
