@@ -1,6 +1,10 @@
 """A run's curve as it lies in its directory: what it logged before it was resumed, to be logged again elsewhere.
 
 Numbers come from metrics.csv, histograms from histograms.csv, pictures from samples/<kind>_<images_seen>.png.
+
+W&B itself does not do this for offline runs. `wandb sync` replaces one part of a run by the next; `wandb beta sync`
+joins the parts, and what a run that was killed had logged beyond its last checkpoint would stand there twice: cutting it
+off (`resume_from`) is open to few of W&B's servers (https://docs.wandb.ai/models/runs/rewind).
 """
 
 import re
