@@ -90,7 +90,9 @@ def _without(node: Mapping[str, Any], at: str, roles: tuple[Role, ...], keep: tu
     for name, value in node.items():
         key = f"{at}{name}"
         if isinstance(value, Mapping):
-            found[str(name)] = _without(value, f"{key}.", roles, keep)
+            inner = _without(value, f"{key}.", roles, keep)
+            if inner or role(key) not in roles:
+                found[str(name)] = inner
         elif role(key) not in roles or any(key == one or key.startswith(f"{one}.") for one in keep):
             found[str(name)] = value
     return found
