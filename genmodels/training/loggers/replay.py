@@ -3,8 +3,8 @@
 Numbers come from metrics.csv, histograms from histograms.csv, pictures from samples/<kind>_<images_seen>.png.
 
 W&B itself does not do this for offline runs. `wandb sync` replaces one part of a run by the next; `wandb beta sync`
-joins the parts, and what a run that was killed had logged beyond its last checkpoint would stand there twice: cutting it
-off (`resume_from`) is open to few of W&B's servers (https://docs.wandb.ai/models/runs/rewind).
+joins the parts, and what a run that was killed had logged beyond its last checkpoint would stand there twice: to cut it
+off (`resume_from`) is open on few servers (https://docs.wandb.ai/models/runs/rewind).
 """
 
 import re
