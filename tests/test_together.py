@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+import yaml
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from genmodels.engine import build
@@ -195,6 +196,21 @@ def test_in_an_allocation_without_srun_this_is_the_only_process(placed, tmp_path
     assert trainer.world_size == 1 and not trains_elsewhere(config)
     two = build.trainer(train_config(tmp_path, "trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp"), {})
     assert isinstance(two.strategy.cluster_environment, LightningEnvironment)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "method"),
+    [
+        ("ddp_notebook", "fork"),
+        ("ddp_spawn_find_unused_parameters_true", "spawn"),
+        ("{_target_: pytorch_lightning.strategies.DDPStrategy, start_method: fork}", "fork"),
+    ],
+)
+def test_strategies_that_start_processes_by_themselves_are_refused(strategy, method, tmp_path):
+    config = train_config(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    config["trainer"]["strategy"] = yaml.safe_load(strategy)
+    with pytest.raises(UserError, match=f"trainer.strategy would start its processes by {method}.*=ddp"):
+        trains_elsewhere(config)
 
 
 def test_several_nodes_without_srun_are_refused(placed, tmp_path):

@@ -10,8 +10,7 @@ from typing import Any
 
 from lightning_fabric.plugins import ClusterEnvironment
 from pytorch_lightning import Trainer
-from pytorch_lightning.strategies import ParallelStrategy
-from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
+from pytorch_lightning.strategies import ParallelStrategy, StrategyRegistry
 
 from genmodels.engine import build
 from genmodels.errors import UserError
@@ -34,8 +33,7 @@ def trains_elsewhere(config: Mapping[str, Any]) -> bool:
     place = strategy.cluster_environment if isinstance(strategy, ParallelStrategy) else None
     if place is None or place.creates_processes_externally:
         return False
-    if isinstance(strategy.launcher, _MultiProcessingLauncher):
-        raise UserError(f"trainer.strategy={config['trainer']['strategy']} is for notebooks; set trainer.strategy=ddp")
+    _refuse_notebooks(config["trainer"]["strategy"])
     data = build.instance(config["data"])
     data.training_split()
     model = build.model(config, fresh=config["resume"] is None)
@@ -71,6 +69,17 @@ def _refuse_strays(trainer: Trainer) -> None:
                 f"{name}={value} is set, as for one of several processes, and no torchrun or srun has started any; "
                 "unset it"
             )
+
+
+def _refuse_notebooks(strategy: str | Mapping[str, Any]) -> None:
+    """UserError where each process would start others once more, by Lightning's ways for notebooks."""
+    named = (
+        strategy if isinstance(strategy, Mapping) else dict(StrategyRegistry).get(strategy, {}).get("init_params", {})
+    )
+    if (method := named.get("start_method", "popen")) != "popen":
+        raise UserError(
+            f"trainer.strategy would start its processes by {method}, as in a notebook; set trainer.strategy=ddp"
+        )
 
 
 def _environments(trainer: Trainer, place: ClusterEnvironment) -> Iterator[dict[str, str]]:

@@ -2,6 +2,10 @@
 
 This process takes no part in the work: whatever happens to the others, it is there to say so, and a sweep goes on.
 Each of them is `genmodels.processes.worker` with the checked config on its stdin, so that Hydra runs once, here.
+
+torch.distributed.launcher starts processes, too, and promises less (seen with torch 2.13): they outlive a parent that
+was killed, hold out against a second Ctrl-C for half a minute, get SIGTERM as soon as one of them has failed, which
+stands for a person's wish here, and the first to fail is found by times in whole seconds.
 """
 
 import json
