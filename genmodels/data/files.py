@@ -1,5 +1,6 @@
 """Official files: looked for where the person put them, verified by their checksum, else downloaded; and read whole.
 
+pooch downloads. What lies there is verified by us: pooch would overwrite a person's file that has another checksum.
 What is read into memory has a limit that the official files keep, so that a small file which unpacks to a huge one is
 refused before it fills the memory. Nothing is unpacked to disk.
 """

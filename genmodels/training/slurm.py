@@ -1,4 +1,7 @@
-"""Putting a job of SLURM back into its queue, from within."""
+"""Putting a job of SLURM back into its queue, from within.
+
+Lightning can do it, and saves a checkpoint of its own name before, beside the one that a resume looks for.
+"""
 
 import os
 import subprocess
