@@ -73,9 +73,8 @@ def _refuse_strays(trainer: Trainer) -> None:
 
 def _refuse_notebooks(strategy: str | Mapping[str, Any]) -> None:
     """UserError where each process would start others once more, by Lightning's ways for notebooks."""
-    named = (
-        strategy if isinstance(strategy, Mapping) else dict(StrategyRegistry).get(strategy, {}).get("init_params", {})
-    )
+    registered = dict(StrategyRegistry)
+    named = strategy if isinstance(strategy, Mapping) else registered.get(strategy, {}).get("init_params", {})
     if (method := named.get("start_method", "popen")) != "popen":
         raise UserError(
             f"trainer.strategy would start its processes by {method}, as in a notebook; set trainer.strategy=ddp"
