@@ -221,6 +221,14 @@ class Level(NamedTuple):
     sigma: Shaped[Tensor, "*b"]
 
 
+class Moment(NamedTuple):
+    """On the way from noise to data: noisy samples and what the model makes of them, in data units."""
+
+    level: Level  # of shape ()
+    noisy: Batch  # x_t, scaled so that its noise lies within the range of the data
+    estimate: Batch  # of the clean data
+
+
 Denoiser = Callable[[Tensor, Level], Tensor]  # D(x_t, level) = E[x_0|x_t], not clipped; levels of shape () or (b,)
 
 
@@ -232,10 +240,8 @@ class Denoises(ABC):
         """The model's estimate of clean data, given noisy ones: what samplers, guidance and distillation build on."""
 
     @abstractmethod
-    def film(
-        self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
-    ) -> Iterator[Shaped[Tensor, " n *shape"]]:
-        """The sampler's running estimates of the clean data, first to last, in data units."""
+    def film(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Iterator[Moment]:
+        """The sampler's way, first to last; the last estimate is the sample."""
 
 
 class Translates(ABC):

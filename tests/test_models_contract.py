@@ -340,9 +340,19 @@ class TestDenoises:
             frames = list(model.film(2))
         with seeded(9):
             sample = model.sample(2)
-        assert len(frames) >= 5 and torch.equal(frames[-1], sample)
+        assert len(frames) >= 5 and torch.equal(frames[-1].estimate, sample)
         *_, last = model.film(2, rng=ByNumber(0, 0, 2))
-        assert torch.equal(last, model.sample(2, rng=ByNumber(0, 0, 2)))
+        assert torch.equal(last.estimate, model.sample(2, rng=ByNumber(0, 0, 2)))
+
+    @those_that(Denoises)
+    def test_films_show_the_noise(self, name, data, overrides):
+        """It is neither cut to black and white nor grey, and there is ever less of it."""
+        first, *_, last = fresh(name, data, *overrides).eval().film(8)
+        top = DATA[data].levels - 1
+        assert first.noisy.dtype == last.noisy.dtype == DATA[data].dtype
+        assert ((first.noisy == 0) | (first.noisy == top)).float().mean() < 0.05
+        assert 0.25 < first.noisy.float().std() / (top / 2) < 0.4
+        assert first.level.sigma / first.level.alpha > last.level.sigma / last.level.alpha
 
 
 class TestTranslates:

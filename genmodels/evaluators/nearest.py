@@ -20,7 +20,7 @@ from genmodels.evaluators.pairs import check_neighbours, nearest
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.evaluators.subject import Drawn
-from genmodels.pictures import mosaic
+from genmodels.pictures import Captions, mosaic
 from genmodels.ranges import PositiveInt
 
 
@@ -68,12 +68,12 @@ class NearestNeighbours(BankedMetric):
         shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
         samples = torch.stack([shown[i] for i in sorted(shown)])
         neighbours = pixels_of(self.neighbours.flatten()).cpu()
-        to.picture(self.kind, beside(samples, neighbours))
+        to.picture(self.kind, beside(samples, neighbours, reference))
         found = {"nearest": neighbours[:: self.k], "index": self.neighbours[:, 0], "distance": self.distances}
         to.neighbours(self.kind, Neighbours(samples=samples, reference=reference, **found))
 
 
-def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]) -> Image.Image:
+def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"], reference: str) -> Image.Image:
     """Each image of `x` in 0..255 before a gap, then its k neighbours, resized to its size where theirs is another."""
     k = len(neighbours) // len(x)
     if neighbours.shape[2:] != x.shape[2:]:
@@ -82,7 +82,8 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside one in colours becomes three equal channels
     pictures = torch.cat([images.expand(-1, channels, -1, -1) for images in (x, neighbours)])
     cells = [(row, 0) for row in range(len(x))] + [(row, 2 + column) for row in range(len(x)) for column in range(k)]
-    return mosaic(pictures, 256, cells, None)
+    captions = Captions(f"samples, and their {k} nearest images in {reference}")
+    return mosaic(pictures, 256, cells, captions=captions)
 
 
 def mean(x: Float[Tensor, " n"]) -> float:
