@@ -120,7 +120,7 @@ def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) ->
     size = min(config["batch_size"], -(-n // world))
     starts = range(0, n, size)
     mine: list[Any] = []
-    for start in tracked(starts[rank::world], "sampling", quiet=len(starts) == 1 or rank > 0):
+    for start in tracked(starts[rank::world], "sampling", quiet=rank > 0):
         with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
             mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
     if world == 1:

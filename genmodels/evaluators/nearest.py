@@ -17,6 +17,7 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.evaluators.subject import Drawn
@@ -57,11 +58,16 @@ class NearestNeighbours(BankedMetric):
     def update(self, drawn: Drawn) -> None:
         self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+        real = reference.features()
         distance, index = nearest(fake, real, self.k, self.device, self.progress)
         self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
-        own = nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
+        own = reference.kept(f"nearest_{self.n}", lambda: self.within(real))
         return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
+
+    def within(self, real: Float[Tensor, "n d"]) -> Float[Tensor, " m"]:
+        """Distance of the first images of the reference to their nearest other."""
+        return nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
         """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
