@@ -164,6 +164,7 @@ class HasLikelihood(ABC):
     """
 
     bound: Bound
+    x: Field  # what a sample is
     condition: Fields = MappingProxyType({})  # what log_prob is given; {}: log p(x)
 
     @abstractmethod
@@ -173,7 +174,8 @@ class HasLikelihood(ABC):
         """log p(x) or log p(x|condition) in nats, at least float32, or a draw of its lower bound, (b,).
 
         With `draws`=k, k independent draws, (k, b), at less than k times the cost where something is shared, such as
-        the encoding. An exact model needs no such argument: it is not asked for several draws.
+        the encoding. An exact model needs no such argument: it is not asked for several draws. What are no samples of
+        the data's type, shape and range is refused (`genmodels.fields.require_samples`).
         """
 
     def likelihood_protocol(self) -> Protocol:
@@ -202,6 +204,7 @@ class Encodes(ABC):
 class Compresses(ABC):
     """Can be the frozen first stage of another model, which then models its codes (`genmodels.parts.spaces.OfRun`)."""
 
+    x: Field  # what a sample is
     code: Field
 
     @abstractmethod

@@ -296,6 +296,19 @@ class TestLikelihood:
         assert torch.equal(draws[0], draws[1]) == (model.bound == "exact")
 
     @those_that(HasLikelihood)
+    def test_what_are_no_samples_is_refused(self, name, data, overrides):
+        model, field = fresh(name, data, *overrides).eval(), DATA[data]
+        x, condition = batch(data)
+        assert tuple(model.x.shape) == field.shape and model.x.levels == field.levels
+        wrong = [x[..., :-1], x[0], x[:, None], x.bool()]
+        wrong += (
+            [x.long()] if field.levels is None else [x.float(), x.float() / 255, x.long() - 1, x.long() + field.levels]
+        )
+        for samples in wrong:
+            with pytest.raises(UserError, match="got samples of .*, expected those of the data: "):
+                model.log_prob(samples, condition)
+
+    @those_that(HasLikelihood)
     def test_a_condition_that_is_missing_or_of_another_shape_is_refused(self, name, data, overrides):
         model = fresh(name, data, *overrides).eval()
         x, condition = batch(data)

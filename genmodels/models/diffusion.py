@@ -35,6 +35,7 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.errors import UserError
+from genmodels.fields import require_samples
 from genmodels.parts.guidance import clipped, guided
 from genmodels.parts.parametrizations import Coefficients, Parametrization
 from genmodels.parts.processes import Process, column
@@ -74,6 +75,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         super().__init__()
         check(process, parametrization, times, weighting)
         self.space, self.process, self.parametrization = space, process, parametrization
+        self.x = space.x
         self.times, self.weighting, self.scorer = times, weighting, scorer
         self.network = network
         self.conditioner = conditioner
@@ -116,6 +118,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         """Of what the space encodes, plus what that leaves out; each of several draws encodes anew."""
         if self.scorer is None:
             raise UserError(f"this model has no likelihood: {self.lacks[HasLikelihood]}")
+        require_samples(x, self.x)
         if draws is not None:
             return torch.stack([self.log_prob(x, condition) for _ in range(draws)])
         x0, correction = self.space.encode(x)
