@@ -164,6 +164,7 @@ class HasLikelihood(ABC):
     """
 
     bound: Bound
+    x: Field  # what a sample is
     condition: Fields = MappingProxyType({})  # what log_prob is given; {}: log p(x)
 
     @abstractmethod
@@ -173,7 +174,8 @@ class HasLikelihood(ABC):
         """log p(x) or log p(x|condition) in nats, at least float32, or a draw of its lower bound, (b,).
 
         With `draws`=k, k independent draws, (k, b), at less than k times the cost where something is shared, such as
-        the encoding. An exact model needs no such argument: it is not asked for several draws.
+        the encoding. An exact model needs no such argument: it is not asked for several draws. What are no samples of
+        the data's type, shape and range is refused (`genmodels.fields.require_samples`).
         """
 
     def likelihood_protocol(self) -> Protocol:
@@ -202,6 +204,7 @@ class Encodes(ABC):
 class Compresses(ABC):
     """Can be the frozen first stage of another model, which then models its codes (`genmodels.parts.spaces.OfRun`)."""
 
+    x: Field  # what a sample is
     code: Field
 
     @abstractmethod
@@ -221,6 +224,14 @@ class Level(NamedTuple):
     sigma: Shaped[Tensor, "*b"]
 
 
+class Moment(NamedTuple):
+    """On the way from noise to data: noisy samples and what the model makes of them, in data units."""
+
+    level: Level  # of shape ()
+    noisy: Batch  # x_t, scaled so that its noise lies within the range of the data
+    estimate: Batch  # of the clean data
+
+
 Denoiser = Callable[[Tensor, Level], Tensor]  # D(x_t, level) = E[x_0|x_t], not clipped; levels of shape () or (b,)
 
 
@@ -232,10 +243,8 @@ class Denoises(ABC):
         """The model's estimate of clean data, given noisy ones: what samplers, guidance and distillation build on."""
 
     @abstractmethod
-    def film(
-        self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
-    ) -> Iterator[Shaped[Tensor, " n *shape"]]:
-        """The sampler's running estimates of the clean data, first to last, in data units."""
+    def film(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Iterator[Moment]:
+        """The sampler's way, first to last; the last estimate is the sample."""
 
 
 class Translates(ABC):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -42,6 +42,31 @@ def smallest_dtype(levels: int) -> torch.dtype:
         if levels - 1 <= torch.iinfo(dtype).max:
             return dtype
     return torch.int64
+
+
+def in_range(x: torch.Tensor, levels: int) -> bool:
+    """Whether integers are 0..levels-1; those whose type has no other values are not read."""
+    bounds = torch.iinfo(x.dtype)
+    return (bounds.min, bounds.max) == (0, levels - 1) or not x.numel() or 0 <= int(x.min()) <= int(x.max()) < levels
+
+
+def require_samples(x: Any, field: Field) -> None:
+    """UserError unless `x` is a tensor of samples of this field, (n, *shape), whose integers may be of any type."""
+    given = isinstance(x, torch.Tensor)
+    fits = given and x.ndim > 0 and tuple(x.shape[1:]) == field.shape and has_type_of(x, field)
+    if fits and (field.levels is None or in_range(x, field.levels)):
+        return
+    values = f" with values {int(x.min())}..{int(x.max())}" if fits else ""
+    found = f"{x.dtype} of shape {list(x.shape)}{values}" if given else type(x).__name__
+    shape = ", ".join(map(str, ("n", *field.shape)))
+    right = f"{field.dtype} of shape [{shape}], each {field}"
+    raise UserError(f"got samples of {found}, expected those of the data: {right}; convert them")
+
+
+def has_type_of(x: torch.Tensor, field: Field) -> bool:
+    """Whether entries are real numbers, or integers, as those of the field are."""
+    real = x.is_floating_point()
+    return real if field.levels is None else not (real or x.is_complex() or x.dtype == torch.bool)
 
 
 def label(classes: int | None) -> Fields:

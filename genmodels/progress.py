@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from threading import Timer
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -16,23 +17,37 @@ T = TypeVar("T")
 
 
 class ProgressLines:
-    """A line on stderr for each tenth of a stage, and none of what is done within seconds."""
+    """A line on stderr for each tenth of a stage, and none of what is done within seconds. A stage whose first part
+    takes longer, and that began with a call of none done, says so meanwhile."""
 
     def __init__(self) -> None:
         self.stage = ""
+        self.meanwhile = Timer(0, print)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Takes note that so many of all are done."""
         now = time.monotonic()
-        if stage != self.stage:
+        self.close()
+        if not done:
+            self.meanwhile = Timer(LINE_SECONDS, self.say, (f"{stage}: 0/{total}, {clock(LINE_SECONDS)} elapsed",))
+            self.meanwhile.daemon = True
+            self.meanwhile.start()
+        if not done or stage != self.stage:
             self.stage, self.first, self.began = stage, done, now
             self.said, self.next = now, 0
         if done >= total or done < self.next or now - self.said < LINE_SECONDS:
             return
         elapsed = now - self.began
         left = elapsed / max(done - self.first, 1) * (total - done)
-        print(f"{stage}: {done}/{total}, {clock(elapsed)} elapsed, {clock(left)} left", file=sys.stderr, flush=True)
+        self.say(f"{stage}: {done}/{total}, {clock(elapsed)} elapsed, {clock(left)} left")
         self.said, self.next = now, done + total // LINES
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is said any more of what has begun."""
+        self.meanwhile.cancel()
 
 
 @contextmanager
@@ -40,7 +55,8 @@ def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, i
     """Takes (stage, done, of how many): a bar for each stage on a terminal or in a notebook, lines elsewhere."""
     bars = console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
     if not (quiet or bars):
-        yield ProgressLines()
+        with closing(ProgressLines()) as lines:
+            yield lines
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as bar:

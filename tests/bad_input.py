@@ -629,6 +629,10 @@ CONTRACTS = [
 
 SAMPLING = [
     Row("label", None, "sample run={run} label=3", "unconditional"),
+    Row(
+        "labels", None, "sample run={run} label=[1,2]", "label=[1, 2] is for a conditional model, and this one is unco"
+    ),
+    Row("no label", None, "sample run={run} label=[1,-2]", "label is [1, -2], expected an integer of at least 0 or a "),
     Row("sampler", None, "sample run={run} sampler=ddim", "cannot be sampled by DDIM"),
     Row("meaningless", None, "sample run={run} sampler=direct sampler.truncation=1", "means nothing to VAE"),
     Row("condition", npz(image=X[:2, None]), "sample run={run} n=2 condition=bad.npz", "condition"),

@@ -183,6 +183,10 @@ class Pairs(Symbols):
 
     lossless = False
 
+    def __init__(self, *, shape, levels):
+        super().__init__(shape=shape, levels=levels)
+        self.x = self.code._replace(levels=2 * levels)
+
     def encode(self, x, rng=None):
         return x // 2, torch.full((len(x),), -x[0].numel() * log(2))
 

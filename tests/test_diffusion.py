@@ -474,8 +474,8 @@ def test_film_ends_in_the_sample_and_any_sampler_may_take_over():
     torch.manual_seed(0)
     *before, last = model.film(4)
     torch.manual_seed(0)
-    assert torch.equal(model.sample(4), last)
-    assert len(before) == 2 and last.dtype == torch.uint8 and last.shape == (4, 1, 1, 2)
+    assert torch.equal(model.sample(4), last.estimate)
+    assert len(before) == 2 and last.noisy.dtype == torch.uint8 and last.noisy.shape == (4, 1, 1, 2)
     assert model.sampling_protocol()["sampler_steps"] == 3
     model.use(DDIM(steps=2, eta=0.0, **PLAIN))
     assert len(list(model.film(4))) == 2

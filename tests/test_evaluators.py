@@ -310,6 +310,7 @@ def test_progress_ends_at_the_total():
     assert {stage: (done, total) for stage, done, total in steps if stage != "reference"} == {
         "likelihood": (203, 203),
         "samples": (60, 60),
+        "fid": (1, 1),
     }
 
 

@@ -8,7 +8,7 @@ import torch
 
 from genmodels.data.base import check_values, kind_of
 from genmodels.errors import UserError
-from genmodels.fields import Field, label, smallest_dtype
+from genmodels.fields import Field, label, require_samples, smallest_dtype
 from genmodels.units import from_pixels, quantize, to_pixels, to_unit
 from tests.test_data import make
 
@@ -80,3 +80,23 @@ def test_units_of_any_number_of_levels_and_back(levels: int) -> None:
     assert pixels.dtype == torch.uint8 and (pixels[0], pixels[-1]) == (0, 255)
     if levels <= 256:
         assert from_pixels(pixels, levels).equal(x)
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (torch.zeros(2, 1, 2, 3), r"torch.float32 of shape \[2, 1, 2, 3\], expected those of the data: torch.uint8 of"),
+        (
+            torch.zeros(2, 2, 3).int(),
+            r"of shape \[2, 2, 3\], expected .* \[n, 1, 2, 3\], each image \[1, 2, 3\] of 0..4",
+        ),
+        (torch.full((2, 1, 2, 3), 5), r"with values 5\.\.5, expected"),
+        (torch.tensor(1), r"of shape \[\]"),
+        ([0, 1], "got samples of list"),
+    ],
+)
+def test_what_are_no_samples_is_refused(x, says):
+    image = Field("image", (1, 2, 3), 5)
+    require_samples(torch.full((2, 1, 2, 3), 4), image)
+    with pytest.raises(UserError, match=says):
+        require_samples(x, image)

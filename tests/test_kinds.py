@@ -9,7 +9,7 @@ import torch
 from PIL import Image as Picture
 from torch import nn
 
-from genmodels.capabilities import HasLikelihood
+from genmodels.capabilities import HasLikelihood, Level, Moment
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.kinds import KINDS, Kind, kind_of
@@ -17,7 +17,7 @@ from genmodels.kinds.base import Pictured, Shown
 from genmodels.kinds.image import Image
 from genmodels.kinds.points import Points
 from genmodels.kinds.tokens import BETWEEN, Tokens
-from genmodels.pictures import BORDER, grid
+from genmodels.pictures import LINE, WIDEST_BORDER, Captions, by_class, grid
 
 IMAGE, POINT, TEXT = Field("image", (1, 2, 3), 5), Field("points", (2,), None), Field("tokens", (4,), 3, "ab\n")
 
@@ -48,7 +48,9 @@ def test_images_are_kept_as_a_grid_as_arrays_and_as_files(tmp_path):
     x, kind = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3), kind_of(IMAGE)
     for name in ("deep/a.png", "a.npz", "folder"):
         kind.save(x, tmp_path / name, None)
-    assert np.array_equal(np.asarray(Picture.open(tmp_path / "deep" / "a.png")), np.asarray(grid(x, 5)))
+    assert np.array_equal(
+        np.asarray(Picture.open(tmp_path / "deep" / "a.png")), np.asarray(grid(x, 5, captions=Captions("samples")))
+    )
     arrays = np.load(tmp_path / "a.npz")
     assert arrays["images"].tolist() == x.tolist() and arrays["levels"] == 5 and sorted(arrays) == ["images", "levels"]
     files = sorted((tmp_path / "folder").iterdir())
@@ -64,15 +66,45 @@ def test_images_are_kept_as_a_grid_as_arrays_and_as_files(tmp_path):
 
 def test_images_of_other_sizes_and_levels_stand_above_each_other():
     """A grey condition of half the size above a sample in colour."""
-    above = Shown(torch.full((1, 1, 1, 1), 1, dtype=torch.uint8), Field("image", (1, 1, 1), 2))
-    below = Shown(
-        torch.tensor([0, 2, 4], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 3), Field("image", (3, 2, 3), 5)
-    )
+    above = Shown("", torch.full((1, 1, 1, 1), 1, dtype=torch.uint8), Field("image", (1, 1, 1), 2))
+    x = torch.tensor([0, 2, 4], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 3)
+    below = Shown("a name", x, Field("image", (3, 2, 3), 5))
     picture = np.asarray(kind_of(below.field).stacked([above, below]))
-    scale = (picture.shape[1] - 2 * BORDER) // 3
-    side = BORDER + 2 * scale
-    assert (picture[BORDER:side, BORDER:-BORDER] == 255).all()
-    assert picture[side + BORDER, BORDER].tolist() == [0, 128, 255]
+    border, columns = WIDEST_BORDER, 800 // 4 * 3  # four rows of pixels in 800
+    left, side = picture.shape[1] - columns - border, border + 400
+    assert (picture[border:side, left:-border] == 255).all()
+    assert picture[side + border, left].tolist() == [0, 128, 255]
+    assert 30 < left < 100 and (picture[side + border :, : left - border] == 255).any()  # the name
+
+
+class Conditional:
+    def __init__(self, **fields):
+        self.condition = fields
+
+
+def test_images_stand_by_what_they_are_conditioned_on():
+    x, kind = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 3) % 5, kind_of(IMAGE)
+    labels, given = torch.arange(6) % 3, Field("image", (1, 1, 1), 2)
+    by_label = kind.picture(x, Conditional(label=Field("label", (), 3)), {"label": labels})
+    assert np.array_equal(np.asarray(by_label), np.asarray(by_class(x, labels, 5)))
+    below = kind.picture(x, Conditional(image=given), {"image": torch.ones(6, 1, 1, 1, dtype=torch.uint8)})
+    beside = kind.picture(x, Conditional(image=given), {"image": torch.ones(6, 1, 1, 1, dtype=torch.uint8)}, data=x)
+    assert np.array_equal(
+        np.asarray(below),
+        np.asarray(
+            kind.stacked([Shown("image", torch.ones(6, 1, 1, 1, dtype=torch.uint8), given), Shown("sample", x, IMAGE)])
+        ),
+    )
+    assert below.height != beside.height
+
+
+def test_a_film_has_rows_of_the_noise_and_of_the_estimates():
+    frames = [torch.full((2, 1, 2, 3), i, dtype=torch.uint8) for i in range(5)]
+    moments = [Moment(Level(torch.tensor(1.0), torch.tensor(2.0)), noisy, frames[4]) for noisy in frames[:3]]
+    picture = np.asarray(kind_of(IMAGE).film(moments))
+    expected = np.asarray(grid(torch.cat([torch.cat([m.noisy[:1] for m in moments]), *[frames[4][:1]] * 3] * 2), 5, 3))
+    top, left = (a - b for a, b in zip(picture.shape, expected.shape, strict=True))
+    assert np.array_equal(picture[top:, left:], expected) and top == 2 * LINE and left > 30
 
 
 class Density(nn.Module, HasLikelihood):

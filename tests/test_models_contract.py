@@ -296,6 +296,19 @@ class TestLikelihood:
         assert torch.equal(draws[0], draws[1]) == (model.bound == "exact")
 
     @those_that(HasLikelihood)
+    def test_what_are_no_samples_is_refused(self, name, data, overrides):
+        model, field = fresh(name, data, *overrides).eval(), DATA[data]
+        x, condition = batch(data)
+        assert tuple(model.x.shape) == field.shape and model.x.levels == field.levels
+        wrong = [x[..., :-1], x[0], x[:, None], x.bool()]
+        wrong += (
+            [x.long()] if field.levels is None else [x.float(), x.float() / 255, x.long() - 1, x.long() + field.levels]
+        )
+        for samples in wrong:
+            with pytest.raises(UserError, match="got samples of .*, expected those of the data: "):
+                model.log_prob(samples, condition)
+
+    @those_that(HasLikelihood)
     def test_a_condition_that_is_missing_or_of_another_shape_is_refused(self, name, data, overrides):
         model = fresh(name, data, *overrides).eval()
         x, condition = batch(data)
@@ -340,9 +353,19 @@ class TestDenoises:
             frames = list(model.film(2))
         with seeded(9):
             sample = model.sample(2)
-        assert len(frames) >= 5 and torch.equal(frames[-1], sample)
+        assert len(frames) >= 5 and torch.equal(frames[-1].estimate, sample)
         *_, last = model.film(2, rng=ByNumber(0, 0, 2))
-        assert torch.equal(last, model.sample(2, rng=ByNumber(0, 0, 2)))
+        assert torch.equal(last.estimate, model.sample(2, rng=ByNumber(0, 0, 2)))
+
+    @those_that(Denoises)
+    def test_films_show_the_noise(self, name, data, overrides):
+        """It is neither cut to black and white nor grey, and there is ever less of it."""
+        first, *_, last = fresh(name, data, *overrides).eval().film(8)
+        top = DATA[data].levels - 1
+        assert first.noisy.dtype == last.noisy.dtype == DATA[data].dtype
+        assert ((first.noisy == 0) | (first.noisy == top)).float().mean() < 0.05
+        assert 0.25 < first.noisy.float().std() / (top / 2) < 0.4
+        assert first.level.sigma / first.level.alpha > last.level.sigma / last.level.alpha
 
 
 class TestTranslates:

@@ -12,12 +12,26 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genmodels.capabilities import NO_CONDITION, Condition, Denoises, Encodes, Samples, Translates
+from genmodels.capabilities import NO_CONDITION, Condition, Denoises, Encodes, Level, Moment, Samples, Translates
 from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields, label
 from genmodels.kinds.of_model import evenly
-from genmodels.pictures import BORDER, GREY, film_strip, grid, save, stacked
+from genmodels.pictures import (
+    BORDER,
+    GREY,
+    LINE,
+    NO_CAPTIONS,
+    WIDEST_BORDER,
+    Captions,
+    border_of,
+    by_class,
+    film_strip,
+    grid,
+    mosaic,
+    save,
+    stacked,
+)
 from genmodels.seeds import GLOBAL
 from genmodels.training.callbacks.pictures import Pictures
 
@@ -55,6 +69,45 @@ def test_grid_keeps_pixels_and_colours():
 def test_small_images_are_magnified_for_people(n, shape):
     width, _ = grid(torch.zeros(n, *shape, dtype=torch.uint8), levels=2).size
     assert 600 <= width <= 1000
+
+
+@pytest.mark.parametrize("columns", [1, 100])
+def test_a_digit_can_be_looked_at_however_many_there_are(columns):
+    picture = grid(torch.zeros(100, 1, 8, 8, dtype=torch.uint8), levels=2, columns=columns)
+    assert min(picture.size) >= 32 and max(picture.size) / 100 <= 32 + WIDEST_BORDER + 1
+
+
+@pytest.mark.parametrize(("scale", "gap"), [(1, 2), (10, 5), (100, 8)])
+def test_images_do_not_touch(scale, gap):
+    picture = np.asarray(grid(constant(0, 0), levels=2, columns=2, scale=scale))
+    assert (picture[picture.shape[0] // 2] == GREY).sum() == 3 * gap
+
+
+def test_a_column_for_each_class():
+    picture = by_class(constant(1, 2, 3, 4, 5), torch.tensor([7, 2, 2, 9, 2]), levels=256, scale=30)
+    bare = mosaic(constant(1, 2, 3, 4, 5), 256, [(0, 1), (0, 0), (1, 0), (0, 2), (2, 0)], scale=30)
+    above = picture.height - bare.height
+    assert above == 2 * LINE and (np.asarray(picture)[above:, : bare.width] == np.asarray(bare)).all()
+    assert by_class(constant(1, 2, 3, 4), torch.full((4,), 3), levels=256).width > 800  # one class: a square
+    square = grid(constant(*range(100)), levels=256)
+    assert by_class(constant(*range(100)), torch.arange(100), levels=256).width == square.width
+
+
+def test_captions_stand_above_and_beside_and_change_no_pixel():
+    x = constant(*range(6))
+    bare, said = (grid(x, 256, 3, 20, captions) for captions in (NO_CAPTIONS, Captions("t", ["a", "b", "c"], ["row"])))
+    left, top = said.width - bare.width, said.height - bare.height
+    assert top == 2 * LINE and 10 < left < 40
+    pixels = np.asarray(said)
+    assert (pixels[top:, left:] == np.asarray(bare)).all()
+    border = border_of(20)
+    blocks = [pixels[:LINE], *(pixels[LINE:top, left + i * 70 :][:, :70] for i in range(3))]
+    blocks += [pixels[top + row * (40 + border) :][:40, :left] for row in range(2)]
+    assert all((block > 200).any() for block in blocks)
+
+
+def test_a_title_that_is_wider_than_its_picture_has_room():
+    assert grid(constant(1), 256, scale=1, captions=Captions("a long title")).width > 60
 
 
 def test_large_images_are_not_shrunk():
@@ -130,7 +183,8 @@ class Everything(nn.Module, Samples, Encodes, Denoises, Translates):
 
     def film(self, n, condition=NO_CONDITION, rng=GLOBAL):
         for i in range(5):
-            yield torch.full((n, 1, 8, 8), i, dtype=torch.uint8)
+            x = torch.full((n, 1, 8, 8), i, dtype=torch.uint8)
+            yield Moment(Level(torch.tensor(1.0), torch.tensor(4.0 - i)), 2 * x, x)
 
     def translate(self, x, source, target, rng=GLOBAL):
         return x + 1 + target
@@ -241,8 +295,9 @@ def test_other_conditions_are_rows_of_the_data_and_stand_above_samples_and_origi
     asked = toy.model.asked[0]
     assert asked["label"].tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0]  # six rows, and again from the first
     assert asked["image"].flatten(1)[:, 0].tolist() == [0, 1, 2, 3, 4, 4, 0, 1, 2]
-    side = (picture.shape[1] - BORDER) // 6  # 9 samples in columns of 3: ceil(sqrt(27)) = 6 columns
-    cells = [[picture[BORDER + row * side + 1, BORDER + column * side + 1] for column in range(6)] for row in (0, 2)]
+    border, side = border_of(17), 8 * 17 + border_of(17)  # 27 images in ceil(sqrt(27)) = 6 columns: 17 x 48 pixels
+    left = picture.shape[1] - 6 * side
+    cells = [[picture[border + row * side, left + column * side] for column in range(6)] for row in (0, 2)]
     assert cells[0] == [0, 64, 128, 191, 255, 255] and set(cells[1]) == {round(3 * 255 / 16)}
 
 
@@ -251,7 +306,7 @@ def test_translations_stand_below_the_originals_of_their_domain(tmp_path):
     toy.model.lacks = {}
     found = drawn(tmp_path, toy)
     assert {name for name in found if name.startswith("trans")} == {"translations_0_to_1", "translations_1_to_0"}
-    values = {name: set(np.unique(np.asarray(picture))) - {GREY} for name, picture in found.items()}
+    values = {name: darker_than_captions(picture) for name, picture in found.items()}
     assert values["translations_0_to_1"] == {round(3 * 255 / 16), round(5 * 255 / 16)}
     assert values["translations_1_to_0"] == {round(3 * 255 / 16), round(4 * 255 / 16)}
     assert np.asarray(found["translations_1_to_0"]).sum() > 0
@@ -267,8 +322,11 @@ def test_points_in_space_have_no_pictures(tmp_path, capsys):
 
 def test_reconstructions_show_validation_images(tmp_path):
     toy = Toy()
-    picture = np.asarray(drawn(tmp_path, toy)["reconstructions"])
-    assert set(np.unique(picture)) == {round(3 * 255 / 16), GREY}
+    assert darker_than_captions(drawn(tmp_path, toy)["reconstructions"]) == {round(3 * 255 / 16)}
+
+
+def darker_than_captions(picture: Image.Image) -> set[int]:
+    return {value for value in np.unique(np.asarray(picture)).tolist() if value < GREY}
 
 
 def drawn(folder: Path, toy: Toy) -> dict[str, Image.Image]:

@@ -1,18 +1,26 @@
 """Progress where there is no terminal: what takes long says how far it is and when it will be done."""
 
 import re
+from io import StringIO
+from time import sleep
 from unittest.mock import Mock
 
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from rich.console import Console
 
 from genmodels import progress
 from genmodels.console import evaluation_progress
 from genmodels.evaluators.features.classifier import Classifier
+from genmodels.evaluators.fid import FID
 from genmodels.evaluators.kid import KID
+from genmodels.evaluators.likelihood import Likelihood
+from genmodels.evaluators.precision_recall import PrecisionRecall
+from genmodels.evaluators.speed import Speed
 from genmodels.progress import ProgressLines, tracked
 from genmodels.training.callbacks.progress import lines_of
+from tests.test_evaluators import Model, run
 from tests.test_reference import Images, of
 
 TIMES = r"\d:\d\d:\d\d elapsed, \d:\d\d:\d\d left"
@@ -41,6 +49,41 @@ def test_lines_say_how_far_it_is_and_how_long_it_takes(clock, capsys):
 def test_what_is_done_within_seconds_is_not_shown(capsys):
     assert list(tracked(range(1000), "classifier")) == list(range(1000))
     assert not lines(capsys)
+
+
+def test_a_stage_of_one_part_says_that_it_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    with progress.shown(Console(file=StringIO())) as show:
+        show("samples", 0, 300)
+        sleep(0.3)
+        show("samples", 300, 300)
+        for stage in ("reference", "samples"):
+            show(stage, 0, 2)  # what is done or left soon is not shown
+    sleep(0.2)
+    assert lines(capsys) == ["samples: 0/300, 0:00:00 elapsed"]
+
+
+def test_every_stage_of_an_evaluation_says_when_it_begins(monkeypatch, tmp_path):
+    """So that no stage is silent, however few its parts are."""
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path))
+    begun, every = set(), set()
+
+    def note(stage, done, total):
+        every.add(stage)
+        if not done:
+            begun.add(stage)
+
+    evaluators = {
+        "fid": FID(n=20, reference="train", extrapolate=None),
+        "kid": KID(n=20, reference="train", subsets=1, subset_size=None, seed=0),
+        "subsets": KID(n=20, reference="train", subsets=2, subset_size=10, seed=0),
+        "precision": PrecisionRecall(n=20, reference="train", k=3),
+        "likelihood": Likelihood(draws=1, max_samples=None, batch=500, save=None),
+        "speed": Speed(n=20, batch=20),
+    }
+    run(Model(), evaluators, progress=note)
+    stages = {"reference", "samples", "fid", "pairs of kid", "subsets of kid", "likelihood", "speed"}
+    assert begun == every and stages < every
 
 
 def test_each_stage_has_its_own_time(clock, capsys):

@@ -7,11 +7,15 @@ import torch.distributed as dist
 
 from genmodels.errors import UserError
 from genmodels.evaluators import reference as module
+from genmodels.evaluators.density_coverage import DensityCoverage
 from genmodels.evaluators.distributed import shards
 from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.evaluators.kid import KID, mmd
+from genmodels.evaluators.nearest import NearestNeighbours
+from genmodels.evaluators.pairs import radii
 from genmodels.evaluators.pictures import OfSplit, WithChannels
-from genmodels.evaluators.reference import Statistics, reference_of, statistics_in
+from genmodels.evaluators.precision_recall import PrecisionRecall
+from genmodels.evaluators.reference import Statistics, radii_of, reference_of, statistics_in
 
 CPU = torch.device("cpu")
 
@@ -112,12 +116,31 @@ def test_what_follows_from_the_features_is_computed_once(references, monkeypatch
 
     def kid(n):
         metric = KID(n=n, reference="train", subsets=1, subset_size=None, seed=0)
-        metric.progress = lambda stage, *_: made.append(stage)
+        metric.progress = lambda stage, done, _: done or made.append(stage)
         return metric.compute(anew(monkeypatch, rows=True), fakes(n))[0].value
 
     first, second = kid(20), kid(20)
     assert first == second == pytest.approx(float(mmd(of(rows=True).features(), fakes(20), CPU)), abs=1e-12)
     assert made.count("pairs of the reference") == 1
+
+
+def test_radii_of_the_reference_are_computed_once(monkeypatch):
+    made = []
+
+    def values():
+        of = {"n": 20, "reference": "train", "k": 3}
+        metrics = [PrecisionRecall(**of), DensityCoverage(**of), NearestNeighbours(**of, rows=1)]
+        for metric in metrics:
+            metric.progress = lambda stage, done, _: done or made.append(stage)
+        return [score.value for metric in metrics for score in metric.compute(anew(monkeypatch, rows=True), fakes(20))]
+
+    first, once = values(), made.copy()
+    made.clear()
+    assert values() == first
+    assert once.count("distances to 203 images") == 5  # radii, nearest among its own, and of each metric the samples
+    assert made.count("distances to 203 images") == 3
+    direct = radii(of(rows=True).features(), 3, CPU)
+    assert torch.equal(radii_of(anew(monkeypatch, rows=True), 3, CPU, lambda *_: None), direct)
 
 
 def fakes(n):

@@ -7,16 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
+from genmodels.capabilities import NO_CONDITION, Samples
 from genmodels.engine.conditions import conditions
 from genmodels.engine.originals import originals
-from genmodels.engine.sample import in_batches
+from genmodels.engine.sample import Drawn, in_batches, samples, write
 from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import Field, label
+from genmodels.kinds import kind_of
+from genmodels.pictures import by_class
 from genmodels.run.checkpoint import load
 from genmodels.run.data import data_of, fields_of, placed
 from genmodels.run.trust import read_config
-from genmodels.seeds import ByNumber
+from genmodels.seeds import GLOBAL, ByNumber
 from genmodels.training.hooks import prepare
 from tests.helpers import train_config
 from tests.test_degraded import degraded
@@ -47,8 +50,10 @@ def asked(of, n: int = 3, **changes) -> dict:
 
 
 def test_labels_and_nothing_at_all():
-    assert asked(UNCONDITIONAL) == asked(LABELS) == {}
-    assert asked(LABELS, label=3)["label"].tolist() == [3, 3, 3]
+    assert asked(UNCONDITIONAL) == {}
+    assert asked(LABELS, n=12)["label"].tolist() == [*range(10), 0, 1]
+    assert asked(LABELS, label=3)["label"].tolist() == asked(LABELS, label=[3])["label"].tolist() == [3, 3, 3]
+    assert asked(LABELS, n=5, label=[2, 0, 7])["label"].tolist() == [2, 0, 7, 2, 0]
 
 
 def test_rows_of_a_split_are_its_first_and_begin_anew():
@@ -77,6 +82,8 @@ def test_rows_of_a_file(tmp_path: Path):
         (UNCONDITIONAL, {"condition": "val"}, "condition=val is for a conditional model"),
         (LABELS, {"label": 10}, r"label is 10, expected 0\.\.9"),
         (LABELS, {"label": -1}, r"label is -1, expected 0\.\.9"),
+        (LABELS, {"label": [3, 10]}, r"label is \[3, 10\], expected 0\.\.9, or a list of these"),
+        (LABELS, {"label": []}, r"label is \[\], expected 0\.\.9"),
         ({"image": IMAGE}, {"label": 1}, "label=1 is for a model of labels, and this one is conditional on image"),
         (
             BOTH,
@@ -132,6 +139,13 @@ def test_images_of_the_sources_domain(tmp_path: Path):
     assert to_translate(images=str(tmp_path / "c.npz")).equal(torch.full((4, 1, 8, 8), 5, dtype=torch.uint8))
 
 
+def test_of_a_folder_images_are_taken_evenly(tmp_path: Path):
+    for i in range(16):
+        Image.fromarray(np.full((8, 8), 16 * i, np.uint8)).save(tmp_path / f"{i:02}.png")
+    assert to_translate(images=str(tmp_path)).flatten(1)[:, 0].tolist() == [0, 4, 8, 12]
+    assert len(to_translate(images=str(tmp_path), n=20)) == 16
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -170,6 +184,27 @@ def test_the_samples_of_a_config_without_reading_files():
 def test_batches_are_joined_in_order(batch_size):
     made = in_batches(lambda start, size: torch.arange(start, start + size), 7, {"batch_size": batch_size, "seed": 0})
     assert made.tolist() == list(range(7))
+
+
+class Labelled(Samples):
+    """Samples that are their label, brighter by a half."""
+
+    condition = label(10)
+
+    def sample(self, n, condition=NO_CONDITION, rng=GLOBAL):
+        return (condition["label"] + 5).to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+
+
+def test_files_hold_what_samples_are_conditioned_on(tmp_path: Path):
+    config = {"label": [2, 0], "condition": None, "n": 5, "trusted": [], "batch_size": 2, "seed": 0}
+    x, given, _ = samples(Labelled(), config, node(), torch.device("cpu"))
+    drawn = Drawn(x, given, None, kind_of(Field("image", (1, 8, 8), 17)), Labelled())
+    write(drawn, tmp_path / "a.npz")
+    arrays = np.load(tmp_path / "a.npz")
+    assert sorted(arrays) == ["images", "label", "levels"] and arrays["label"].tolist() == [2, 0, 2, 0, 2]
+    assert arrays["images"][:, 0, 0, 0].tolist() == [7, 5, 7, 5, 7]
+    write(drawn, tmp_path / "a.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(by_class(x, given["label"], 17)))
 
 
 @pytest.mark.slow

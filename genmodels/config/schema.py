@@ -120,7 +120,7 @@ class Sample:
     task: Literal["sample", "translate"]
     n: PositiveInt
     out: str | None  # null: samples.png, samples.txt or samples.npz, as the kind of the samples has it
-    label: NonNegativeInt | None
+    label: NonNegativeInt | Sequence[NonNegativeInt] | None
     condition: str | None  # a split of the run's data, or an .npz of arrays by name
     source: NonNegativeInt | None  # of translate: domains
     target: NonNegativeInt | None

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from genmodels.capabilities import Batch, Condition
 from genmodels.errors import UserError
-from genmodels.fields import Field, Fields, KindName, label
+from genmodels.fields import Field, Fields, KindName, in_range, label
 from genmodels.trees import count, take, tensors
 
 SplitName = Literal["train", "val", "test"]
@@ -181,12 +181,6 @@ def check_values(x: Tensor, field: Field, name: str) -> None:
         raise UserError(f"{name} has values {x.min()}..{x.max()}, expected 0..{levels - 1}; correct data.levels")
     if levels is None and not x.isfinite().all():
         raise UserError(f"{name} has values that are not finite, expected numbers; remove them from the file")
-
-
-def in_range(x: Tensor, levels: int) -> bool:
-    """Whether integers are 0..levels-1; those whose type has no other values are not read."""
-    bounds = torch.iinfo(x.dtype)
-    return (bounds.min, bounds.max) == (0, levels - 1) or not x.numel() or 0 <= int(x.min()) <= int(x.max()) < levels
 
 
 def check_conditions(split: Split, fields: Fields, name: str) -> None:

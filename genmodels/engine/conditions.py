@@ -1,53 +1,54 @@
-"""The conditions of samples that are to be drawn: a label, rows of the run's data, or arrays of a file."""
+"""The conditions of samples that are to be drawn: labels, rows of the run's data, or arrays of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from genmodels.capabilities import Condition
-from genmodels.data.base import SplitName, in_range
+from genmodels.data.base import SplitName
 from genmodels.data.npz import read_npz
 from genmodels.errors import UserError
-from genmodels.fields import Field, Fields
+from genmodels.fields import Field, Fields, in_range
 from genmodels.run.data import data_of
 
 
 def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
-    """The condition of each of `n` samples; {}: the model draws them. UserError where they do not fit the model.
+    """The condition of each of `n` samples; {}: there is none. UserError where they do not fit the model.
 
-    Of rows that are given sample i has the i-th, and from the first again where there are fewer.
+    Of labels and rows that are given sample i has the i-th, and from the first again where there are fewer. A model of
+    labels that is given nothing has every class in turn.
     """
     fields: Fields = model.condition
     label, named, n = config["label"], config["condition"], config["n"]
     for key, value in (("label", label), ("condition", named)):
         if value is not None and not fields:
             raise UserError(f"{key}={value} is for a conditional model, and this one is unconditional; leave it out")
-    rows = {} if named is None else rows_of(named, fields, config, node)
-    given = {name: values[torch.arange(n) % len(values)] for name, values in rows.items()}
+    rows = {} if named is None else dict(rows_of(named, fields, config, node))
     if label is not None:
-        given["label"] = torch.full((n,), checked_label(label, fields))
-    if not given and fields.keys() <= {"label"}:
-        return {}
-    if missing := sorted(fields.keys() - given.keys()):
+        rows["label"] = checked_labels(label, fields)
+    elif named is None and fields.keys() == {"label"}:
+        rows["label"] = torch.arange(fields["label"].levels or 1)
+    if missing := sorted(fields.keys() - rows.keys()):
         raise UserError(
             f"this model is conditional on {missing[0]} ({fields[missing[0]]}), which cannot be made up; give "
             f"condition=val for rows of the run's data, or condition=FILE.npz with an array {missing[0]}"
         )
-    return given
+    return {name: values[torch.arange(n) % len(values)] for name, values in rows.items()}
 
 
-def checked_label(label: int, fields: Fields) -> int:
-    """UserError unless the model is conditional on labels, and this is one."""
+def checked_labels(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " k"]:
+    """The labels that are asked for; UserError unless the model is conditional on labels, and these are some."""
     if "label" not in fields:
         raise UserError(f"label={label} is for a model of labels, and this one is conditional on {', '.join(fields)}")
-    classes = fields["label"].levels or 0
-    if not 0 <= label < classes:
-        raise UserError(f"label is {label}, expected 0..{classes - 1}")
-    return label
+    classes, labels = fields["label"].levels or 0, [label] if isinstance(label, int) else label
+    if not labels or not all(0 <= each < classes for each in labels):
+        raise UserError(f"label is {label}, expected 0..{classes - 1}, or a list of these")
+    return torch.tensor(labels)
 
 
 def rows_of(named: str, fields: Fields, config: Mapping[str, Any], node: Any) -> Condition:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genmodels.data.image_files import SUFFIXES, decode
 from genmodels.data.pictures_on_disk import pictures_on_disk
+from genmodels.engine.score import evenly
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.run.data import data_of, fields_of
@@ -17,7 +18,7 @@ from genmodels.units import from_pixels
 
 
 def originals(model: Any, config: Mapping[str, Any], node: Any) -> Tensor:
-    """The first `n` images of the source's domain, in data units: those that are given, or of the test split."""
+    """`n` images of the source's domain, in data units: of those that are given, or the first of the test split."""
     source = require_directions(config["source"], config["target"], model.domains)
     if config["images"] is not None:
         field = fields_of(node, config["trusted"])
@@ -42,14 +43,14 @@ def require_directions(source: int | None, target: int | None, domains: int) -> 
 
 
 def given_images(path: Path, field: Field, n: int) -> Tensor:
-    """The first `n` pictures of a folder, an .npz or an image file, in data units."""
+    """`n` pictures, evenly of a folder or an .npz, or an image file, in data units."""
     if not path.exists():
         raise UserError(f"images={path} does not exist; give a folder of images, an .npz or an image file")
     if path.suffix.lower() in SUFFIXES and path.is_file():
         x = torch.from_numpy(decode(path, field.shape[0]).copy())[None]
     else:
         there = pictures_on_disk(path)
-        x = there.read(range(min(n, len(there))))
+        x = there.read(evenly(min(n, len(there)), len(there)))
     if x.shape[1] == 1:
         x = x.expand(-1, field.shape[0], -1, -1)  # grey
     if tuple(x.shape[1:]) != field.shape:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 
-from genmodels.capabilities import Prepares, Samples, Translates, can, why_not
+from genmodels.capabilities import Condition, Prepares, Samples, Translates, can, why_not
 from genmodels.config.foreign import believed, say_left_out
 from genmodels.console import console
 from genmodels.engine.conditions import conditions
@@ -35,6 +35,7 @@ class Drawn(NamedTuple):
     """What was drawn, in data units on the CPU."""
 
     x: Any
+    condition: Condition  # what each was conditioned on
     originals: Any  # what translations were made from; None of samples
     kind: Kind  # how it can be shown and saved
     model: Any
@@ -72,21 +73,22 @@ def draw(config: dict[str, Any]) -> Drawn:
         prepare(model, data_of(node, config["trusted"]), device)
     make = {"sample": samples, "translate": translations}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
-        x, originals = make(model, config, node, device)
-    return Drawn(x, originals, kind, model)
+        return Drawn(*make(model, config, node, device), kind, model)
 
 
 def write(drawn: Drawn, out: Path) -> None:
     """Writes samples; a picture of translations has the originals above them."""
     kind, x = drawn.kind, drawn.x
     if drawn.originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):
-        kind.save(x, out, drawn.model)
+        kind.save(x, out, drawn.model, drawn.condition)
     else:
-        save_picture(kind.stacked([Shown(drawn.originals, kind.of), Shown(x, kind.of)]), out)
+        rows = {"original": drawn.originals, "translation": x}
+        save_picture(kind.stacked([Shown(name, values, kind.of) for name, values in rows.items()]), out)
 
 
-def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, None]:
-    """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size."""
+def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, None]:
+    """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size, and their
+    conditions."""
     if reason := why_not(model, Samples):
         raise UserError(f"this model draws no samples ({reason}); give another run, or another task=")
     given = conditions(model, config, node)
@@ -95,11 +97,11 @@ def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple
         condition = to(part(given, slice(start, start + size)), device)
         return model.sample(size, condition, ByNumber(config["seed"], start, size))
 
-    return in_batches(of, config["n"], config), None
+    return in_batches(of, config["n"], config), given, None
 
 
-def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Any]:
-    """Images in the target's domain, and what they were in the source's, in data units on the CPU."""
+def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, Any]:
+    """Images in the target's domain, its number, and what they were in the source's, in data units on the CPU."""
     if reason := why_not(model, Translates):
         raise UserError(f"this model cannot translate ({reason}); give a run of a model such as cyclegan")
     x = originals(model, config, node)
@@ -108,7 +110,7 @@ def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> 
         rng = ByNumber(config["seed"], start, size)
         return model.translate(x[start : start + size].to(device), config["source"], config["target"], rng)
 
-    return in_batches(of, len(x), config), x
+    return in_batches(of, len(x), config), {"label": torch.full((len(x),), config["target"])}, x
 
 
 def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) -> Any:
@@ -118,7 +120,7 @@ def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) ->
     size = min(config["batch_size"], -(-n // world))
     starts = range(0, n, size)
     mine: list[Any] = []
-    for start in tracked(starts[rank::world], "sampling", quiet=len(starts) == 1 or rank > 0):
+    for start in tracked(starts[rank::world], "sampling", quiet=rank > 0):
         with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
             mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
     if world == 1:

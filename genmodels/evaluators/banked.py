@@ -17,7 +17,7 @@ class BankedMetric(SampleMetric):
     uses: ClassVar[Uses] = "features"
 
     @abstractmethod
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         """The results, in the order of `metrics`; `about` is what their protocols say of the reference."""
 
     def update(self, drawn: Drawn) -> None:
@@ -25,5 +25,5 @@ class BankedMetric(SampleMetric):
 
     def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         assert reference is not None and generated is not None
-        real = reference.features()
-        return self.compare(real, generated, described(reference) | {"n_reference": len(real)})
+        about = described(reference) | {"n_reference": len(reference.features())}
+        return self.compare(reference, generated, about)

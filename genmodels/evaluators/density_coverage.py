@@ -13,7 +13,8 @@ from torch import Tensor
 
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName, at_least_two
-from genmodels.evaluators.pairs import check_neighbours, distances, radii
+from genmodels.evaluators.pairs import check_neighbours, distances
+from genmodels.evaluators.reference import Reference, radii_of
 from genmodels.evaluators.results import Mode, Progress
 from genmodels.ranges import PositiveInt
 
@@ -44,17 +45,18 @@ class DensityCoverage(BankedMetric):
     def require(self, n: int, name: str) -> None:
         check_neighbours(self.k, n - 1, "density_coverage", f"{n} images in {name}")
 
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        density, coverage = density_coverage(real, fake, self.k, self.device, self.progress)
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+        density, coverage = density_coverage(reference, fake, self.k, self.device, self.progress)
         about = about | {"k": self.k}
         return [Score("density", density, None, about), Score("coverage", coverage, None, about)]
 
 
 def density_coverage(
-    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
+    reference: Reference, fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
-    """Mean number of balls around `real` that hold an image of `fake`, over k; and share of balls that hold any."""
-    radius = radii(real, k, device, progress)
+    """Mean number of balls around real images that hold one of `fake`, over k; and share of balls that hold any."""
+    real = reference.features()
+    radius = radii_of(reference, k, device, progress)
     held = torch.zeros((), dtype=torch.int64, device=device)
     covered = torch.zeros(len(real), dtype=torch.bool, device=device)
     for _, distance in distances(fake, real, device, progress):  # (b, n)

@@ -95,7 +95,11 @@ class FID(SampleMetric):
     def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         assert reference is not None
         n_reference = self.n if reference.n is None else reference.n
-        fids = [frechet_distance(*moments(s), reference.mu, reference.sigma) for s in self.prefixes()]
+        fids = []
+        for done, s in enumerate(self.prefixes()):
+            self.progress("fid", done, len(self.sizes))
+            fids.append(frechet_distance(*moments(s), reference.mu, reference.sigma))
+        self.progress("fid", len(fids), len(fids))
         about = described(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
         scores = [Score(self.kind, fids[-1], None, about)]
         if self.extrapolate is not None:

@@ -53,14 +53,10 @@ class KID(BankedMetric):
         super().require(n, name)
         self.check_size(n, f"images in {name}")
 
-    def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
-        assert reference is not None
-        self.kept = partial(reference.kept, "kid_pairs")
-        return super().compute(reference, generated)
-
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+        real = reference.features()
         if self.subset_size is None:
-            kid = mmd(real, fake, self.device, self.progress, self.kept)
+            kid = mmd(real, fake, self.device, self.progress, partial(reference.kept, "kid_pairs"))
             return [Score(self.kind, float(kid), None, about | {"subset_size": None})]
         kids = self.over_subsets(real, fake, self.subset_size)
         return [Score(self.kind, float(kids.mean()), float(kids.std(correction=0)), about | self.drawn())]
@@ -76,6 +72,7 @@ class KID(BankedMetric):
         for number in range(self.subsets):
             self.progress("subsets of kid", number, self.subsets)
             kids.append(mmd(draw(x), draw(y), self.device))
+        self.progress("subsets of kid", self.subsets, self.subsets)
         return torch.stack(kids)
 
     def drawn(self) -> dict[str, Any]:
@@ -101,7 +98,8 @@ def mmd(
     """Unbiased estimate of the squared discrepancy, n and m >= 2; `kept` may know the sum over the pairs within `x`."""
     n, m = len(x), len(y)
     xx = kept(lambda: kernel_sum(x, x, device, progress, "pairs of the reference"))
-    yy, xy = kernel_sum(y, y, device), kernel_sum(x, y, device, progress, "pairs of kid")
+    yy = kernel_sum(y, y, device, progress, "pairs of the samples")
+    xy = kernel_sum(x, y, device, progress, "pairs of kid")
     within_x, within_y = (xx - diagonal_sum(x)) / (n * (n - 1)), (yy - diagonal_sum(y)) / (m * (m - 1))
     return within_x + within_y - 2 * xy / (n * m)
 
@@ -121,10 +119,11 @@ def kernel_sum(
     """Sum of the kernel over all pairs, on the CPU."""
     tiles = [(i, j) for i in blocks(len(x), ROWS) for j in blocks(len(y), COLUMNS)]
     sums = []
-    for done, (i, j) in enumerate(tiles, 1):
+    for done, (i, j) in enumerate(tiles):
+        progress(stage, done, len(tiles))
         a, b = x[i].to(device).double(), y[j].to(device).double()
         sums.append(kernel(a @ b.T, x.shape[1]).sum())
-        progress(stage, done, len(tiles))
+    progress(stage, len(tiles), len(tiles))
     return torch.stack(sums).sum().cpu()
 
 

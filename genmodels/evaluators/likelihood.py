@@ -132,6 +132,7 @@ class Likelihood(Evaluator):
         """What `score` gives for every sample, from all processes and on all of them, on the CPU."""
         n = count(x)
         values = torch.zeros(n, 2, dtype=torch.float64, device=how.device)
+        how.progress("likelihood", 0, n)
         for where, v in self.scores(model, x, condition, how):
             values[where] = v
             how.progress("likelihood", where.stop, n)

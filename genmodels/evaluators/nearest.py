@@ -17,10 +17,11 @@ from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.evaluators.subject import Drawn
-from genmodels.pictures import mosaic
+from genmodels.pictures import Captions, mosaic
 from genmodels.ranges import PositiveInt
 
 
@@ -57,23 +58,28 @@ class NearestNeighbours(BankedMetric):
     def update(self, drawn: Drawn) -> None:
         self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+        real = reference.features()
         distance, index = nearest(fake, real, self.k, self.device, self.progress)
         self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
-        own = nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
+        own = reference.kept(f"nearest_{self.n}", lambda: self.within(real))
         return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
+
+    def within(self, real: Float[Tensor, "n d"]) -> Float[Tensor, " m"]:
+        """Distance of the first images of the reference to their nearest other."""
+        return nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
         """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
         shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
         samples = torch.stack([shown[i] for i in sorted(shown)])
         neighbours = pixels_of(self.neighbours.flatten()).cpu()
-        to.picture(self.kind, beside(samples, neighbours))
+        to.picture(self.kind, beside(samples, neighbours, reference))
         found = {"nearest": neighbours[:: self.k], "index": self.neighbours[:, 0], "distance": self.distances}
         to.neighbours(self.kind, Neighbours(samples=samples, reference=reference, **found))
 
 
-def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]) -> Image.Image:
+def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"], reference: str) -> Image.Image:
     """Each image of `x` in 0..255 before a gap, then its k neighbours, resized to its size where theirs is another."""
     k = len(neighbours) // len(x)
     if neighbours.shape[2:] != x.shape[2:]:
@@ -82,7 +88,8 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside one in colours becomes three equal channels
     pictures = torch.cat([images.expand(-1, channels, -1, -1) for images in (x, neighbours)])
     cells = [(row, 0) for row in range(len(x))] + [(row, 2 + column) for row in range(len(x)) for column in range(k)]
-    return mosaic(pictures, 256, cells, None)
+    captions = Captions(f"samples, and their {k} nearest images in {reference}")
+    return mosaic(pictures, 256, cells, captions=captions)
 
 
 def mean(x: Float[Tensor, " n"]) -> float:

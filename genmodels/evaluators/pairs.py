@@ -33,11 +33,15 @@ def distances(
     x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], device: torch.device, progress: Progress = silent
 ) -> Iterator[tuple[slice, Float[Tensor, "b m"]]]:
     """Some rows of `x` after the other, and their distances to all of `y`, float32 on `device`."""
-    for rows in blocks(len(x), ROWS):
-        x_rows = x[rows].to(device).double()
-        tiles = [euclidean(x_rows, y[columns].to(device).double()) for columns in blocks(len(y), COLUMNS)]
-        yield rows, torch.cat(tiles, dim=1)
-        progress(f"distances to {len(y)} images", rows.stop, len(x))
+    rows, columns = blocks(len(x), ROWS), blocks(len(y), COLUMNS)
+    stage, total = f"distances to {len(y)} images", len(rows) * len(columns)
+    for i, some in enumerate(rows):
+        x_rows, tiles = x[some].to(device).double(), []
+        for j, others in enumerate(columns):
+            progress(stage, i * len(columns) + j, total)
+            tiles.append(euclidean(x_rows, y[others].to(device).double()))
+        yield some, torch.cat(tiles, dim=1)
+    progress(stage, total, total)
 
 
 def nearest(

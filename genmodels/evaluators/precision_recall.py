@@ -14,6 +14,7 @@ from torch import Tensor
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
+from genmodels.evaluators.reference import Reference, radii_of
 from genmodels.evaluators.results import Mode, Progress
 from genmodels.ranges import PositiveInt
 
@@ -44,17 +45,18 @@ class PrecisionRecall(BankedMetric):
     def require(self, n: int, name: str) -> None:
         check_neighbours(self.k, n - 1, "precision_recall", f"{n} images in {name}")
 
-    def compare(self, real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        precision, recall = precision_recall(real, fake, self.k, self.device, self.progress)
+    def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
+        precision, recall = precision_recall(reference, fake, self.k, self.device, self.progress)
         about = about | {"k": self.k}
         return [Score("precision", precision, None, about), Score("recall", recall, None, about)]
 
 
 def precision_recall(
-    real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
+    reference: Reference, fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
-    """Shares of `fake` within the manifold of `real`, and of `real` within that of `fake`."""
-    real_radii, fake_radii = radii(real, k, device, progress), radii(fake, k, device)
+    """Shares of `fake` within the manifold of the reference, and of the reference within that of `fake`."""
+    real = reference.features()
+    real_radii, fake_radii = radii_of(reference, k, device, progress), radii(fake, k, device, progress)
     precise = torch.zeros(len(fake), dtype=torch.bool, device=device)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=device)
     for rows, distance in distances(fake, real, device, progress):  # (b, n)

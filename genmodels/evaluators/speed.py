@@ -68,6 +68,7 @@ class Speed(Evaluator):
         with seeded(how.seed):
             model.sample(len(ahead), conditions.of(ahead, how.device))
             wait_for(how.device)
+            how.progress("speed", 0, self.n)
             from_all(None)  # all begin together
             began = perf_counter()
             for part, condition in parts:

@@ -135,6 +135,7 @@ class SampleSet:
         features, device = self.extractor, self._how.device
         bank = Bank(keep, (features.dim,)) if keep else None
         n = max([keep, *(each.n for each in listeners)])
+        self._how.progress("samples", 0, n)
         for part in shards(n, self._how.batch):
             x, condition = self.draw(part)
             pixels = self._to_pixels(x).to(device)

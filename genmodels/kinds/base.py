@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from PIL import Image
 
-from genmodels.capabilities import Batch
+from genmodels.capabilities import NO_CONDITION, Batch, Condition, Moment
 from genmodels.disk.atomic import replacing, require_writable
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields
@@ -20,8 +20,9 @@ from genmodels.trees import tensors
 
 
 class Shown(NamedTuple):
-    """A batch and what it is: samples, originals or conditions, to stand beside others."""
+    """A batch and what it is, to stand beside others."""
 
+    name: str  # in the caption: "data", "sample", or that of a condition
     x: Any  # (n, *field.shape)
     field: Field
 
@@ -30,7 +31,7 @@ class Way(NamedTuple):
     """A way to keep samples."""
 
     what: str  # is written, such as "a grid"
-    write: Callable[[Any, Path], None]
+    write: Callable[[Any, Condition, Path], None]  # samples and what each was conditioned on
 
 
 class Kind:
@@ -50,14 +51,14 @@ class Kind:
         """Samples that can be read; None: they cannot."""
         return None
 
-    def arrays(self, x: Batch) -> dict[str, np.ndarray]:
-        """Samples by the names that an .npz has them under."""
-        values = {name or "x": values.numpy() for name, values in tensors(x)}
+    def arrays(self, x: Batch, condition: Condition) -> dict[str, np.ndarray]:
+        """Samples and their conditions by the names that an .npz has them under."""
+        values = {name or "x": values.numpy() for name, values in (*condition.items(), *tensors(x))}
         return values | levels_of(self.of)
 
     def ways(self, model: Any) -> dict[str, Way]:
         """How samples can be kept, by a file's ending; "" is a folder."""
-        return {".npz": Way("arrays", lambda x, out: save_arrays(self.arrays(x), out))}
+        return {".npz": Way("arrays", lambda x, given, out: save_arrays(self.arrays(x, given), out))}
 
     def require_way(self, out: Path, model: Any) -> Way:
         """How samples are kept in this place; UserError where the ending is unknown, a folder is not empty, or
@@ -71,11 +72,11 @@ class Kind:
         require_writable(out)
         return ways[out.suffix]
 
-    def save(self, x: Batch, out: Path, model: Any) -> None:
+    def save(self, x: Batch, out: Path, model: Any, condition: Condition = NO_CONDITION) -> None:
         """Writes samples by the way that the ending of `out` names, and the folder that it lies in."""
         way = self.require_way(out, model)
         out.parent.mkdir(parents=True, exist_ok=True)
-        way.write(x, out)
+        way.write(x, condition, out)
 
 
 class Pictured(Kind, ABC):
@@ -84,9 +85,11 @@ class Pictured(Kind, ABC):
     dots: ClassVar[int] = 0  # samples in a picture, where each is a mere dot; 0: as many as a person wants to look at
 
     @abstractmethod
-    def picture(self, x: Batch | None, model: Any, data: Batch | None = None) -> Image.Image:
-        """Samples (None: the model draws none), beside some of the data where it wants `dots`; and, where a kind has
-        it, what else the model that drew them knows of them, such as a density."""
+    def picture(
+        self, x: Batch | None, model: Any, condition: Condition = NO_CONDITION, data: Batch | None = None
+    ) -> Image.Image:
+        """Samples (None: the model draws none) by what they are conditioned on, beside some of the data where they are
+        given; and, where a kind has it, what else the model that drew them knows of them, such as a density."""
 
 
 class SideBySide(Pictured):
@@ -96,11 +99,11 @@ class SideBySide(Pictured):
 
     @abstractmethod
     def stacked(self, rows: Sequence[Shown]) -> Image.Image:
-        """The first of each of `rows` under each other, then the second, ..."""
+        """The first of each of `rows` under each other, then the second, ..., with their names."""
 
     @abstractmethod
-    def film(self, moments: Sequence[Batch]) -> Image.Image:
-        """One row a sample, one column a moment."""
+    def film(self, moments: Sequence[Moment]) -> Image.Image:
+        """One column a moment; for each sample a row of it with its noise, and one of the estimates."""
 
 
 def levels_of(of: Field | Fields) -> dict[str, np.ndarray]:

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Integer, UInt8
 from PIL import Image as Picture
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from genmodels.fields import Field
+from genmodels.capabilities import NO_CONDITION, Condition, Moment
+from genmodels.fields import Field, Fields
 from genmodels.kinds.base import Shown, SideBySide, Way
-from genmodels.pictures import film_strip, grid, save, single, stacked
+from genmodels.pictures import Captions, by_class, film_strip, grid, save, single, stacked
 from genmodels.units import to_pixels
 
 Images = Integer[Tensor, "n c h w"]
@@ -32,28 +34,49 @@ class Image(SideBySide):
         assert self.of.levels is not None
         return self.of.levels
 
-    def picture(self, x: Any, model: Any, data: Any = None) -> Picture.Image:
-        return grid(x, self.levels)
+    def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Picture.Image:
+        """Below the images that they are conditioned on, and above the data; else by class; else a square."""
+        given = [Shown(name, condition[name], field) for name, field in pictured(condition, model).items()]
+        if given:
+            beside = [] if data is None else [Shown("data", data, self.of)]
+            return self.stacked([*given, Shown("sample", x, self.of), *beside])
+        if "label" in condition:
+            return by_class(x, condition["label"], self.levels)
+        return grid(x, self.levels, captions=Captions("samples"))
 
     def stacked(self, rows: Sequence[Shown]) -> Picture.Image:
         c, h, w = (max(sizes) for sizes in zip(*(shown.field.shape for shown in rows), strict=True))
-        return stacked([fitted(shown, c, h, w) for shown in rows], levels=256)
+        captions = Captions(rows=[shown.name for shown in rows])
+        return stacked([fitted(shown, c, h, w) for shown in rows], levels=256, captions=captions)
 
-    def film(self, moments: Sequence[Any]) -> Picture.Image:
-        return film_strip(moments, self.levels)
+    def film(self, moments: Sequence[Moment]) -> Picture.Image:
+        sigmas = [f"{float(moment.level.sigma):.2g}" for moment in moments]
+        captions = Captions("denoising, from left to right; the numbers are sigma", sigmas, ("noisy", "estimate"))
+        return film_strip([alternating(*moment[1:]) for moment in moments], self.levels, captions=captions)
 
-    def arrays(self, x: Any) -> dict[str, np.ndarray]:
-        arrays = super().arrays(x)
+    def arrays(self, x: Any, condition: Condition) -> dict[str, np.ndarray]:
+        arrays = super().arrays(x, condition)
         return {"images": arrays.pop("x"), **arrays}
 
     def ways(self, model: Any) -> dict[str, Way]:
-        png = Way("a grid", lambda x, out: save(self.picture(x, model), out))
+        png = Way("a grid", lambda x, given, out: save(self.picture(x, model, given), out))
         return {".png": png, **super().ways(model), "": Way("a folder of PNG files", self.write_files)}
 
-    def write_files(self, x: Images, out: Path) -> None:
+    def write_files(self, x: Images, condition: Condition, out: Path) -> None:
         """A file for each image."""
         for index, image in enumerate(x):
             save(single(image, self.levels), out / f"{index:06}.png")
+
+
+def pictured(condition: Condition, model: Any) -> Fields:
+    """The conditions that are images."""
+    fields = {name: model.condition[name] for name in condition}
+    return {name: field for name, field in fields.items() if field.kind == "image" and Image.suits(field)}
+
+
+def alternating(noisy: Any, estimate: Any) -> Images:
+    """Each noisy sample before its estimate."""
+    return torch.stack([noisy, estimate], dim=1).flatten(0, 1)
 
 
 def fitted(shown: Shown, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:

@@ -18,9 +18,10 @@ from genmodels.fields import Field, Fields
 from genmodels.kinds import kind_of
 from genmodels.kinds.base import Kind, Pictured, Shown, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber
-from genmodels.trees import count, first, take, to
+from genmodels.trees import Tree, count, first, take, to
 
-FILM_ROWS = 8  # samples in a film strip: the first of the grid
+CPU = torch.device("cpu")
+FILMED = 4  # samples in a film strip: the first of the grid
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,9 @@ class OfModel:
 
     def samples(self, kind: Pictured) -> Image:
         condition = self.condition(self.n)
-        x = self.model.sample(self.n, condition, ByNumber(self.seed, 0, self.n)).cpu()
-        given = [Shown(condition[name].cpu(), field) for name, field in self.seen().items()]
-        if not (given and isinstance(kind, SideBySide)):
-            return kind.picture(x, self.model)
-        originals = self.rows(self.n).x.cpu()
-        return kind.stacked([*given, Shown(x, self.field), Shown(originals, self.field)])
+        x = self.model.sample(self.n, condition, ByNumber(self.seed, 0, self.n))
+        data = to(self.rows(self.n).x, CPU) if lends_rows(self.model) else None
+        return kind.picture(to(x, CPU), self.model, to(condition, CPU), data)
 
     def dots(self, kind: Pictured) -> Image:
         """Samples that are so many that they share one generator."""
@@ -80,16 +78,16 @@ class OfModel:
         n, x = count(data), None
         if can(self.model, Samples):
             x = self.model.sample(n, self.condition(n), GLOBAL).cpu()
-        return kind.picture(x, self.model, data)
+        return kind.picture(x, self.model, data=data)
 
     def reconstructions(self, kind: SideBySide) -> Image:
         """Originals above what their codes say."""
         x, condition = self.own_rows()
         x_hat = self.model.decode(self.model.encode(x, condition), condition)
-        return self.stacked(kind, x, x_hat)
+        return self.stacked(kind, data=x, reconstruction=x_hat)
 
     def film(self, kind: SideBySide) -> Image:
-        film = self.model.film(FILM_ROWS, self.condition(FILM_ROWS), ByNumber(self.seed, 0, FILM_ROWS))
+        film = self.model.film(FILMED, self.condition(FILMED), ByNumber(self.seed, 0, FILMED))
         return kind.film(evenly(film, self.frames))
 
     def translations(self, kind: SideBySide) -> dict[str, Image]:
@@ -97,24 +95,20 @@ class OfModel:
         x, condition = self.data.split(self.split)
         pictures = {}
         for source in range(self.model.domains):
-            rows = torch.nonzero(condition["label"] == source).flatten()[: self.n]
-            originals = to(take(x, rows), self.device)
-            for target in range(self.model.domains) if len(rows) else ():
+            chosen = torch.nonzero(condition["label"] == source).flatten()[: self.n]
+            originals = to(take(x, chosen), self.device)
+            for target in range(self.model.domains) if len(chosen) else ():
                 if target != source:
-                    made = self.model.translate(originals, source, target, ByNumber(self.seed, 0, len(rows)))
-                    pictures[f"translations_{source}_to_{target}"] = self.stacked(kind, originals, made)
+                    made = self.model.translate(originals, source, target, ByNumber(self.seed, 0, len(chosen)))
+                    rows = {f"domain {source}": originals, f"as {target}": made}
+                    pictures[f"translations_{source}_to_{target}"] = self.stacked(kind, **rows)
         return pictures
 
-    def stacked(self, kind: SideBySide, x: Tensor, made: Tensor) -> Image:
-        """Samples above what was made of them."""
-        return kind.stacked([Shown(x.cpu(), self.field), Shown(made.cpu(), self.field)])
+    def stacked(self, kind: SideBySide, **rows: Tensor) -> Image:
+        """Samples above what was made of them, by their names."""
+        return kind.stacked([Shown(name, x.cpu(), self.field) for name, x in rows.items()])
 
     # What the model is conditioned on
-
-    def seen(self) -> Fields:
-        """The conditions of the same kind as samples."""
-        fields = condition_of(self.model)
-        return {name: field for name, field in fields.items() if type(kind_of(field)) is type(self.kind)}
 
     def condition(self, n: int) -> Condition:
         """Of `n` samples: labels 0, 1, 2, ... and again from 0; where there are other conditions, all from the data."""
@@ -155,14 +149,14 @@ def has_dots(data: Data) -> bool:
     return isinstance(kind, Pictured) and kind.dots > 0
 
 
-def evenly(film: Iterable[Tensor], n: int) -> list[Tensor]:
+def evenly(film: Iterable[Tree], n: int) -> list[Tree]:
     """About evenly spaced moments of a film, `n` of them where it is that long, its first and last among them.
 
     A long film never lies in memory as a whole: of its moments every one, then every second, every fourth, ... is kept.
     """
     kept, stride, last = [], 1, None
     for i, x in enumerate(film):
-        last = x.cpu()
+        last = to(x, CPU)
         if i % stride == 0:
             kept.append(last)
         if len(kept) > 8 * n:

@@ -5,6 +5,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from genmodels.capabilities import NO_CONDITION, Condition
 from genmodels.fields import Field
 from genmodels.kinds.base import Pictured, Way
 from genmodels.pictures import save
@@ -21,11 +22,11 @@ class Points(Pictured):
     def suits(cls, field: Field) -> bool:
         return is_plane(field.shape, field.levels)
 
-    def picture(self, x: Any, model: Any, data: Any = None) -> Image.Image:
+    def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Image.Image:
         sets: dict[str, Tensor | None] = {"data": data, "samples": x}
         there = {name: points for name, points in sets.items() if points is not None}
         return panels(there, exact_density(model), next(model.parameters()).device)
 
     def ways(self, model: Any) -> dict[str, Way]:
-        png = Way("how densely they lie", lambda x, out: save(self.picture(x, model), out))
+        png = Way("how densely they lie", lambda x, given, out: save(self.picture(x, model, given), out))
         return {".png": png, **super().ways(model)}

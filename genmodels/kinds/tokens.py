@@ -8,6 +8,7 @@ from jaxtyping import Integer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from genmodels.capabilities import NO_CONDITION, Condition
 from genmodels.disk.atomic import replacing
 from genmodels.fields import Field
 from genmodels.kinds.base import Pictured, Way
@@ -35,14 +36,14 @@ class Tokens(Pictured):
     def text(self, x: Any) -> str:
         return BETWEEN.join(map(self.read, x))
 
-    def picture(self, x: Any, model: Any, data: Any = None) -> Image.Image:
+    def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Image.Image:
         return written(self.text(x[:LOOKED_AT]))
 
     def ways(self, model: Any) -> dict[str, Way]:
-        txt = Way("a text", lambda x, out: write(self.text(x), out))
+        txt = Way("a text", lambda x, given, out: write(self.text(x), out))
         return {".txt": txt, **super().ways(model), "": Way("a folder of texts", self.write_files)}
 
-    def write_files(self, x: Any, out: Path) -> None:
+    def write_files(self, x: Any, condition: Condition, out: Path) -> None:
         """A file for each sample."""
         out.mkdir(exist_ok=True)
         for index, sample in enumerate(x):

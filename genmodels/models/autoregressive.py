@@ -25,6 +25,7 @@ from genmodels.capabilities import (
     Terms,
 )
 from genmodels.context import Conditioner, Context
+from genmodels.fields import require_samples
 from genmodels.nn.causal import CausalNetwork
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.parts.spaces import Space
@@ -50,6 +51,7 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
     ):
         super().__init__()
         self.space = space
+        self.x = space.x
         self.network = network
         self.site_likelihood = site_likelihood
         self.conditioner = conditioner
@@ -65,6 +67,7 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
     def log_prob(
         self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
     ) -> Float[Tensor, "*draws b"]:
+        require_samples(x, self.x)
         if draws is None:
             return self.scored(x, condition)
         return torch.stack([self.scored(x, condition) for _ in range(draws)])

@@ -11,7 +11,8 @@ https://arxiv.org/abs/2206.00364) and flow matching (Lipman et al. 2023, https:/
 those parts alone, and every sampler (`genmodels.samplers`) takes any of them.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Shaped
@@ -26,6 +27,7 @@ from genmodels.capabilities import (
     HasLikelihood,
     HasLoss,
     Level,
+    Moment,
     Protocol,
     Sampler,
     Samples,
@@ -33,6 +35,7 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.errors import UserError
+from genmodels.fields import require_samples
 from genmodels.parts.guidance import clipped, guided
 from genmodels.parts.parametrizations import Coefficients, Parametrization
 from genmodels.parts.processes import Process, column
@@ -42,6 +45,8 @@ from genmodels.parts.times import Times
 from genmodels.parts.weightings import Guess, Weighting
 from genmodels.samplers.base import DenoisingSampler
 from genmodels.seeds import GLOBAL, Random
+
+SEEN = 3  # standard deviations of the noise that a film shows as they are; what is beyond is cut
 
 Code = Float[Tensor, "b *code"]
 
@@ -70,6 +75,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         super().__init__()
         check(process, parametrization, times, weighting)
         self.space, self.process, self.parametrization = space, process, parametrization
+        self.x = space.x
         self.times, self.weighting, self.scorer = times, weighting, scorer
         self.network = network
         self.conditioner = conditioner
@@ -112,6 +118,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         """Of what the space encodes, plus what that leaves out; each of several draws encodes anew."""
         if self.scorer is None:
             raise UserError(f"this model has no likelihood: {self.lacks[HasLikelihood]}")
+        require_samples(x, self.x)
         if draws is not None:
             return torch.stack([self.log_prob(x, condition) for _ in range(draws)])
         x0, correction = self.space.encode(x)
@@ -181,23 +188,26 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         return self.in_data_units(last, rng)
 
     @torch.no_grad()
-    def film(
-        self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL
-    ) -> Iterator[Shaped[Tensor, " n *shape"]]:
-        for x0 in self.estimates(n, condition, rng):
-            yield self.in_data_units(x0, rng)
+    def film(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Iterator[Moment]:
+        asked: deque[tuple[Code, Level]] = deque(maxlen=1)
+        for x0 in self.estimates(n, condition, rng, lambda *question: asked.append(question)):
+            x, level = asked[0]
+            noisy = x / (level.alpha + SEEN * level.sigma)
+            yield Moment(level, self.in_data_units(noisy, rng), self.in_data_units(x0, rng))
 
     def in_data_units(self, x0: Code, rng: Random) -> Shaped[Tensor, " n *shape"]:
         x = self.space.decode(x0, rng)
         assert isinstance(x, Tensor)
         return x
 
-    def estimates(self, n: int, condition: Condition, rng: Random) -> Iterator[Code]:
-        """The sampler's estimates of x_0, from noise on."""
+    def estimates(
+        self, n: int, condition: Condition, rng: Random, watch: Callable[[Code, Level], None] = lambda *_: None
+    ) -> Iterator[Code]:
+        """The sampler's estimates of x_0, from noise on; `watch` is told what the denoiser is asked."""
         embedded = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         noise = rng.normal((n, *self.space.code.shape), self.origin.device).to(self.origin) * self.process.start
         levels = self.process.grid(self.sampler.steps)
-        return self.sampler(self.steered(embedded, n), noise, levels, rng)
+        return self.sampler(watched(self.steered(embedded, n), watch), noise, levels, rng)
 
     def steered(self, context: Context, n: int) -> Denoiser:
         """The denoiser as the sampler's settings want it: guided, then clipped."""
@@ -206,6 +216,16 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
             absent = self.denoiser_of(self.conditioner.absent(n))
             denoiser = guided(denoiser, absent, self.sampler.guidance, self.sampler.guidance_interval)
         return clipped(denoiser, self.space.range if self.sampler.clip else None)
+
+
+def watched(denoiser: Denoiser, watch: Callable[[Code, Level], None]) -> Denoiser:
+    """A denoiser that says what it is asked."""
+
+    def denoise(x: Code, level: Level) -> Code:
+        watch(x, level)
+        return denoiser(x, level)
+
+    return denoise
 
 
 def affine(c: Coefficients, x_t: Code, output: Code) -> Code:

@@ -21,6 +21,7 @@ from genmodels.capabilities import (
     Terms,
 )
 from genmodels.context import Conditioner, Context
+from genmodels.fields import require_samples
 from genmodels.nn.actnorm import initialising
 from genmodels.nn.bijections import Bijection, Chain, without_inverse
 from genmodels.nn.densities import Density
@@ -53,6 +54,7 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
     ):
         super().__init__()
         self.space = space
+        self.x = space.x
         self.f = Chain(bijections.values())
         self.base = base
         self.conditioner = conditioner
@@ -69,6 +71,7 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
     def log_prob(
         self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
     ) -> Float[Tensor, "*draws b"]:
+        require_samples(x, self.x)
         n = count(x)
         context = self.context(condition, n)
         if draws is None:

@@ -22,7 +22,7 @@ from genmodels.capabilities import (
     Terms,
 )
 from genmodels.context import NO_CONTEXT, Conditioner, Context
-from genmodels.fields import Field
+from genmodels.fields import Field, require_samples
 from genmodels.nn.encoders import Encoder
 from genmodels.nn.likelihoods import PixelLikelihood
 from genmodels.nn.vae_objectives import Objective
@@ -69,6 +69,7 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
         self.objective = objective
         self.latent_dim = latent_dim
         self.condition = conditioner.fields
+        self.x = Field("image", encoder.shape, likelihood.levels)
         self.code = Field("points" if len(encoder.latent_shape) == 1 else "image", encoder.latent_shape, None)
         self.lacks = {Compresses: "its codes depend on a condition"} if self.condition else {}
         self.use(sampler)
@@ -91,6 +92,7 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
         self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
     ) -> Float[Tensor, "*draws b"]:
         """log p(x|z)p(z)/q(z|x) in nats for `draws` z from q(z|x); its mean is the ELBO, whatever is trained."""
+        require_samples(x, self.x)
         context = self.context(x, condition)
         log_likelihood, log_ratio = self.draw(x, context, self.encoded(x, context), draws or 1)
         log_weight = log_likelihood + log_ratio

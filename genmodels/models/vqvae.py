@@ -49,6 +49,7 @@ class VQVAE(nn.Module, HasLoss, Encodes, Compresses):
         self.quantizer = quantizer
         self.likelihood = likelihood
         self.beta = beta
+        self.x = Field("image", encoder.shape, likelihood.levels)
         self.code = Field("tokens", encoder.map_shape[1:], quantizer.codes)
 
     def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:

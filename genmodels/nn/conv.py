@@ -34,7 +34,7 @@ class ConvEncoder(Encoder):
         context: Sizes,
     ):
         super().__init__()
-        shape = image_shape(shape, "the convolutional encoder")
+        shape = self.shape = image_shape(shape, "the convolutional encoder")
         self.latent_shape = (latent_dim,)
         told = widths(context, ("vector",), "the convolutional encoder")["vector"]
         channels = [shape[0], *(width * m for m in multipliers)]

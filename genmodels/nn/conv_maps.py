@@ -36,7 +36,7 @@ class MapEncoder(nn.Module):
         blocks: NonNegativeInt,  # residual blocks after each halving
     ):
         super().__init__()
-        shape = image_shape(shape, "the encoder to maps")
+        shape = self.shape = image_shape(shape, "the encoder to maps")
         self.map_shape = (channels, *halved(shape[1:], len(multipliers))[-1])
         inner = [shape[0], *(width * m for m in multipliers)]
         stages = [nn.Sequential(halving(i, o), residual_blocks(o, blocks)) for i, o in pairwise(inner)]
@@ -102,6 +102,7 @@ class SpatialEncoder(Encoder):
         self.maps = MapEncoder(
             shape=shape, channels=numbers // places, width=width, multipliers=multipliers, blocks=blocks
         )
+        self.shape = self.maps.shape
 
     def forward(self, x: Features, context: Context) -> Maps:
         return self.maps(x)

@@ -35,7 +35,7 @@ class MLPEncoder(Encoder):
         context: Sizes,
     ):
         super().__init__()
-        image_shape(shape, "the fully connected encoder")
+        self.shape = image_shape(shape, "the fully connected encoder")
         self.latent_shape = (latent_dim,)
         told = widths(context, ("vector",), "the fully connected encoder")["vector"]
         self.layers = glorot(mlp([prod(shape) + told, *hidden, posterior.numbers(latent_dim)], activation))

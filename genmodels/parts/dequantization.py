@@ -116,7 +116,8 @@ class Dequantized(Space):
             )
         self.levels = levels
         self.noise = noise
-        self.code = Field("image" if len(shape) == 3 else "points", tuple(shape), None)
+        self.x = Field("image" if len(shape) == 3 else "points", tuple(shape), levels)
+        self.code = self.x._replace(levels=None)
         self.register_buffer("origin", torch.zeros(()), persistent=False)
 
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Reals, PerSample]:

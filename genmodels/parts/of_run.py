@@ -38,7 +38,7 @@ class OfRun(Space, Initialises):
         super().__init__()
         self.run, self.sha256 = run, sha256
         self.stage = stage.requires_grad_(False).eval()
-        self.code = stage.code  # type: ignore[assignment]
+        self.x, self.code = stage.x, stage.code  # type: ignore[assignment]
         assert (self.code.shape, self.code.levels) == (tuple(shape), levels)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))

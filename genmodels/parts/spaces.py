@@ -28,6 +28,7 @@ Code = Shaped[Tensor, "b *code"]
 class Space(nn.Module, ABC):
     """Encodes samples for a model, and decodes what the model draws."""
 
+    x: Field  # what `encode` takes
     code: Field  # what `encode` gives
     range: tuple[float, float] | None = None  # which clean codes can have, where there are bounds: samplers may clip
     stochastic: bool = False  # whether `encode` draws random numbers, which makes a likelihood a lower bound
@@ -63,7 +64,8 @@ class Pixels(Space):
     ):
         super().__init__()
         self.levels = levels
-        self.code = Field("image", tuple(shape), None)
+        self.x = Field("image", tuple(shape), levels)
+        self.code = self.x._replace(levels=None)
 
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
         assert isinstance(x, Tensor)
@@ -93,7 +95,7 @@ class Standardized(Space):
         if std <= 0:
             raise UserError(f"model.space.std is {std}, expected a number above 0")
         self.mean, self.std = mean, std
-        self.code = Field("points", tuple(shape), None)
+        self.x = self.code = Field("points", tuple(shape), None)
 
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
         assert isinstance(x, Tensor)
@@ -114,7 +116,7 @@ class Symbols(Space):
         levels: TwoOrMore,  # how many symbols there are
     ):
         super().__init__()
-        self.code = Field("tokens", tuple(shape), levels)
+        self.x = self.code = Field("tokens", tuple(shape), levels)
 
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
         assert isinstance(x, Tensor)
