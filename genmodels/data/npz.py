@@ -24,7 +24,7 @@ from genmodels.errors import UserError
 from genmodels.fields import smallest_dtype
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
-IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "train_labels", "y")
+IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "label", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 MOST = 200  # times its size that a file may unpack to

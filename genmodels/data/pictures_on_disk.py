@@ -25,7 +25,7 @@ from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
 MOST_CLASSES = 100_000  # more than any dataset has: larger labels number something else
-IMAGES, LABELS = ("images", "arr_0"), ("labels", "y")
+IMAGES, LABELS = ("images", "arr_0"), ("labels", "label", "y")
 TENTH = 10  # every so many pictures are held out for the test of what is learned from them
 
 
