@@ -71,7 +71,7 @@ def opened_once(browser, built) -> Iterator:
         "request", lambda asked: said.append(asked.url) if asked.url[:5] not in ("file:", "data:", "blob:") else None
     )
     page.goto(built[0].as_uri())
-    page.wait_for_selector("#calls .js-plotly-plot .points path.point", state="attached")
+    page.wait_for_selector("#steps .js-plotly-plot .points path.point", state="attached")
     yield page, said
     page.close()
 
@@ -120,7 +120,7 @@ def test_the_page_opens_with_everything_in_it(opened):
     assert "098/results.json" in opened.locator("#skipped").inner_text()
     assert "the loss is nan at step 7" in opened.locator("td.status.failed").inner_text()
     assert opened.locator("#samples figure").count() == 100
-    for plot in ("curves-plot", "panel-1", "panel-2", "panel-3", "likelihood-plot", "calls-plot"):
+    for plot in ("curves-plot", "panel-1", "panel-2", "panel-3", "likelihood-plot", "steps-plot"):
         assert traces(opened, plot), plot
     assert opened.evaluate("document.documentElement.scrollWidth") <= 1280
 
@@ -228,7 +228,7 @@ def test_the_figures_show_what_was_measured(opened):
     low, high = opened.evaluate("document.getElementById('panel-1').layout.yaxis.range")
     assert low > high  # a low FID is up
     assert len(traces(opened, "panel-1")) == 10
-    lines = [trace for trace in traces(opened, "calls-plot") if len(trace["x"]) > 1]
+    lines = [trace for trace in traces(opened, "steps-plot") if len(trace["x"]) > 1]
     assert [(line["x"], line["y"]) for line in lines] == [([2, 5, 20], [25, 10, 2.5])]
     assert "in the features of classifier" in opened.locator("#trilemma .caveat").inner_text()
 

@@ -155,7 +155,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     from genmodels.console import console, show_paths
     from genmodels.report.ledger.baselines import require_same
     from genmodels.report.ledger.children import Children
-    from genmodels.report.ledger.work import Work, begun, jobs
+    from genmodels.report.ledger.work import Work, begun, trainings
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -176,7 +176,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
         go_on=shlex.join(["genmodels", "reproduce", *argv]),
         say=say,
     )
-    todo = begun(wanted, asked.seeds, asked.out) if collects else jobs(wanted, asked.seeds or [0], asked.out)
+    todo = begun(wanted, asked.seeds, asked.out) if collects else trainings(wanted, asked.seeds or [0], asked.out)
     done = work.do(todo)
     if done:
         show(done, book, console)
@@ -209,9 +209,15 @@ def show(done: Sequence[Any], book: Any, console: Any) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from genmodels.report.ledger.summary import HEAD, lines
+    from genmodels.report.words import duration
 
-    table = Table(*HEAD, title="reproduced", title_justify="left")
-    for line in lines(done, book):
-        table.add_row(*map(escape, line))
+    table = Table("experiment", "metric", "paper's", "ours", "verdict", "time", "runs", title="reproduced")
+    table.title_justify = "left"
+    rows = {row.experiment.name: row for row in book.comparisons()}
+    for name in dict.fromkeys(one.training.experiment.name for one in done):
+        row, ours = rows[name], rows[name].ours
+        figures = [f"{row.experiment.aim.figure:g}", str(ours or ""), row.verdict]
+        runs = "; ".join(str(one) for one in done if one.training.experiment.name == name)
+        cells = [name, row.experiment.aim.metric, *figures, duration(row.seconds) if ours else "", runs]
+        table.add_row(*map(escape, cells))
     console.print(table)

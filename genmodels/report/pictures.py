@@ -4,16 +4,19 @@ import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from genmodels.errors import UserError
 from genmodels.run.layout import NEWEST_GRID
 
-IN_ALL = 6_000_000  # bytes of a page's pictures, before base64
+K = TypeVar("K")
+
+OF_PAGE_BYTES = 6_000_000  # bytes of a page's pictures, before base64
 WIDTHS = (800, 480, 320, 200, 120)  # pixels; the first at which the pictures are small enough together
 BYTES_PER_COLUMN = 75  # of a file that is kept as it is
-LARGEST = 40_000_000  # pixels of a picture that is opened
+MOST_PIXELS = 40_000_000  # pixels of a picture that is opened
 
 
 def last_grid(run_dir: Path) -> bytes | None:
@@ -28,7 +31,7 @@ def last_grid(run_dir: Path) -> bytes | None:
     try:
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            if picture.width * picture.height > LARGEST:
+            if picture.width * picture.height > MOST_PIXELS:
                 raise UserError(f"{file} has {picture.width} x {picture.height} pixels, too many to be shown")
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -36,13 +39,13 @@ def last_grid(run_dir: Path) -> bytes | None:
     return content
 
 
-def as_urls(pictures: Mapping[int, bytes]) -> dict[int, str]:
+def as_urls(pictures: Mapping[K, bytes]) -> dict[K, str]:
     """PNG files as data: URLs, all by one rule, at which the largest of them, so many times, would not be too large."""
     if not pictures:
         return {}
     largest = max(pictures.values(), key=len)
     sizes = {width: len(pictures) * len(smaller(largest, width)[0]) for width in WIDTHS}
-    width = next((width for width, size in sizes.items() if size <= IN_ALL), WIDTHS[-1])
+    width = next((width for width, size in sizes.items() if size <= OF_PAGE_BYTES), WIDTHS[-1])
     return {key: _url(*smaller(content, width)) for key, content in pictures.items()}
 
 

@@ -151,7 +151,7 @@ function drawCurves() {
     const hue = oneEach ? familyColor(run.family) : PALETTE[groups.indexOf(run.group) % PALETTE.length];
     return {
       x: time ? x.map((images) => images * run.secondsPerImage) : x, y, type: "scatter",
-      mode: x.length > 30 ? "lines" : "lines+markers", line: { color: hue, width: 1.5 }, marker: { size: 5 },
+      mode: x.length > 30 ? "lines" : "lines+markers", line: { color: hue, width: 1.5 }, marker: { color: hue, size: x.length > 1 ? 5 : 9 },
       name: escaped(data.groups[run.group].label), legendgroup: run.group, showlegend: first && !many,
       hovertemplate: `${escaped(run.name)}, seed ${run.seed} (${escaped(run.folder)})<br>%{x}: %{y}<extra></extra>`,
     };
@@ -166,7 +166,7 @@ function drawCurves() {
 
 // Figures of what was measured, a point for each group of runs over seeds and each way of sampling
 
-const waysOf = (dataset) => data.ways.filter((way) => data.groups[way.group].dataset === dataset && visibleGroups().has(way.group));
+const waysOf = (dataset) => data.points.filter((way) => data.groups[way.group].dataset === dataset && visibleGroups().has(way.group));
 const log10 = (metric) => /fid|samples_per_second/.test(metric);
 const better = (metric) => (data.directions[metric] === "min" ? -1 : 1);
 
@@ -252,7 +252,7 @@ function drawTrilemma() {
   const section = byId("trilemma");
   if (!section) return;
   const [dataset, quality, diversity] = chosen(section, "of-dataset", "quality", "diversity");
-  const [speed] = data.speed;
+  const [speed] = data.kinds.speed;
   const metrics = [quality, diversity, speed];
   const { kept, left } = comparable(waysOf(dataset), metrics);
   const panels = [[diversity, quality], [speed, quality], [speed, diversity]];
@@ -274,17 +274,17 @@ function drawLikelihood() {
   caveat(section, kept, [likelihood, quality], left);
 }
 
-function drawCalls() {
-  const section = byId("calls");
+function drawSteps() {
+  const section = byId("steps");
   if (!section) return;
   const [dataset, quality] = chosen(section, "of-dataset", "quality");
-  const { kept, left } = comparable(waysOf(dataset).filter((way) => way.calls), [quality]);
+  const { kept, left } = comparable(waysOf(dataset).filter((way) => way.steps), [quality]);
   const label = (way, i, line) => (i === line.length - 1 ? [data.groups[way.group].short, way.sampler].filter(Boolean).join(", ") : "");
-  const traces = points(kept, (way) => ({ mean: way.calls, std: null }), quality, label, (way) => tell(way, [quality]));
-  const calls = kept.map((way) => Math.log10(way.calls));
-  const [low, high] = [Math.min(...calls), Math.max(...calls)];
-  const x = { title: { text: "network calls for a sample (log scale)", font: { size: 12 } }, type: "log", range: [low - 0.3, high + 0.3], dtick: 1, minor: { nticks: 0 } };
-  plot("calls-plot", traces, layout(x, axis(quality, kept, "y")));
+  const traces = points(kept, (way) => ({ mean: way.steps, std: null }), quality, label, (way) => tell(way, [quality]));
+  const logs = kept.map((way) => Math.log10(way.steps));
+  const [low, high] = [Math.min(...logs), Math.max(...logs)];
+  const x = { title: { text: "sampling steps (log scale)", font: { size: 12 } }, type: "log", range: [low - 0.3, high + 0.3], dtick: 1, minor: { nticks: 0 } };
+  plot("steps-plot", traces, layout(x, axis(quality, kept, "y")));
   caveat(section, kept, [quality], left);
 }
 
@@ -293,7 +293,7 @@ function draw() {
   drawCurves();
   drawTrilemma();
   drawLikelihood();
-  drawCalls();
+  drawSteps();
 }
 
 // Choices
@@ -305,11 +305,10 @@ function fill(select, values, preferred) {
 
 function fillFigures() {
   all(".figure").forEach((section) => {
-    const kinds = { quality: data.quality, diversity: data.diversity, likelihood: data.likelihood };
-    Object.entries(kinds).forEach(([kind, values]) => all(`select.${kind}`, section).forEach((select) => fill(select, values)));
-    const sets = [...new Set(data.ways.map((way) => data.groups[way.group].dataset))];
-    const wanted = { trilemma: [data.quality, data.diversity, data.speed], likelihood: [data.likelihood, data.quality], calls: [data.quality] }[section.id];
-    const count = (set) => data.ways.filter((way) => data.groups[way.group].dataset === set && wanted.every((kind) => kind.some((metric) => way.values[metric]))).length;
+    Object.entries(data.kinds).forEach(([kind, values]) => all(`select.${kind}`, section).forEach((select) => fill(select, values)));
+    const sets = [...new Set(data.points.map((way) => data.groups[way.group].dataset))];
+    const wanted = data.axes[section.id].map((kind) => data.kinds[kind]);
+    const count = (set) => data.points.filter((way) => data.groups[way.group].dataset === set && wanted.every((kind) => kind.some((metric) => way.values[metric]))).length;
     fill(section.querySelector(".of-dataset"), sets.filter(count).sort((a, b) => count(b) - count(a)));
   });
 }

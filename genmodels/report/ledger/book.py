@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from genmodels.disk.atomic import replacing
+from genmodels.disk.atomic import write_text
 from genmodels.errors import Fault, UserError
-from genmodels.report.ledger import results
-from genmodels.report.ledger.experiments import Experiment, differences
-from genmodels.report.ledger.page import NAME, page
-from genmodels.report.ledger.results import Damaged, Result
+from genmodels.report.ledger.comparisons import Comparison, comparisons
+from genmodels.report.ledger.experiments import Experiment, deviations
+from genmodels.report.ledger.page import ledger_page
+from genmodels.report.ledger.results import FOLDER, Damaged, Result, file_of, read_all, read_result, write_result
 
-SHOWN = 20  # lines of a difference
+PAGE = "BASELINES.md"
+MOST_LINES = 20  # lines of a difference
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Book:
 
     @property
     def page(self) -> Path:
-        return self.docs / NAME
+        return self.docs / PAGE
 
     def write_page(self) -> list[Damaged]:
         """Writes the page anew; gives the result files that are not believed.
@@ -32,20 +33,23 @@ class Book:
         Raises:
             UserError: the folder cannot be written.
         """
-        found, damaged = results.read_all(self.docs)
+        found, damaged = read_all(self.docs)
         try:
-            with replacing(self.page) as file:
-                file.write(page(self.experiments, found, damaged).encode())
+            write_text(self.page, ledger_page(self.experiments, found, damaged))
         except OSError as error:
             raise self._not_writable(error) from error
         return damaged
 
+    def comparisons(self) -> list[Comparison]:
+        """The published numbers with what results there are."""
+        return comparisons(self.experiments, read_all(self.docs)[0])
+
     def add(self, result: Result) -> Path:
         """Writes a result file and the page anew; what does not count never takes the place of a result that does."""
-        file = results.file_of(self.docs, result.experiment, result.seed)
+        file = file_of(self.docs, result.experiment, result.seed)
         if self._counts(result) or not self._counts_at(file):
             try:
-                results.write(self.docs, result)
+                write_result(self.docs, result)
             except OSError as error:
                 raise self._not_writable(error) from error
         self.write_page()
@@ -53,13 +57,13 @@ class Book:
 
     def _counts_at(self, file: Path) -> bool:
         try:
-            return self._counts(results.read(file))
+            return self._counts(read_result(file))
         except UserError:
             return False
 
     def _counts(self, result: Result) -> bool:
         of = next(experiment for experiment in self.experiments if experiment.name == result.experiment)
-        return result.status == "finished" and not differences(result.config, of)
+        return result.status == "finished" and not deviations(result.config, of)
 
     def _not_writable(self, error: OSError) -> UserError:
         return UserError(f"docs={self.docs} cannot be written ({error.strerror}); give another folder: docs=DIR")
@@ -70,13 +74,13 @@ class Book:
         Raises:
             Fault: the page is not there.
         """
-        found, damaged = results.read_all(self.docs)
-        wrong = [f"{self.docs / results.FOLDER / bad.name} {bad.reason}" for bad in damaged]
+        found, damaged = read_all(self.docs)
+        wrong = [f"{self.docs / FOLDER / bad.name} {bad.reason}" for bad in damaged]
         if not self.page.is_file():
             raise Fault(f"{self.page} is not there; write it: genmodels reproduce --collect docs={self.docs}")
         there = self.page.read_text(encoding="utf-8", errors="replace").splitlines()
-        due = page(self.experiments, found, damaged).splitlines()
+        due = ledger_page(self.experiments, found, damaged).splitlines()
         names = (str(self.page), "what experiments and results give")
         lines = [line.rstrip("\n") for line in unified_diff(there, due, *names, n=0, lineterm="")]
-        more = [f"... {len(lines) - SHOWN} more lines"] if len(lines) > SHOWN else []
-        return len(found), wrong + lines[:SHOWN] + more
+        more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+        return len(found), wrong + lines[:MOST_LINES] + more

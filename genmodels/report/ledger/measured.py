@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from genmodels.config.changes import changes
 from genmodels.evaluators.results import Record
 from genmodels.report.ledger.results import Result
-from genmodels.report.metrics import chosen, way
+from genmodels.report.metrics import is_of_samples, main_record, without_chance
+from genmodels.report.seeds import mean_and_std
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,43 +23,39 @@ class Ours:
     protocol: dict[str, Any]  # without what chance and the machine give
     uncertainty: float | None  # the standard error of the mean over test samples, where there is one
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.spread is None else f" ± {self.spread:.3f}")
 
-def ours(results: Sequence[Result], metric: str) -> Ours | None:
+
+def our_number(results: Sequence[Result], metric: str) -> Ours | None:
     """Over those results that were measured in the first one's way; None where none has the metric."""
-    alike = [result for result in results if not otherwise(result, results, metric)]
-    records = [records for result in alike if (records := records_of(result, metric))]
+    alike = [result for result in results if not measured_otherwise(result, results, metric)]
+    records = {result.seed: found for result in alike if (found := records_of(result, metric))}
     if not records:
         return None
-    means = [fmean(record.value for record in of_run) for of_run in records]
-    over = means if len(means) > 1 else [record.value for record in records[0]]
-    first = records[0][0]
+    first, *_ = records.values()
+    means = [fmean(record.value for record in of_run) for of_run in records.values()]
     return Ours(
         mean=fmean(means),
-        spread=stdev(over) if len(over) > 1 else None,
-        seeds=tuple(result.seed for result in alike if records_of(result, metric)),
-        sample_seeds=min(map(len, records)),
-        protocol=way(first),
-        uncertainty=first.protocol.get("standard_error"),
+        spread=mean_and_std(means if len(means) > 1 else [record.value for record in first])[1],
+        seeds=tuple(records),
+        sample_seeds=min(map(len, records.values())),
+        protocol=without_chance(first[0].protocol),
+        uncertainty=first[0].protocol.get("standard_error"),
     )
 
 
 def records_of(result: Result, metric: str) -> list[Record]:
     """The records that stand for a metric: the run's own, and those that differ from it in the seed of the samples."""
     records = result.measured()
-    first = chosen(records, metric)
-    if first is None:
-        return []
-    step = first.protocol.get("step")
-    same = [r for r in records if r.key == metric and way(r) == way(first) and r.protocol.get("step") == step]
-    return same if depends_on_samples(first) else [first]
+    first = main_record(records, metric)
+    if first is None or not is_of_samples(first.protocol):
+        return [first] if first else []
+    alike = [without_chance(first.protocol), first.protocol.get("step")]
+    return [r for r in records if r.key == metric and [without_chance(r.protocol), r.protocol.get("step")] == alike]
 
 
-def depends_on_samples(record: Record) -> bool:
-    """Whether another seed of the evaluation draws other samples; a likelihood is over the same data."""
-    return "n_generated" in record.protocol
-
-
-def otherwise(result: Result, results: Sequence[Result], metric: str) -> dict[str, list]:
+def measured_otherwise(result: Result, results: Sequence[Result], metric: str) -> dict[str, list]:
     """The keys of the protocol in which a result was measured in another way than the first one."""
-    ways = [way(records[0]) for one in (result, *results) if (records := records_of(one, metric))]
+    ways = [without_chance(found[0].protocol) for one in (result, *results) if (found := records_of(one, metric))]
     return changes(ways[0], ways[1]) if len(ways) > 1 and records_of(result, metric) else {}
