@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from genmodels.config.schema import Baseline
 from genmodels.errors import UserError
@@ -88,8 +88,8 @@ def _files(found: Gathered, track: Track) -> tuple[dict[Run, Curves], dict[Run, 
     curves: dict[Run, Curves] = {}
     grids: dict[Run, bytes] = {}
     for run in track(found.runs):
-        curves[run] = found.read(run.file(layout.CURVES), lambda run=run: run.series) or {}
-        if grid := found.read(run.file(layout.NEWEST_GRID), lambda run=run: last_grid(run.path)):
+        curves[run] = found.read(run.file(layout.CURVES), partial(getattr, run, "series")) or {}
+        if grid := found.read(run.file(layout.NEWEST_GRID), partial(last_grid, run.path)):
             grids[run] = grid
     return thinned(curves), as_urls(grids)
 

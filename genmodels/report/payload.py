@@ -87,10 +87,10 @@ def in_full(protocol: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _group(contents: Contents, group: SeedGroup) -> dict[str, Any]:
-    run, differs = group.run, contents.told[group.run]
-    words = ", ".join(differs[:3]) + (", ..." if len(differs) > 3 else "")
-    is_alone = all(other.run.name != run.name for other in contents.groups if other is not group)
-    label = run.name if is_alone or not words else f"{run.name} {words}"
+    run = group.run
+    others = [contents.told[g.run] for g in contents.groups if g.run.name == run.name and g is not group]
+    differs = [word for word in contents.told[run] if any(word not in words for words in others)]
+    label = " ".join([run.name, ", ".join(differs[:3]) + ", ..." * (len(differs) > 3)]).strip()
     short = label.removeprefix(f"{run.dataset}_")  # where the dataset is said elsewhere
     return {"label": label, "short": short, "dataset": run.dataset, "family": run.family}
 

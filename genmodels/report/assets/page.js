@@ -8,7 +8,7 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const FAMILIES = ["vae", "gan", "flow", "autoregressive", "diffusion"];
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a4f9e", "#7f7f7f", "#a05a2c", "#5f8a00"];
 const SYMBOLS = { vae: "circle", gan: "diamond", flow: "square", autoregressive: "triangle-up", diffusion: "star" };
-const LABELLED = 14; // points that have room for their names
+const GAP = 8; // pixels between the middle of a point and its label
 
 // Filters
 
@@ -125,8 +125,30 @@ function plot(id, traces, made) {
     node.firstChild.className = "empty";
     return;
   }
-  if (!node.classList.contains("js-plotly-plot")) node.replaceChildren();
-  Plotly.react(node, traces, made, config);
+  const isNew = !node.classList.contains("js-plotly-plot");
+  if (isNew) node.replaceChildren();
+  Plotly.react(node, traces, made, config).then(() => keepLabelsApart(node));
+  if (isNew) node.on("plotly_afterplot", () => keepLabelsApart(node));
+}
+
+function keepLabelsApart(node) {
+  // Puts each label where it covers no other label and no point; one without such a place is left to the pointer.
+  const area = node.querySelector(".nsewdrag").getBoundingClientRect();
+  const taken = all(".points path.point", node).map((point) => point.getBoundingClientRect());
+  all(".textpoint text", node).forEach((label) => {
+    label.style.transform = "";
+    const { left, top, width, height } = label.getBoundingClientRect(); // above its point
+    const beside = width / 2 + GAP;
+    const shifts = [[0, 0], [0, height + 2 * GAP], [beside, height / 2 + GAP], [-beside, height / 2 + GAP], [beside, 0], [-beside, 0], [beside, height + GAP], [-beside, height + GAP]];
+    const moved = shifts.map(([x, y]) => ({ x, y, left: left + x, right: left + x + width, top: top + y, bottom: top + y + height }));
+    const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const within = (box) => box.left >= area.left && box.right <= area.right && box.top >= area.top && box.bottom <= area.bottom;
+    const place = moved.find((box) => within(box) && !taken.some((other) => overlap(box, other)));
+    label.style.visibility = place ? "" : "hidden";
+    if (!place) return;
+    label.style.transform = `translate(${place.x}px, ${place.y}px)`;
+    taken.push(place);
+  });
 }
 
 const escaped = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
@@ -156,6 +178,7 @@ function drawCurves() {
       hovertemplate: `${escaped(run.name)}, seed ${run.seed} (${escaped(run.folder)})<br>%{x}: %{y}<extra></extra>`,
     };
   });
+  traces.sort((a, b) => (a.x.length === 1) - (b.x.length === 1)); // what has one point lies upon the lines
   const log = byId("log").checked;
   const x = { title: { text: time ? "seconds of training and evaluation" : "images seen" } };
   plot("curves-plot", traces, layout(x, { title: { text: escaped(metric) }, type: log ? "log" : "linear" }));
@@ -202,8 +225,6 @@ function points(ways, xOf, yMetric, label, hover) {
     lines.set(key, [...(lines.get(key) || []), way]);
   });
   const families = new Set();
-  const upwards = [...ways].sort((a, b) => a.values[yMetric].mean - b.values[yMetric].mean);
-  const place = (way) => (upwards.indexOf(way) % 2 ? "bottom center" : "top center"); // neighbours keep apart
   return [...lines.values()].map((line) => {
     const sorted = [...line].sort((a, b) => (a.steps || 0) - (b.steps || 0));
     const group = data.groups[line[0].group];
@@ -214,7 +235,7 @@ function points(ways, xOf, yMetric, label, hover) {
     return {
       x: sorted.map((way) => xOf(way).mean), y: sorted.map((way) => way.values[yMetric].mean),
       error_x: error((way) => xOf(way).std), error_y: error((way) => way.values[yMetric].std),
-      text: sorted.map((way, i) => (ways.length <= LABELLED ? escaped(label(way, i, sorted)) : "")), textposition: sorted.map(place),
+      text: sorted.map((way, i) => escaped(label(way, i, sorted))), textposition: "top center",
       mode: sorted.length > 1 ? "lines+markers+text" : "markers+text", type: "scatter", cliponaxis: false,
       line: { color: hue, width: 1.5, dash: "dot" }, marker: { color: hue, size: 11, symbol: SYMBOLS[group.family] || "cross", line: { color: color("paper"), width: 1 } },
       textfont: { color: color("ink"), size: 12 }, name: escaped(group.family), legendgroup: group.family, showlegend: first,
@@ -268,7 +289,7 @@ function drawLikelihood() {
   if (!section) return;
   const [dataset, likelihood, quality] = chosen(section, "of-dataset", "likelihood", "quality");
   const { kept, left } = comparable(waysOf(dataset), [likelihood, quality]);
-  const label = (way) => `${data.groups[way.group].short} (${way.values[likelihood].bound})`;
+  const label = (way, i) => (i ? steps(way) : `${data.groups[way.group].short} (${way.values[likelihood].bound})`);
   const traces = points(kept, (way) => way.values[likelihood], quality, label, (way) => tell(way, [likelihood, quality]));
   plot("likelihood-plot", traces, layout(axis(likelihood, kept, "x"), axis(quality, kept, "y")));
   caveat(section, kept, [likelihood, quality], left);
