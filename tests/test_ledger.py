@@ -14,16 +14,16 @@ from hydra.core.global_hydra import GlobalHydra
 
 from genmodels.cli.reproduce import default_docs
 from genmodels.errors import Stopped, UserError
+from genmodels.report.gather import Skipped
 from genmodels.report.ledger import baselines, children
 from genmodels.report.ledger.baselines import experiment
 from genmodels.report.ledger.book import Book
 from genmodels.report.ledger.children import Children, Ended
-from genmodels.report.ledger.collect import Found, Training, result_of
+from genmodels.report.ledger.collect import Attempt, Found, result_of
 from genmodels.report.ledger.comparisons import comparisons
 from genmodels.report.ledger.experiments import Experiment, deviations, portable
-from genmodels.report.ledger.measured import our_number
 from genmodels.report.ledger.page import ledger_page
-from genmodels.report.ledger.results import Damaged, Result, read_result
+from genmodels.report.ledger.results import Result, read_result
 from genmodels.report.markdown import code, link, plain
 from tests.helpers import exit_status
 
@@ -104,7 +104,7 @@ def made_up(name: str = "x", **changes) -> Experiment:
 
 def failure(of: Experiment, seed: int, sentence: str) -> Result:
     """That of a training which left nothing."""
-    return result_of(Found(Training(of, seed, Path("nowhere"))), failed_with=sentence, exit_status=1)
+    return result_of(Found(Attempt(of, seed, Path("nowhere"))), failed_with=sentence, exit_status=1)
 
 
 def result(of: Experiment, seed: int, *values: float, protocol: dict | None = None, **changes) -> Result:
@@ -220,15 +220,25 @@ def test_samples_are_measured_with_several_seeds(mine, genmodels, started):
     assert "2 seeds of samples each" in (mine / "docs" / "BASELINES.md").read_text()
 
 
-def test_mean_and_spread():
+@pytest.mark.parametrize(
+    "values, mean, spread, seeds, sample_seeds",
+    [
+        ([[3.0], [5.0]], 4.0, 2**0.5, [0, 1], 1),
+        ([[3.0, 5.0]], 4.0, 2**0.5, [0], 2),
+        ([[3.0, 5.0], [6.0, 8.0]], 5.5, 4.5**0.5, [0, 1], 2),
+    ],
+)
+def test_mean_and_spread(values, mean, spread, seeds, sample_seeds):
     of = made_up()
-    found = our_number([result(of, 0, 3.0), result(of, 1, 5.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.seeds, found.sample_seeds) == (4.0, 2**0.5, (0, 1), 1)
-    found = our_number([result(of, 0, 3.0, 5.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.seeds, found.sample_seeds) == (4.0, 2**0.5, (0,), 2)
-    found = our_number([result(of, 0, 3.0, 5.0), result(of, 1, 6.0, 8.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.sample_seeds) == (5.5, pytest.approx(4.5**0.5), 2)
-    assert our_number([result(of, 0, 3.0)], "test/other") is None
+    (row,) = comparisons([of], [result(of, seed, *of_run) for seed, of_run in enumerate(values)])
+    assert (row.ours.value, row.ours.std) == (mean, pytest.approx(spread))
+    assert list(row.records) == seeds and {len(records) for records in row.records.values()} == {sample_seeds}
+
+
+def test_a_run_without_the_metric_has_no_number():
+    of = made_up(metric="test/other")
+    (row,) = comparisons([of], [result(of, 0, 3.0)])
+    assert (row.ours, row.ours_in_words, row.verdict) == (None, "", "no result")
 
 
 def test_in_and_out():
@@ -269,7 +279,7 @@ def test_results_that_were_measured_otherwise_do_not_count():
     of = made_up()
     first, second = result(of, 0, 4.0, protocol={"draws": 10}), result(of, 1, 5.0, protocol={"draws": 1})
     row = comparisons([of], [first, second])[0]
-    assert row.ours.mean == 4.0 and row.others[0][1] == "measured in another way: draws was 1, not 10"
+    assert row.ours.value == 4.0 and row.others[0][1] == "measured in another way: draws was 1, not 10"
 
 
 def test_a_failure_does_not_take_the_place_of_a_result(tmp_path):
@@ -305,7 +315,7 @@ def test_a_damaged_or_older_result_is_named(content, reason, tmp_path):
     good = json.loads(file.read_text())
     file.write_text(content if isinstance(content, str) else json.dumps(content(good)))
     (bad,) = book.write_page()
-    assert bad.name == "x/seed_0.json" and reason in bad.reason
+    assert str(bad.path) == "x/seed_0.json" and reason in bad.reason
     assert "not believed: 1" in book.page.read_text() and "1 not run" in book.page.read_text()
     assert reason in book.check()[1][0], "the page agrees and the check fails"
 
@@ -320,7 +330,9 @@ def test_an_edited_result_is_seen(tmp_path):
 
 
 def test_results_without_an_experiment_are_listed(tmp_path):
-    written = ledger_page([made_up("x")], [result(made_up("gone"), 0, 4.0)], [Damaged("a|b/<c>.json", "<script>")])
+    written = ledger_page(
+        [made_up("x")], [result(made_up("gone"), 0, 4.0)], [Skipped(Path("a|b/<c>.json"), "<script>")]
+    )
     assert "there are no longer: 1" in written and "`gone/seed_0.json`" in written
     assert "<script>" not in written.replace("\\<script", "")
 

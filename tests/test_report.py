@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from genmodels.report.appendix import appendix
 from genmodels.report.contents import Contents, contents
 from genmodels.report.curves import as_columns, points_of_each, thin
-from genmodels.report.files import csv_table
+from genmodels.report.files import appendix, csv_table
 from genmodels.report.gather import gather
 from genmodels.report.page import web_page
 from genmodels.report.payload import payload

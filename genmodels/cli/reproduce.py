@@ -155,7 +155,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     from genmodels.console import console, show_paths
     from genmodels.report.ledger.baselines import require_same
     from genmodels.report.ledger.children import Children
-    from genmodels.report.ledger.work import Work, begun, trainings
+    from genmodels.report.ledger.work import Work, attempts, begun
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -163,7 +163,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     wanted = named(asked.names, book.experiments, asked.config_dir)
     require_same(wanted, asked.overrides, asked.config_dir)
     for bad in book.write_page():
-        say(f"skipped: {bad.name} {bad.reason}")
+        say(f"skipped: {bad.path} {bad.reason}")
     collects = "--collect" in asked.flags
     work = Work(
         book=book,
@@ -176,10 +176,10 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
         go_on=shlex.join(["genmodels", "reproduce", *argv]),
         say=say,
     )
-    todo = begun(wanted, asked.seeds, asked.out) if collects else trainings(wanted, asked.seeds or [0], asked.out)
+    todo = begun(wanted, asked.seeds, asked.out) if collects else attempts(wanted, asked.seeds or [0], asked.out)
     done = work.do(todo)
     if done:
-        show(done, book, console)
+        show_done(done, book, console)
     show_paths({"page": book.page, "results": book.docs / "baselines", "runs": asked.out})
     return int(any(one.what == "failed" for one in done))
 
@@ -204,7 +204,7 @@ def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | N
     return [known[name] for name in dict.fromkeys(names)] or list(experiments)
 
 
-def show(done: Sequence[Any], book: Any, console: Any) -> None:
+def show_done(done: Sequence[Any], book: Any, console: Any) -> None:
     """A table of the experiments that were asked for: the paper's number, ours, and what became of the trainings."""
     from rich.markup import escape
     from rich.table import Table
@@ -214,10 +214,10 @@ def show(done: Sequence[Any], book: Any, console: Any) -> None:
     table = Table("experiment", "metric", "paper's", "ours", "verdict", "time", "runs", title="reproduced")
     table.title_justify = "left"
     rows = {row.experiment.name: row for row in book.comparisons()}
-    for name in dict.fromkeys(one.training.experiment.name for one in done):
-        row, ours = rows[name], rows[name].ours
-        figures = [f"{row.experiment.aim.figure:g}", str(ours or ""), row.verdict]
-        runs = "; ".join(str(one) for one in done if one.training.experiment.name == name)
-        cells = [name, row.experiment.aim.metric, *figures, duration(row.seconds) if ours else "", runs]
+    for name in dict.fromkeys(one.attempt.experiment.name for one in done):
+        row = rows[name]
+        figures = [f"{row.experiment.aim.figure:g}", row.ours_in_words, row.verdict]
+        runs = "; ".join(str(one) for one in done if one.attempt.experiment.name == name)
+        cells = [name, row.experiment.aim.metric, *figures, duration(row.seconds) if row.ours else "", runs]
         table.add_row(*map(escape, cells))
     console.print(table)

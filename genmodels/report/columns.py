@@ -8,7 +8,7 @@ from genmodels.report.metrics import canonical, compared, in_order
 from genmodels.report.seeds import Mean, SeedGroup
 from genmodels.report.words import brief
 
-LONGEST = 40  # characters that a value may have
+LONGEST_VALUE = 40  # characters that a value may have
 
 
 class Column(NamedTuple):
@@ -76,4 +76,4 @@ def _word(key: str, protocol: Mapping[str, Any]) -> str:
     if key not in protocol:
         return f"no {key}"
     value = brief(protocol[key])
-    return f"{key} {value if len(value) <= LONGEST else value[:LONGEST] + '...'}"
+    return f"{key} {value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + '...'}"

@@ -11,7 +11,7 @@ from genmodels.report.columns import Column, Columns
 from genmodels.report.curves import thinned
 from genmodels.report.differences import told_apart
 from genmodels.report.entries import Entry, best_first, common_column, entries
-from genmodels.report.gather import Gathered, Skipped, Track
+from genmodels.report.gather import FoundRuns, Skipped, Track
 from genmodels.report.pictures import as_urls, last_grid
 from genmodels.report.seeds import SeedGroup, alone, over_seeds
 from genmodels.run import layout
@@ -60,7 +60,7 @@ class Contents:
         return [*self.told[row.run], *row.way]
 
 
-def contents(found: Gathered, metric: str | None, track: Track = iter) -> Contents:
+def contents(found: FoundRuns, metric: str | None, track: Track = iter) -> Contents:
     """Everything about the runs that were found, sorted by `metric` (None: in each dataset one that its runs share)."""
     every = alone(found.runs)
     columns = Columns(every)
@@ -83,7 +83,7 @@ def contents(found: Gathered, metric: str | None, track: Track = iter) -> Conten
     )
 
 
-def _files(found: Gathered, track: Track) -> tuple[dict[Run, Curves], dict[Run, str]]:
+def _files(found: FoundRuns, track: Track) -> tuple[dict[Run, Curves], dict[Run, str]]:
     """Curves and grids; a damaged one is left out and named."""
     curves: dict[Run, Curves] = {}
     grids: dict[Run, bytes] = {}

@@ -1,13 +1,13 @@
 """The rows of tables: runs in each of the ways in which they were sampled, and which row comes first."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from genmodels.report.columns import Column, Columns
-from genmodels.report.metrics import drawn, is_condition, is_of_samples, is_timed, of_model
+from genmodels.report.metrics import drawn, is_of_samples, is_timed, of_model
 from genmodels.report.seeds import Mean, SeedGroup
 from genmodels.report.words import settings_in_words
 from genmodels.run.run import Run
@@ -44,38 +44,30 @@ def entries(groups: Iterable[SeedGroup]) -> list[Entry]:
 
 
 def _ways(results: Sequence[Mean]) -> list[tuple[list[str], list[Mean]]]:
+    """What tells each way from the others, and what was measured so."""
     every: list[dict[str, Any]] = []
-    for result in sorted(results, key=_last):  # stable
-        if not any(_belongs(result.protocol, way) for way in every):
-            every.append({**of_model(result.protocol), **drawn(result.protocol)})
+    for result in sorted(results, key=lambda result: (not _is_own(result), -len(_way(result)))):  # stable
+        if not any(_belongs(result, way) for way in every):
+            every.append(_way(result))
     names = dict.fromkeys(key for way in every for key in way)
     differing = [key for key in names if any(way.get(key, ...) != every[0].get(key, ...) for way in every)]
-    return [
-        (
-            settings_in_words({key: way[key] for key in differing if key in way}),
-            [result for result in results if _belongs(result.protocol, way)],
-        )
-        for way in every
-    ] or [([], [])]
+    told = [settings_in_words({key: way[key] for key in differing if key in way}) for way in every]
+    members = [[result for result in results if _belongs(result, way)] for way in every]
+    return list(zip(told, members, strict=True)) or [([], [])]
 
 
-def _last(result: Mean) -> tuple[bool, bool, int]:
-    """What may belong to the way of another comes after it."""
-    return not _is_drawn(result.protocol), is_timed(result.protocol), -len(of_model(result.protocol))
+def _way(result: Mean) -> dict[str, Any]:
+    return {**of_model(result.protocol), **drawn(result.protocol)}
 
 
-def _is_drawn(protocol: Mapping[str, Any]) -> bool:
-    return is_of_samples(protocol) or bool(drawn(protocol))
+def _is_own(result: Mean) -> bool:
+    """Whether it stands in its own way only: it is of samples, and no time of theirs."""
+    return is_of_samples(result.protocol) and not is_timed(result.protocol)
 
 
-def _belongs(protocol: Mapping[str, Any], way: dict[str, Any]) -> bool:
-    """Whether it was measured so: of the same model, and where samples were drawn, drawn the same way."""
-    if not of_model(protocol).items() <= of_model(way).items():
-        return False
-    how, hows = drawn(protocol), drawn(way)
-    if is_timed(protocol):  # which conditions the samples had, takes no time
-        return {key: value for key, value in how.items() if not is_condition(key)}.items() <= hows.items()
-    return not _is_drawn(protocol) or how == hows
+def _belongs(result: Mean, way: dict[str, Any]) -> bool:
+    """Whether it was measured so; what does not depend on how samples were drawn, as a likelihood, is of all ways."""
+    return _way(result) == way if _is_own(result) else _way(result).items() <= way.items()
 
 
 def common_column(rows: Sequence[Entry], columns: Columns, metric: str | None = None) -> Column | None:

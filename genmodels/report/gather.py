@@ -27,7 +27,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class FoundRuns:
     """What was found, in the order of the paths."""
 
     runs: list[Run] = field(default_factory=list)
@@ -47,13 +47,13 @@ class Gathered:
         return None
 
 
-def gather(paths: Sequence[Path], track: Track = iter) -> Gathered:
+def gather(paths: Sequence[Path], track: Track = iter) -> FoundRuns:
     """The runs in these directories and below them, each once; `track` shows how far it is.
 
     Raises:
         UserError: a path does not exist.
     """
-    found = Gathered()
+    found = FoundRuns()
     folders: dict[Path, Path] = {}  # by where they really lie
     for path in (path.expanduser() for path in paths):
         if not path.exists():
@@ -68,7 +68,7 @@ def gather(paths: Sequence[Path], track: Track = iter) -> Gathered:
     return found
 
 
-def _folders(path: Path, found: Gathered) -> Iterator[Path]:
+def _folders(path: Path, found: FoundRuns) -> Iterator[Path]:
     """Folders of runs, of jobs that never began, and of results that are no run's, in the order of their names."""
 
     def unreadable(error: OSError) -> None:
@@ -83,7 +83,7 @@ def _folders(path: Path, found: Gathered) -> Iterator[Path]:
             yield Path(place)
 
 
-def _add(run: Run, found: Gathered) -> None:
+def _add(run: Run, found: FoundRuns) -> None:
     """Reads one folder; what is wrong in it is noted, and takes nothing with it that is right."""
     if found.read(run.path, lambda: _config(run)) is None:
         return

@@ -13,21 +13,20 @@ ORDER = (
     *("fid", "kid", "inception_score", "precision", "density", "recall", "coverage"),
     "samples_per_second",
 )
-UNNAMED = len(ORDER) - 1.5  # where in that order what it does not name stands
 CHANCE = ("seed", "standard_error", "world_size", "step")  # of a protocol: what tells no two ways of measuring apart
 FOUND = (  # of a protocol: what was found beside the number, or changes it by chance only
     *("note", "seeded", "subset_seed"),
     *("features_accuracy", "features_weights", "distance_within_reference"),
 )
 MODEL = ("weights", "dtype")  # of a protocol: which of a run's models was measured, and in which precision
-CONDITIONS = ("labels", "conditions")  # likewise: what its samples were conditioned on
-DRAWN = ("sampler", *CONDITIONS)  # likewise, with all that begins so: how it drew its samples
+SAMPLED_BY = ("sampler",)  # likewise, with all that begins so: how it drew its samples
+DRAWN = (*SAMPLED_BY, "labels", "conditions")  # likewise, and what they were conditioned on
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
-    """Names of metrics, each once: likelihoods, then quality, then diversity, then others, speed last."""
-    place = {name: next((i for i, kind in enumerate(ORDER) if _is_of(name, (kind,))), UNNAMED) for name in metrics}
-    return sorted(place, key=lambda name: place[name])
+    """Names of metrics, each once: likelihoods, then quality, then diversity, then speed, then others."""
+    names = list(dict.fromkeys(metrics))
+    return list(dict.fromkeys([*of_kinds(names, ORDER), *names]))
 
 
 def of_kinds(metrics: Iterable[str], kinds: Sequence[str]) -> list[str]:
@@ -59,8 +58,12 @@ def without_chance(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drawn(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """How the model's samples were drawn; empty where the protocol does not say."""
-    return {key: value for key, value in protocol.items() if _is_of(key, DRAWN)}
+    """How the model's samples were drawn; empty where the protocol does not say.
+
+    Where time was taken that is without their conditions, which take none.
+    """
+    kinds = SAMPLED_BY if is_timed(protocol) else DRAWN
+    return {key: value for key, value in protocol.items() if _is_of(key, kinds)}
 
 
 def of_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,17 +91,12 @@ def is_of_samples(protocol: Mapping[str, Any]) -> bool:
     return "n_generated" in protocol
 
 
-def is_condition(key: str) -> bool:
-    """Whether a key of a protocol says what samples were conditioned on."""
-    return _is_of(key, CONDITIONS)
-
-
 @cache
 def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
     """Whether a key of a protocol, or a metric with or without its split, begins with one of these words."""
     return any(f"{name.rpartition('/')[2]}_".startswith(f"{kind}_") for kind in kinds)
 
 
-def canonical(protocol: Mapping[str, Any]) -> str:
-    """A part of a protocol as one text: the same for the same."""
-    return json.dumps(protocol, sort_keys=True, default=str)
+def canonical(plain: Any) -> str:
+    """Plain containers as one text: the same for the same."""
+    return json.dumps(plain, sort_keys=True, default=str)

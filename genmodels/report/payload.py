@@ -12,7 +12,7 @@ from genmodels.report.seeds import Mean, SeedGroup
 from genmodels.report.words import dotted, duration, in_short, with_spread
 from genmodels.run.run import Run
 
-KINDS = {  # of metrics, for the figures' axes
+METRIC_KINDS = {  # of metrics, for the figures' axes
     "quality": ("fid", "kid", "density", "precision", "inception_score"),
     "diversity": ("recall", "coverage"),
     "likelihood": ("bits_per_dim", "nll_nats"),
@@ -35,7 +35,7 @@ def payload(contents: Contents) -> dict[str, Any]:
         "figures": figures(points, contents.groups),
         "axes": AXES,
         "directions": {column.metric: column.mode for column in contents.order},
-        "kinds": {kind: of_kinds(metrics, names) for kind, names in KINDS.items()},
+        "kinds": {kind: of_kinds(metrics, names) for kind, names in METRIC_KINDS.items()},
     }
 
 
@@ -128,7 +128,7 @@ def figures(points: Sequence[Point], groups: Sequence[SeedGroup]) -> dict[str, b
     """Which figures there are data for: two points on one dataset, of one model with other steps where it is steps."""
     found = {}
     for figure, kinds in AXES.items():
-        whole = [p for p in points if all(of_kinds(p["values"], KINDS[kind]) for kind in kinds)]
+        whole = [p for p in points if all(of_kinds(p["values"], METRIC_KINDS[kind]) for kind in kinds)]
         if figure == "steps":
             lines = {(p["group"], p["settings"], p["steps"]) for p in whole if p["steps"]}
             places = [line[:2] for line in lines]

@@ -76,8 +76,8 @@ def _means(runs: Sequence[Run]) -> list[Mean]:
 
 def _identity(record: Record) -> str:
     """The same for records of which a mean can be taken."""
-    parts = (compared(record.protocol), drawn(record.protocol), of_model(record.protocol))
-    return "\n".join([record.key, str(record.mode), *map(canonical, parts)])
+    how = {**compared(record.protocol), **drawn(record.protocol), **of_model(record.protocol)}
+    return canonical([record.key, record.mode, how])
 
 
 def _mean(by_seed: Sequence[Sequence[Record]]) -> Mean:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from genmodels.disk.atomic import write_text
 from genmodels.errors import Fault, UserError
+from genmodels.report.gather import Skipped
 from genmodels.report.ledger.comparisons import Comparison, comparisons
 from genmodels.report.ledger.experiments import Experiment, deviations
 from genmodels.report.ledger.page import ledger_page
-from genmodels.report.ledger.results import FOLDER, Damaged, Result, file_of, read_all, read_result, write_result
+from genmodels.report.ledger.results import FOLDER, Result, file_of, read_all
 
 PAGE = "BASELINES.md"
 MOST_LINES = 20  # lines of a difference
@@ -27,46 +28,42 @@ class Book:
     def page(self) -> Path:
         return self.docs / PAGE
 
-    def write_page(self) -> list[Damaged]:
+    def comparisons(self) -> list[Comparison]:
+        """The published numbers with what results there are."""
+        return comparisons(self.experiments, read_all(self.docs)[0])
+
+    def write_page(self) -> list[Skipped]:
         """Writes the page anew; gives the result files that are not believed.
 
         Raises:
             UserError: the folder cannot be written.
         """
         found, damaged = read_all(self.docs)
-        try:
-            write_text(self.page, ledger_page(self.experiments, found, damaged))
-        except OSError as error:
-            raise self._not_writable(error) from error
+        self._write(self.page, ledger_page(self.experiments, found, damaged))
         return damaged
-
-    def comparisons(self) -> list[Comparison]:
-        """The published numbers with what results there are."""
-        return comparisons(self.experiments, read_all(self.docs)[0])
 
     def add(self, result: Result) -> Path:
         """Writes a result file and the page anew; what does not count never takes the place of a result that does."""
         file = file_of(self.docs, result.experiment, result.seed)
-        if self._counts(result) or not self._counts_at(file):
-            try:
-                write_result(self.docs, result)
-            except OSError as error:
-                raise self._not_writable(error) from error
+        there = [
+            one for one in read_all(self.docs)[0] if (one.experiment, one.seed) == (result.experiment, result.seed)
+        ]
+        if self._counts(result) or not any(map(self._counts, there)):
+            self._write(file, str(result))
         self.write_page()
         return file
-
-    def _counts_at(self, file: Path) -> bool:
-        try:
-            return self._counts(read_result(file))
-        except UserError:
-            return False
 
     def _counts(self, result: Result) -> bool:
         of = next(experiment for experiment in self.experiments if experiment.name == result.experiment)
         return result.status == "finished" and not deviations(result.config, of)
 
-    def _not_writable(self, error: OSError) -> UserError:
-        return UserError(f"docs={self.docs} cannot be written ({error.strerror}); give another folder: docs=DIR")
+    def _write(self, file: Path, text: str) -> None:
+        try:
+            write_text(file, text)
+        except OSError as error:
+            raise UserError(
+                f"docs={self.docs} cannot be written ({error.strerror}); give another folder: docs=DIR"
+            ) from error
 
     def check(self) -> tuple[int, list[str]]:
         """The number of result files, and what does not agree; the page's difference is cut short.
@@ -75,7 +72,7 @@ class Book:
             Fault: the page is not there.
         """
         found, damaged = read_all(self.docs)
-        wrong = [f"{self.docs / FOLDER / bad.name} {bad.reason}" for bad in damaged]
+        wrong = [f"{self.docs / FOLDER / bad.path} {bad.reason}" for bad in damaged]
         if not self.page.is_file():
             raise Fault(f"{self.page} is not there; write it: genmodels reproduce --collect docs={self.docs}")
         there = self.page.read_text(encoding="utf-8", errors="replace").splitlines()

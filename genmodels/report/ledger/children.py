@@ -69,18 +69,20 @@ class Children:
         """Runs `genmodels WORDS` to its end; at the deadline, a time of time.monotonic(), it is asked to end."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "sentence.txt"
-            status, out_of_time = self._wait(words, deadline, {**os.environ, SENTENCE_FILE: str(file)})
+            environment = {**os.environ, SENTENCE_FILE: str(file)}
+            how: dict = {"stdin": subprocess.DEVNULL, "start_new_session": True, "env": environment}
+            self.child = subprocess.Popen([*GENMODELS, *words], **how)
+            late = self._is_late(self.child, deadline)
+            status, self.child = self.child.wait(), None
             sentence = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        return Ended(status, sentence, out_of_time and status != 0)
+        return Ended(status, sentence, late and status != 0)
 
-    def _wait(self, words: Sequence[str], deadline: float, environment: dict[str, str]) -> tuple[int, bool]:
-        how: dict = {"stdin": subprocess.DEVNULL, "start_new_session": True, "env": environment}
-        self.child = subprocess.Popen([*GENMODELS, *words], **how)
+    @staticmethod
+    def _is_late(child: subprocess.Popen, deadline: float) -> bool:
+        """Waits for its end, or asks it at the deadline to end."""
         try:
-            left = deadline - time.monotonic()
-            return self.child.wait(None if left == float("inf") else max(left, 0)), False
+            child.wait(None if deadline == float("inf") else max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
-            self.child.terminate()
-            return self.child.wait(), True
-        finally:
-            self.child = None
+            child.terminate()
+            return True
+        return False

@@ -15,7 +15,7 @@ PATHS = re.compile(r"(?<![\w./:-])[~/][^\s,;:'\"()]*/([^\s,;:'\"()/]+)")  # full
 
 
 @dataclass(frozen=True)
-class Training:
+class Attempt:
     """One training of an experiment."""
 
     experiment: Experiment
@@ -28,43 +28,43 @@ class Training:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in the directory of a training."""
+    """What lies in the directory of an attempt."""
 
-    training: Training
+    attempt: Attempt
     run: Run | None = None  # None: nothing, or what is no run
     trouble: str | None = None  # why it can neither be taken nor gone on with
 
     @property
     def status(self) -> Status:
-        return status_of(self.training.folder)
+        return status_of(self.attempt.folder)
 
     @property
     def finished(self) -> bool:
         return self.run is not None and self.status.state == "finished"
 
 
-def look(training: Training) -> Found:
+def look(attempt: Attempt) -> Found:
     """What lies there, and whether it is the run that it should be."""
-    if not (training.folder / CONFIG).is_file():
-        return Found(training)
-    gathered = gather([training.folder])
+    if not (attempt.folder / CONFIG).is_file():
+        return Found(attempt)
+    gathered = gather([attempt.folder])
     if gathered.skipped:
         trouble = f"{gathered.skipped[0].path} {gathered.skipped[0].reason}; move it away to run it again"
-        return Found(training, trouble=trouble)
-    return Found(training, gathered.runs[0], _trouble(gathered.runs[0], training))
+        return Found(attempt, trouble=trouble)
+    return Found(attempt, gathered.runs[0], _trouble(gathered.runs[0], attempt))
 
 
-def _trouble(run: Run, training: Training) -> str | None:
-    if run.seed != training.seed:
+def _trouble(run: Run, attempt: Attempt) -> str | None:
+    if run.seed != attempt.seed:
         return f"{run.path} holds a run with seed {run.seed}; move it away, or give another out=DIR"
-    if other := deviations(run.config, training.experiment):
+    if other := deviations(run.config, attempt.experiment):
         return f"{run.path} holds a run of another config: {in_words(other)}; move it away to run it again"
     return None
 
 
 def result_of(found: Found, *, failed_with: str | None = None, exit_status: int = 0) -> Result:
     """The result of a run that is finished, or that ended with a sentence instead of numbers."""
-    status, experiment, seed = found.status, found.training.experiment, found.training.seed
+    status, experiment, seed = found.status, found.attempt.experiment, found.attempt.seed
     config = found.run.config if found.run else {**experiment.config, "seed": seed}
     records = found.run.results if found.run and failed_with is None else []
     return Result(

@@ -1,13 +1,16 @@
 """Each published number with those results of ours that count for it, and those that do not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from genmodels.config.changes import changes
+from genmodels.evaluators.results import Record
 from genmodels.report.ledger.experiments import Experiment, deviations, in_words
-from genmodels.report.ledger.measured import Ours, measured_otherwise, our_number
 from genmodels.report.ledger.results import Result
+from genmodels.report.metrics import is_of_samples, main_record, without_chance
+from genmodels.report.seeds import Mean, mean_and_std
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +18,31 @@ class Comparison:
     """One experiment; or a published number that no experiment file is after but for shorter or smaller ones."""
 
     experiment: Experiment
-    there_is_a_file: bool = True
-    counted: list[Result] = field(default_factory=list)
-    others: list[tuple[Result, str]] = field(default_factory=list)  # that do not count, and why
+    counted: list[Result]
+    others: list[tuple[Result, str]]  # that do not count, and why
 
     @cached_property
-    def ours(self) -> Ours | None:
-        return our_number(self.counted, self.experiment.aim.metric)
+    def records(self) -> dict[int, list[Record]]:
+        """Of each training that counts and has the metric, by its seed: one for each seed of the samples."""
+        found = {result.seed: records_of(result, self.experiment.aim.metric) for result in self.counted}
+        return {seed: records for seed, records in found.items() if records}
+
+    @cached_property
+    def ours(self) -> Mean | None:
+        """Mean and spread over trainings, the spread of one over the seeds of its samples; None without a number."""
+        if not self.records:
+            return None
+        first, *more = self.records.values()
+        means = [fmean(record.value for record in of_training) for of_training in (first, *more)]
+        spread = mean_and_std(means if more else [record.value for record in first])[1]
+        return Mean(**vars(first[0]) | {"value": fmean(means), "std": spread}, n=len(means))
+
+    @property
+    def ours_in_words(self) -> str:
+        """Such as "86.91 ± 0.04", to three places; nothing without a number."""
+        if self.ours is None:
+            return ""
+        return f"{self.ours.value:.3f}" + ("" if self.ours.std is None else f" ± {self.ours.std:.3f}")
 
     @property
     def seconds(self) -> float | None:
@@ -33,50 +54,39 @@ class Comparison:
     def verdict(self) -> str:
         """In a few words."""
         if self.ours is None:
-            return _without_number(self)
+            return self._without_number()
         aim = self.experiment.aim
-        above = self.ours.mean - aim.figure
+        above = self.ours.value - aim.figure
         if aim.variant is not None:
             return f"variant: {above:+.2f}"
         low, high = aim.tolerance
         return "in" if low <= above <= high else f"out: {above:+.2f}"
 
-
-def _without_number(row: Comparison) -> str:
-    """Why a row has no number of ours."""
-    if row.counted:
-        return "no result"
-    if any(result.status == "finished" for result, _ in row.others):
-        return "other config"
-    return "failed" if row.others else "not run"
+    def _without_number(self) -> str:
+        if self.counted:
+            return "no result"
+        if any(result.status == "finished" for result, _ in self.others):
+            return "other config"
+        return "failed" if self.others else "not run"
 
 
 def comparisons(experiments: Sequence[Experiment], results: Sequence[Result]) -> list[Comparison]:
     """By dataset, metric and system, a paper's own row before its variants."""
-    found = [_comparison(experiment, results) for experiment in experiments]
     paper = {one.number for one in experiments if one.aim.variant is None}
     lacking = {one.number: one for one in experiments if one.number not in paper}
-    for one in lacking.values():
-        of_paper = replace(one, aim=replace(one.aim, variant=None), name="")
-        found.append(Comparison(experiment=of_paper, there_is_a_file=False))
-    return sorted(found, key=lambda row: _place(row.experiment))
-
-
-def _place(experiment: Experiment) -> tuple[tuple[str, str, str], bool, str]:
-    return experiment.number, experiment.aim.variant is not None, experiment.name
+    no_file = [replace(one, aim=replace(one.aim, variant=None), name="") for one in lacking.values()]
+    ordered = sorted([*experiments, *no_file], key=lambda one: (one.number, one.aim.variant is not None, one.name))
+    return [_comparison(one, [result for result in results if result.experiment == one.name]) for one in ordered]
 
 
 def _comparison(experiment: Experiment, results: Sequence[Result]) -> Comparison:
-    of_it = [result for result in results if result.experiment == experiment.name]
-    why = {result.seed: _why_not(result, experiment) for result in of_it}
-    same = [result for result in of_it if not why[result.seed]]
-    for result in same:
-        if odd := measured_otherwise(result, same, experiment.aim.metric):
-            why[result.seed] = f"measured in another way: {in_words(odd)}"
+    why = [_why_not(result, experiment) for result in results]
+    same = [result for result, odd in zip(results, why, strict=True) if not odd]
+    why = [odd or _why_apart(one, same[0], experiment.aim.metric) for one, odd in zip(results, why, strict=True)]
     return Comparison(
         experiment=experiment,
-        counted=[result for result in of_it if not why[result.seed]],
-        others=[(result, why[result.seed]) for result in of_it if why[result.seed]],
+        counted=[result for result, odd in zip(results, why, strict=True) if not odd],
+        others=[(result, odd) for result, odd in zip(results, why, strict=True) if odd],
     )
 
 
@@ -85,3 +95,20 @@ def _why_not(result: Result, experiment: Experiment) -> str:
     if other := deviations(result.config, experiment):
         return f"ran with another config: {in_words(other)}"
     return f"failed: {result.error}" if result.status == "failed" else ""
+
+
+def _why_apart(result: Result, first: Result, metric: str) -> str:
+    """Why a result does not count beside the first one; empty where it does."""
+    ways = [without_chance(found[0].protocol) for one in (first, result) if (found := records_of(one, metric))]
+    odd = changes(ways[1], ways[0]) if len(ways) == 2 else {}
+    return f"measured in another way: {in_words(odd)}" if odd else ""
+
+
+def records_of(result: Result, metric: str) -> list[Record]:
+    """The records that stand for a metric: the run's own, and those that differ from it in the seed of the samples."""
+    records = result.measured()
+    first = main_record(records, metric)
+    if first is None or not is_of_samples(first.protocol):
+        return [first] if first else []
+    alike = [without_chance(first.protocol), first.protocol.get("step")]
+    return [r for r in records if r.key == metric and [without_chance(r.protocol), r.protocol.get("step")] == alike]

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from genmodels.report.gather import Skipped
 from genmodels.report.ledger.comparisons import Comparison, comparisons
 from genmodels.report.ledger.experiments import Experiment
-from genmodels.report.ledger.measured import Ours
-from genmodels.report.ledger.results import Damaged, Result
+from genmodels.report.ledger.results import Result
 from genmodels.report.markdown import aligned, code, link, plain
+from genmodels.report.metrics import without_chance
 from genmodels.report.templates import rendered
 from genmodels.report.words import brief, duration
 
@@ -15,14 +16,15 @@ VERDICTS = ("in", "out", "failed", "other config", "no result", "not run")  # as
 HEADINGS = ("#", "dataset", "system", "metric", "paper's", "tolerance", "ours", "n", "verdict", "time")
 
 
-def ledger_page(experiments: Sequence[Experiment], results: Sequence[Result], damaged: Sequence[Damaged]) -> str:
+def ledger_page(experiments: Sequence[Experiment], results: Sequence[Result], damaged: Sequence[Skipped]) -> str:
     """The whole page."""
     rows = comparisons(experiments, results)
     names = {experiment.name for experiment in experiments}
     text = rendered(
         "BASELINES.md",
-        {"plain": plain, "code": code, "brief": brief, "duration": duration},
+        {"plain": plain, "code": code, "brief": brief, "duration": duration, "without_chance": without_chance},
         link=link,
+        sample_seeds=_sample_seeds,
         commands=_commands,
         ran=_ran,
         summary=_summary(rows),
@@ -43,8 +45,7 @@ def _summary(rows: Sequence[Comparison]) -> str:
 
 
 def _cells(row: Comparison, number: int) -> list[str]:
-    aim, found, verdict = row.experiment.aim, row.ours, row.verdict
-    low, high = aim.tolerance
+    aim, verdict = row.experiment.aim, row.verdict
     is_paper = aim.variant is None
     return [
         str(number),
@@ -52,16 +53,18 @@ def _cells(row: Comparison, number: int) -> list[str]:
         plain(aim.system) + ("" if is_paper else ", *variant*"),
         plain(aim.metric),
         f"{aim.figure:g}",
-        f"{low:+g} / {high:+g}" if is_paper else "",
-        "" if found is None else str(found),
-        "" if found is None else _n(found),
-        f"**{verdict}**" if is_paper and found is not None else verdict,
-        "" if found is None else duration(row.seconds),
+        "{:+g} / {:+g}".format(*aim.tolerance) if is_paper else "",
+        row.ours_in_words,
+        " x ".join(map(str, [len(row.records), *_sample_seeds(row)])) if row.records else "",
+        f"**{verdict}**" if is_paper and row.records else verdict,
+        duration(row.seconds) if row.records else "",
     ]
 
 
-def _n(found: Ours) -> str:
-    return str(len(found.seeds)) if found.sample_seeds < 2 else f"{len(found.seeds)} x {found.sample_seeds}"
+def _sample_seeds(row: Comparison) -> list[int]:
+    """How many seeds of samples each training was measured with, the fewest; nothing for one."""
+    fewest = min(map(len, row.records.values()))
+    return [fewest] if fewest > 1 else []
 
 
 def _commands(results: Sequence[Result]) -> str:

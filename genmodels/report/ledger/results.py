@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genmodels.config.check import check
-from genmodels.disk.atomic import write_text
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
+from genmodels.report.gather import Skipped
 
 OF_FORMAT = 1  # the version of these files
 FOLDER = "baselines"
@@ -40,33 +40,24 @@ class Result:
     def measured(self) -> list[Record]:
         return [Record.from_dict(record) for record in self.records]
 
-
-@dataclass(frozen=True)
-class Damaged:
-    """A result file that is not believed."""
-
-    name: str  # its path below the folder
-    reason: str
+    def __str__(self) -> str:
+        """As it stands in its file."""
+        return dumps(asdict(self), indent=1) + "\n"
 
 
 def file_of(docs: Path, experiment: str, seed: int) -> Path:
     return docs / FOLDER / experiment / f"seed_{seed}.json"
 
 
-def write_result(docs: Path, result: Result) -> None:
-    """Writes a result file, whole or not at all."""
-    write_text(file_of(docs, result.experiment, result.seed), dumps(asdict(result), indent=1) + "\n")
-
-
-def read_all(docs: Path) -> tuple[list[Result], list[Damaged]]:
-    """All result files, by experiment and seed, and those that are not believed."""
-    results, damaged = [], []
+def read_all(docs: Path) -> tuple[list[Result], list[Skipped]]:
+    """All result files, by experiment and seed, and those that are not believed, by their paths below the folder."""
+    results, skipped = [], []
     for file in sorted((docs / FOLDER).glob("*/*.json")):
         try:
             results.append(read_result(file))
         except UserError as error:
-            damaged.append(Damaged(str(file.relative_to(docs / FOLDER)), str(error)))
-    return sorted(results, key=lambda result: (result.experiment, result.seed)), damaged
+            skipped.append(Skipped(file.relative_to(docs / FOLDER), str(error)))
+    return sorted(results, key=lambda result: (result.experiment, result.seed)), skipped
 
 
 def read_result(file: Path) -> Result:
