@@ -24,7 +24,7 @@ from genmodels.report.ledger.comparisons import comparisons
 from genmodels.report.ledger.experiments import Experiment, deviations, portable
 from genmodels.report.ledger.page import ledger_page
 from genmodels.report.ledger.results import Result, read_result
-from genmodels.report.markdown import code, link, plain
+from genmodels.report.templates import code, link, plain
 from tests.helpers import exit_status
 
 TINY = {

@@ -11,9 +11,8 @@ import pytest
 
 from genmodels.report.contents import Contents, contents
 from genmodels.report.curves import as_columns, points_of_each, thin
-from genmodels.report.files import appendix, csv_table
+from genmodels.report.files import appendix, csv_table, web_page
 from genmodels.report.gather import gather
-from genmodels.report.page import web_page
 from genmodels.report.payload import payload
 from genmodels.report.pictures import OF_PAGE_BYTES, as_urls, last_grid
 from genmodels.report.words import duration, in_short
@@ -246,8 +245,11 @@ def test_pictures_are_made_smaller_the_more_there_are(tmp_path):
 
 def test_words():
     assert [duration(s) for s in (None, 5.4, 124, 61_500)] == ["unknown", "5 s", "2.1 min", "17.1 h"]
-    assert in_short(OVER_SAMPLES) == "1,000 samples, against digits/train (1,297), in the features of classifier"
-    assert in_short({"bound": "iwae", "draws": 50, "reference": "mnist/test"}) == "iwae, draws 50, on mnist/test"
+    assert in_short(OVER_SAMPLES) == "reference digits/train, n_reference 1297, features classifier"
+    assert (
+        in_short({"bound": "iwae", "draws": 50, "reference": "mnist/test"})
+        == "bound iwae, draws 50, reference mnist/test"
+    )
 
 
 @pytest.mark.parametrize("command", ["report RUN", "list", "train --help", "reproduce --check"])

@@ -231,7 +231,7 @@ def test_the_figures_show_what_was_measured(opened):
     assert len(traces(opened, "panel-1")) == 10
     lines = [trace for trace in traces(opened, "steps-plot") if len(trace["x"]) > 1]
     assert [(line["x"], line["y"]) for line in lines] == [([2, 5, 20], [25, 10, 2.5])]
-    assert "in the features of classifier" in opened.locator("#trilemma .caveat").inner_text()
+    assert "features classifier" in opened.locator("#trilemma .caveat").inner_text()
 
 
 SHOWN_LABELS = """(id) => [...document.querySelectorAll(`#${id} .textpoint text`)]

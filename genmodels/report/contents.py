@@ -55,6 +55,11 @@ class Contents:
         """The number of each run's group."""
         return {run: number for number, group in enumerate(self.groups) for run in group.runs}
 
+    def columns_of(self, rows: list[Entry]) -> list[Column]:
+        """Those columns that these rows have anything in."""
+        there = {column for row in rows for column in row.shown(self.columns)}
+        return [column for column in self.order if column in there]
+
     def words(self, row: Entry) -> list[str]:
         """What tells a row from others."""
         return [*self.told[row.run], *row.way]

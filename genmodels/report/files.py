@@ -3,22 +3,17 @@
 import csv
 import io
 import json
-from itertools import groupby
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from genmodels.disk.atomic import write_text
-from genmodels.evaluators.results import Record
-from genmodels.report.columns import Column
 from genmodels.report.contents import Contents
-from genmodels.report.entries import Entry
-from genmodels.report.markdown import aligned, plain
-from genmodels.report.metrics import without_chance
-from genmodels.report.page import web_page
-from genmodels.report.words import brief, dotted, plural
-from genmodels.run.run import Run
-
-Notes = dict[str, int]  # footnotes and their numbers
+from genmodels.report.payload import payload
+from genmodels.report.templates import ASSETS, rendered
+from genmodels.report.words import plural
+from genmodels.run.status import State
 
 
 def write_files(contents: Contents, folder: Path) -> dict[str, Path]:
@@ -30,58 +25,57 @@ def write_files(contents: Contents, folder: Path) -> dict[str, Path]:
     return files
 
 
+def web_page(contents: Contents) -> str:
+    """One HTML file with everything in it, that opens from a disk and asks no network for anything.
+
+    All that comes from runs is escaped: in the markup by the template, in the data as JSON.
+    """
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    counted = Counter(run.status.state for run in contents.runs)
+    return rendered(
+        "page.html",
+        contents=contents,
+        data=payload(contents),
+        title=plural(len(contents.runs), "run"),
+        statuses={state: counted[state] for state in get_args(State) if counted[state]},
+        datasets=sorted({run.dataset for run in contents.runs}),
+        families=sorted({run.family for run in contents.runs}),
+        differ=any(contents.words(row) for row in (*contents.entries, *contents.over_seeds)),
+        several=[row for row in contents.over_seeds if len(row.group.seeds) > 1],
+        made=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+        style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        script=Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def appendix(contents: Contents) -> str:
+    """Markdown as for a paper: on each dataset a table over seeds, whose footnotes say how a number was measured."""
+    return rendered("report.md", contents=contents, title=plural(len(contents.runs), "run"))
+
+
 def csv_table(contents: Contents) -> str:
     """One row for each record; each key of a protocol is a column."""
-    rows = [_of_record(run, record, contents.told[run]) for run in contents.runs for record in run.results]
+    rows = []
+    for run in contents.runs:
+        about = {"run": run.path, "name": run.name, "dataset": run.dataset, "family": run.family, "model": run.model}
+        about |= {"seed": run.seed, "status": run.status.state, "differs": " ".join(contents.told[run])}
+        for record in run.results:
+            number = {"metric": record.metric, "split": record.split, "value": record.value, "std": record.std}
+            protocol = {f"protocol.{key}": v for key, v in record.protocol.items()}
+            rows.append({**about, **number, "mode": record.mode, **protocol})
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _plain(v) for key, v in row.items()} for row in rows)
+    writer.writerows({key: _in_a_cell(v) for key, v in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _of_record(run: Run, record: Record, differs: list[str]) -> dict[str, Any]:
-    about = {"run": run.path, "name": run.name, "dataset": run.dataset, "family": run.family, "model": run.model}
-    about |= {"seed": run.seed, "status": run.status.state, "differs": " ".join(differs)}
-    number = {"metric": record.metric, "split": record.split, "value": record.value, "std": record.std}
-    protocol = {f"protocol.{key}": v for key, v in record.protocol.items()}
-    return {**about, **number, "mode": record.mode, **protocol}
-
-
-def _plain(v: Any) -> Any:
+def _in_a_cell(v: Any) -> Any:
     """A value as it stands in the file; a text that a spreadsheet would take for a formula is quoted."""
     if v is None or isinstance(v, int | float):
         return v
     text = json.dumps(v) if isinstance(v, list | dict) else str(v)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
-
-
-def appendix(contents: Contents) -> str:
-    """As for a paper: for each dataset a table over seeds, whose footnotes say how each number was measured."""
-    notes: Notes = {}
-    parts = [f"# {plural(len(contents.runs), 'run')}"]
-    for dataset, rows in groupby(contents.over_seeds, key=lambda row: row.run.dataset):
-        parts += [f"## {plain(dataset)}", _table(contents, list(rows), notes)]
-    if contents.skipped:
-        parts += ["Skipped:", "\n".join(f"- {plain(one.path)}: {plain(one.reason)}" for one in contents.skipped)]
-    return "\n\n".join([*parts, *(f"[^{number}]: {note}" for note, number in notes.items())]) + "\n"
-
-
-def _table(contents: Contents, rows: list[Entry], notes: Notes) -> str:
-    there = {column for row in rows for column in row.shown(contents.columns)}
-    columns = [column for column in contents.order if column in there]
-    head = ["run", "family", "what differs", "n", *(plain(column) for column in columns)]
-    return aligned(head, [_cells(contents, row, columns, notes) for row in rows])
-
-
-def _cells(contents: Contents, row: Entry, columns: list[Column], notes: Notes) -> list[str]:
-    shown, texts = row.shown(contents.columns), row.texts(contents.columns)
-    about = [row.run.name, row.run.family, ", ".join(contents.words(row)), len(row.group.seeds)]
-    numbers = [texts[c] + _mark(shown[c].protocol, notes) if c in shown else "" for c in columns]
-    return [*map(plain, about), *numbers]
-
-
-def _mark(protocol: dict, notes: Notes) -> str:
-    """The mark of the footnote that has this protocol."""
-    note = plain("; ".join(f"{key}: {brief(v)}" for key, v in dotted(without_chance(protocol))))
-    return f"[^{notes.setdefault(note, len(notes) + 1)}]"

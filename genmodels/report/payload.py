@@ -9,7 +9,7 @@ from genmodels.report.curves import as_columns
 from genmodels.report.entries import entries
 from genmodels.report.metrics import canonical, compared, drawn, of_kinds
 from genmodels.report.seeds import Mean, SeedGroup
-from genmodels.report.words import dotted, duration, in_short, with_spread
+from genmodels.report.words import duration, in_full, in_short, with_spread
 from genmodels.run.run import Run
 
 METRIC_KINDS = {  # of metrics, for the figures' axes
@@ -79,11 +79,6 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         "set by the sweep": ", ".join(run.overrides) or None,
     }
     return [(key, text) for key, text in facts.items() if text is not None]
-
-
-def in_full(protocol: dict[str, Any]) -> list[tuple[str, str]]:
-    """All that a protocol says, as pairs of texts."""
-    return [(key, "null" if v is None else str(v)) for key, v in dotted(protocol)]
 
 
 def _group(contents: Contents, group: SeedGroup) -> dict[str, Any]:

@@ -5,23 +5,12 @@ from collections.abc import Iterator, Mapping
 from math import floor, isfinite, log10
 from typing import Any
 
+from genmodels.console import SHOWN
+
 MOST_PLACES = 4  # of numbers above 1
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 HASHED = re.compile(r"[0-9a-f]{32,}")
 SHOWN_OF_HASH = 12  # characters
-PHRASES = {  # what a protocol says in short, in this order
-    "bound": "{}",
-    "draws": "draws {}",
-    "n_generated": "{} samples",
-    "sampler": "by {}",
-    "sampler_steps": "{} steps",
-    "reference": "against {}",
-    "features": "in the features of {}",
-    "batch": "batches of {}",
-    "hardware": "on {}",
-    "weights": "{} weights",
-    "note": "{}",
-}
 
 
 def plural(n: int, noun: str) -> str:
@@ -84,17 +73,14 @@ def dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", child
 
 
+def in_full(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that a protocol says, as pairs of texts."""
+    return [(key, "null" if v is None else str(v)) for key, v in dotted(protocol)]
+
+
 def in_short(protocol: Mapping[str, Any]) -> str:
-    """What matters most of how something was measured: "1,000 samples, against digits/train, ..."."""
-    there = {key: _with_commas(protocol[key]) for key in PHRASES if protocol.get(key) is not None}
-    if "reference" in there and protocol.get("n_reference") is not None:
-        there["reference"] += f" ({_with_commas(protocol['n_reference'])})"
-    phrases = PHRASES | ({"reference": "on {}"} if "bound" in protocol else {})
-    return ", ".join(phrases[key].format(text) for key, text in there.items())
-
-
-def _with_commas(v: Any) -> str:
-    return f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v)
+    """What matters most of how something was measured: "reference digits/train, n_reference 1297, ..."."""
+    return ", ".join(f"{key} {brief(protocol[key])}" for key in SHOWN if protocol.get(key) is not None)
 
 
 def is_web(link: str) -> bool:

@@ -259,7 +259,7 @@ function caveat(section, ways, metrics, left) {
     const shared = parts.length ? parts[0].filter((part) => parts.every((other) => other.includes(part))) : [];
     return `${metric}: ${shared.join(", ") || "see each point's protocol"}`;
   };
-  const own = ways.some((way) => metrics.some((metric) => way.values[metric].how.includes("in the features of classifier")));
+  const own = ways.some((way) => metrics.some((metric) => way.values[metric].how.includes("features classifier")));
   const apart = own ? " What is measured in the features of a classifier compares models on one dataset and cannot be laid beside a paper's." : "";
   const note = ways.length ? `Measured as ${metrics.map(common).join("; ")}.${apart}` : "";
   section.querySelector(".caveat").textContent = note + (left ? ` ${left} measured against another reference, or on another machine, left out.` : "");

@@ -45,6 +45,11 @@ class Comparison:
         return f"{self.ours.value:.3f}" + ("" if self.ours.std is None else f" ± {self.ours.std:.3f}")
 
     @property
+    def sample_seeds(self) -> int:
+        """How many seeds of samples each training was measured with, the fewest."""
+        return min(map(len, self.records.values()), default=0)
+
+    @property
     def seconds(self) -> float | None:
         """The mean time of a training with its evaluation."""
         known = [result.seconds for result in self.counted if result.seconds is not None]

@@ -37,6 +37,10 @@ class Result:
     config: dict[str, Any]  # resolved, without places
     records: list[dict[str, Any]]  # of results.json
 
+    @property
+    def command_of_any_seed(self) -> str:
+        return self.command.replace(f" seed={self.seed}", " seed=S")
+
     def measured(self) -> list[Record]:
         return [Record.from_dict(record) for record in self.records]
 
