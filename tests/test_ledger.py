@@ -17,12 +17,11 @@ from genmodels.errors import Stopped, UserError
 from genmodels.report.gather import Skipped
 from genmodels.report.ledger import baselines, children
 from genmodels.report.ledger.baselines import experiment
-from genmodels.report.ledger.book import Book
+from genmodels.report.ledger.book import Book, ledger_page
 from genmodels.report.ledger.children import Children, Ended
 from genmodels.report.ledger.collect import Attempt, Found, result_of
 from genmodels.report.ledger.comparisons import comparisons
 from genmodels.report.ledger.experiments import Experiment, deviations, portable
-from genmodels.report.ledger.page import ledger_page
 from genmodels.report.ledger.results import Result, read_result
 from genmodels.report.templates import code, link, plain
 from tests.helpers import exit_status

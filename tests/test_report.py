@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from genmodels.report.contents import Contents, contents
-from genmodels.report.curves import as_columns, points_of_each, thin
+from genmodels.report.curves import as_columns, thin, thinned
 from genmodels.report.files import appendix, csv_table, web_page
 from genmodels.report.gather import gather
 from genmodels.report.payload import payload
 from genmodels.report.pictures import OF_PAGE_BYTES, as_urls, last_grid
 from genmodels.report.words import duration, in_short
+from genmodels.run.run import Run
 from tests.synthetic_runs import OVER_SAMPLES, TARGETS, config, end, record, results, start, write_run
 
 BASELINE = {
@@ -230,8 +231,11 @@ def test_curves_keep_their_ends_and_peaks():
     assert len(few) <= 100 and few[0] == points[0] and few[-1] == points[-1]
     assert {points[4321], points[4322]} <= set(few) and few == sorted(few)
     assert thin(points[:50], 100) == points[:50]
-    assert points_of_each(3) == 400 and points_of_each(10_000) == 40
-    assert as_columns([(100.0, 1.23456789)]) == {"x": [100], "y": [1.23457]}
+    rising = [(float(i), float(i)) for i in range(1000)]
+    for curves, most in ((3, 400), (10_000, 40)):
+        (few,) = thinned({Run("a"): {str(i): rising for i in range(curves)}}).values()
+        assert {len(points) for points in few.values()} == {most}
+    assert as_columns([(100.0, 1.23456789)]) == {"x": [100.0], "y": [1.23457]}
 
 
 def test_pictures_are_made_smaller_the_more_there_are(tmp_path):

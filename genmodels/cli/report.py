@@ -34,12 +34,12 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
-    paths, keys = parsed(argv)
+    paths, keys = paths_and_keys(argv)
     report(paths, out=keys.get("out"), metric=keys.get("metric"))
     return 0
 
 
-def parsed(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
+def paths_and_keys(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
     """Paths, and keys with their values; a word that is there on the disk is a path, whatever it looks like."""
     paths, keys = [], {}
     for word in argv:

@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
-    asked = parsed(argv)
+    asked = asked_for(argv)
     from genmodels.report.ledger.baselines import baselines
     from genmodels.report.ledger.book import Book
 
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
     return reproduce(asked, Book(asked.docs or asked.out, experiments), argv)
 
 
-def parsed(argv: Sequence[str]) -> Asked:
+def asked_for(argv: Sequence[str]) -> Asked:
     """The words sorted by what they are."""
     asked, words = Asked(), iter(argv)
     for word in words:

@@ -2,16 +2,16 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 from genmodels.config.schema import Baseline
 from genmodels.errors import UserError
-from genmodels.report.aims import aim_in
 from genmodels.report.columns import Column, Columns
 from genmodels.report.curves import thinned
 from genmodels.report.differences import told_apart
 from genmodels.report.entries import Entry, best_first, common_column, entries
 from genmodels.report.gather import FoundRuns, Skipped, Track
+from genmodels.report.ledger.experiments import aim_in
 from genmodels.report.pictures import as_urls, last_grid
 from genmodels.report.seeds import SeedGroup, alone, over_seeds
 from genmodels.run import layout
@@ -23,7 +23,12 @@ from genmodels.run.run import Run
 class Contents:
     """The page's script and its markup know runs by their number in `runs`, groups by theirs in `groups`."""
 
-    entries: list[Entry]  # by dataset, best first
+    runs: list[Run]  # by dataset, best first
+    number: dict[Run, int]
+    entries: list[Entry]  # the rows of tables, likewise
+    groups: list[SeedGroup]
+    group_of: dict[Run, int]  # the number of each run's group
+    over_seeds: list[Entry]  # the rows of tables with mean and spread
     columns: Columns
     order: list[Column]  # all columns, those of the metric that was asked for first
     sorted_by: Column | None  # what sorts all rows; None where each dataset has its own, or none
@@ -32,28 +37,6 @@ class Contents:
     curves: dict[Run, Curves]  # with as many points as can be seen
     pictures: dict[Run, str]  # a run's newest grid as a URL
     skipped: list[Skipped]
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        return list(dict.fromkeys(row.run for row in self.entries))
-
-    @cached_property
-    def groups(self) -> list[SeedGroup]:
-        return over_seeds(self.runs)
-
-    @cached_property
-    def over_seeds(self) -> list[Entry]:
-        """The rows of tables with mean and spread."""
-        return entries(self.groups)
-
-    @cached_property
-    def number(self) -> dict[Run, int]:
-        return {run: number for number, run in enumerate(self.runs)}
-
-    @cached_property
-    def group_of(self) -> dict[Run, int]:
-        """The number of each run's group."""
-        return {run: number for number, group in enumerate(self.groups) for run in group.runs}
 
     def columns_of(self, rows: list[Entry]) -> list[Column]:
         """Those columns that these rows have anything in."""
@@ -75,8 +58,16 @@ def contents(found: FoundRuns, metric: str | None, track: Track = iter) -> Conte
     ]
     sorting = [common_column(rows, columns, metric) for rows in by_dataset]
     curves, pictures = _files(found, track)
+    rows = [row for rows, by in zip(by_dataset, sorting, strict=True) for row in best_first(rows, columns, by)]
+    runs = list(dict.fromkeys(row.run for row in rows))
+    groups = over_seeds(runs)
     return Contents(
-        entries=[row for rows, by in zip(by_dataset, sorting, strict=True) for row in best_first(rows, columns, by)],
+        runs=runs,
+        number={run: number for number, run in enumerate(runs)},
+        entries=rows,
+        groups=groups,
+        group_of={run: number for number, group in enumerate(groups) for run in group.runs},
+        over_seeds=entries(groups),
         columns=columns,
         order=sorted(columns.all, key=lambda column: column.metric != metric),
         sorted_by=sorting[0] if len(sorting) == 1 else None,

@@ -11,13 +11,8 @@ LEAST, MOST = 40, 400  # points of a curve
 
 def thinned(curves: Mapping[Run, Curves]) -> dict[Run, Curves]:
     """With as many points of each as a page has room for."""
-    most = points_of_each(sum(map(len, curves.values())))
+    most = max(LEAST, min(MOST, OF_PAGE // max(1, sum(map(len, curves.values())))))
     return {run: {name: thin(points, most) for name, points in of_run.items()} for run, of_run in curves.items()}
-
-
-def points_of_each(n: int) -> int:
-    """How many points each of n curves may have."""
-    return max(LEAST, min(MOST, OF_PAGE // max(n, 1)))
 
 
 def thin(points: Points, most: int) -> Points:
@@ -36,9 +31,4 @@ def thin(points: Points, most: int) -> Points:
 
 def as_columns(points: Points) -> dict[str, list[float]]:
     """x and y, each to six digits."""
-    return {"x": [_short(x) for x, _ in points], "y": [_short(y) for _, y in points]}
-
-
-def _short(value: float) -> float:
-    rounded = float(f"{value:.6g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+    return {axis: [float(f"{point[i]:.6g}") for point in points] for i, axis in enumerate("xy")}

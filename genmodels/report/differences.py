@@ -52,14 +52,10 @@ def _varying(members: Sequence[dict[str, Any]]) -> list[str]:
     columns = {key: [member.get(key, ...) for member in members] for member in members for key in member}
     found: list[str] = []
     for key, column in columns.items():
-        same = any(_last(key) == _last(other) and column == columns[other] for other in found)
+        same = any(key.split(".")[-1] == other.split(".")[-1] and column == columns[other] for other in found)
         if key != "name" and not same and any(v != column[0] for v in column):
             found.append(key)
     return found
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 def short(key: str, others: Iterable[str]) -> str:

@@ -29,10 +29,6 @@ class Entry:
         """Its results by their columns: of several in one the first."""
         return {column: results[0] for column, results in columns.placed(self.results).items()}
 
-    def texts(self, columns: Columns) -> dict[Column, str]:
-        """These as they are written."""
-        return {column: result.text(len(self.group.seeds)) for column, result in self.shown(columns).items()}
-
     def values(self, columns: Columns) -> dict[Column, float]:
         """Its numbers by their columns, without those that are not finite."""
         return {column: one.value for column, one in self.shown(columns).items() if isfinite(one.value)}
@@ -46,7 +42,8 @@ def entries(groups: Iterable[SeedGroup]) -> list[Entry]:
 def _ways(results: Sequence[Mean]) -> list[tuple[list[str], list[Mean]]]:
     """What tells each way from the others, and what was measured so."""
     every: list[dict[str, Any]] = []
-    for result in sorted(results, key=lambda result: (not _is_own(result), -len(_way(result)))):  # stable
+    of_several = sorted((one for one in results if not _is_own(one)), key=lambda one: -len(_way(one)))
+    for result in [*filter(_is_own, results), *of_several]:
         if not any(_belongs(result, way) for way in every):
             every.append(_way(result))
     names = dict.fromkeys(key for way in every for key in way)

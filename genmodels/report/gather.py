@@ -33,15 +33,16 @@ class FoundRuns:
     runs: list[Run] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
-    def skip(self, path: Path, reason: str) -> None:
+    def skip(self, path: Path, why: str | OSError) -> None:
+        reason = f"cannot be read ({why.strerror})" if isinstance(why, OSError) else why
         self.skipped.append(Skipped(path, reason))
 
     def read(self, path: Path, read: Callable[[], T]) -> T | None:
-        """What reading this file gives, or the file of this folder; None where it cannot be believed."""
+        """What reading this file gives, or the config of this folder; None where it cannot be believed."""
         try:
             return read()
         except OSError as error:
-            self.skip(path, f"cannot be read ({error.strerror})")
+            self.skip(path, error)
         except UserError as error:
             self.skip(path, str(error).removeprefix(f"{path / layout.CONFIG} ").removeprefix(f"{path} "))
         return None
@@ -70,15 +71,12 @@ def gather(paths: Sequence[Path], track: Track = iter) -> FoundRuns:
 
 def _folders(path: Path, found: FoundRuns) -> Iterator[Path]:
     """Folders of runs, of jobs that never began, and of results that are no run's, in the order of their names."""
-
-    def unreadable(error: OSError) -> None:
-        found.skip(Path(error.filename), f"cannot be read ({error.strerror})")
-
-    for place, folders, files in os.walk(path, onerror=unreadable):
+    for place, folders, files in os.walk(
+        path, onerror=lambda e: found.skip(Path(e.filename), f"cannot be read ({e.strerror})")
+    ):
         is_run = layout.CONFIG in files
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and f != "wandb" and not (is_run and f in layout.FOLDERS)
-        )
+        passed = {"wandb", *(layout.FOLDERS if is_run else ())}
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in passed)
         if is_run or layout.RESULTS in files or layout.JOB in files:
             yield Path(place)
 

@@ -42,11 +42,6 @@ def newest(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if _step(record) == last[record.key]]
 
 
-def main_record(records: Sequence[Record], metric: str) -> Record | None:
-    """The record that stands for a metric: of the newest step, and there the first, which training itself measured."""
-    return next((record for record in newest(records) if record.key == metric), None)
-
-
 def _step(record: Record) -> float:
     step = record.protocol.get("step")
     return step if isinstance(step, int | float) else -1

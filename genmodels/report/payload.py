@@ -1,6 +1,7 @@
 """What the page's script is given: plain containers that JSON can hold."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -20,8 +21,6 @@ METRIC_KINDS = {  # of metrics, for the figures' axes
 }
 AXES = {"trilemma": ("quality", "diversity", "speed"), "likelihood": ("quality", "likelihood"), "steps": ("quality",)}
 TOLD_BESIDE = ("bound", "draws")  # that points of likelihoods may differ in: their labels say so, and the figure's note
-
-Point = dict[str, Any]  # a group of runs in one way of sampling, in the figures
 
 
 def payload(contents: Contents) -> dict[str, Any]:
@@ -51,12 +50,8 @@ def _run(contents: Contents, run: Run) -> dict[str, Any]:
         "secondsPerImage": run.status.seconds_per_image,
         "about": _facts(run),
         "results": [
-            {
-                "metric": record.key,
-                "text": with_spread(record.value, record.std),
-                "protocol": in_full(record.protocol),
-            }
-            for record in run.results
+            {"metric": one.key, "text": with_spread(one.value, one.std), "protocol": in_full(one.protocol)}
+            for one in run.results
         ],
         "curves": {name: as_columns(points) for name, points in contents.curves[run].items()},
     }
@@ -90,12 +85,13 @@ def _group(contents: Contents, group: SeedGroup) -> dict[str, Any]:
     return {"label": label, "short": short, "dataset": run.dataset, "family": run.family}
 
 
-def _points(groups: Sequence[SeedGroup]) -> list[Point]:
-    finite = [SeedGroup(runs=g.runs, results=[mean for mean in g.results if isfinite(mean.value)]) for g in groups]
+def _points(groups: Sequence[SeedGroup]) -> list[dict[str, Any]]:
+    """Of the figures: each group of runs in each way of sampling."""
+    finite = [replace(group, results=[mean for mean in group.results if isfinite(mean.value)]) for group in groups]
     return [_point(number, row.results) for number, g in enumerate(finite) for row in entries([g]) if row.results]
 
 
-def _point(group: int, results: Sequence[Mean]) -> Point:
+def _point(group: int, results: Sequence[Mean]) -> dict[str, Any]:
     how: dict[str, Any] = next((found for mean in results if (found := drawn(mean.protocol))), {})
     steps = how.pop("sampler_steps", None)
     return {
@@ -119,15 +115,13 @@ def _value(mean: Mean) -> dict[str, Any]:
     }
 
 
-def figures(points: Sequence[Point], groups: Sequence[SeedGroup]) -> dict[str, bool]:
+def figures(points: Sequence[dict[str, Any]], groups: Sequence[SeedGroup]) -> dict[str, bool]:
     """Which figures there are data for: two points on one dataset, of one model with other steps where it is steps."""
     found = {}
     for figure, kinds in AXES.items():
         whole = [p for p in points if all(of_kinds(p["values"], METRIC_KINDS[kind]) for kind in kinds)]
-        if figure == "steps":
-            lines = {(p["group"], p["settings"], p["steps"]) for p in whole if p["steps"]}
-            places = [line[:2] for line in lines]
-        else:
-            places = [(groups[p["group"]].run.dataset, "") for p in whole]
+        lines = {(p["group"], p["settings"], p["steps"]) for p in whole if p["steps"]}
+        datasets = [groups[p["group"]].run.dataset for p in whole]
+        places: list[Any] = [line[:2] for line in lines] if figure == "steps" else datasets
         found[figure] = len(places) > len(set(places))
     return found

@@ -21,6 +21,7 @@ GAP = 3  # characters of a line between two columns, with the space on either si
 DIFFERS = "what differs"  # heading of that column
 
 Told = dict[Run, list[str]]  # what tells a run from others
+Line = tuple[dict[str, str], Entry]  # what stands before the results, by its headings, and the row with them
 
 
 def show(runs: Sequence[Run], metric: str | None, console: Console) -> None:
@@ -30,9 +31,8 @@ def show(runs: Sequence[Run], metric: str | None, console: Console) -> None:
         _show([run for run in runs if run.dataset == dataset], metric, told, console)
     for run in runs:
         if run.status.error:
-            console.print(
-                f"{run.path}: {run.status.state}: {run.status.error}", soft_wrap=True, highlight=False, markup=False
-            )
+            said = f"{run.path}: {run.status.state}: {run.status.error}"
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
 
 
 def _show(runs: Sequence[Run], metric: str | None, told: Told, console: Console) -> None:
@@ -40,41 +40,32 @@ def _show(runs: Sequence[Run], metric: str | None, told: Told, console: Console)
     first = common_column(rows, columns, metric)
     best = f", best {first} first" if first else ", no results yet"
     rows = best_first(rows, columns, first)
-    title = f"{dataset}: {plural(len(runs), 'run')}{best}"
-    console.print(_table(title, [_of_run(row, told) for row in rows], rows, columns, first, console.width))
+    lines = [(_about(row, told) | _state(row.run), row) for row in rows]
+    console.print(_table(f"{dataset}: {plural(len(runs), 'run')}{best}", lines, columns, first, console.width))
     groups = [group for group in over_seeds(dict.fromkeys(row.run for row in rows)) if len(group.seeds) > 1]
-    if rows := entries(groups):
+    if lines := [(_about(row, told) | {"seeds": str(len(row.group.seeds))}, row) for row in entries(groups)]:
         title = f"{dataset}: mean ± standard deviation over seeds"
-        about = [_about(row, told) | {"seeds": str(len(row.group.seeds))} for row in rows]
-        console.print(_table(title, about, rows, columns, first, console.width))
+        console.print(_table(title, lines, columns, first, console.width))
 
 
 def _about(row: Entry, told: Told) -> dict[str, str]:
-    """What stands before the results, by its headings."""
     words = [*told[row.run], *row.way]
     more = [f"and {len(words) - DIFFERENCES} more"] if len(words) > DIFFERENCES else []
     return {"run": row.run.name, DIFFERS: "\n".join([*words[:DIFFERENCES], *more])}
 
 
-def _of_run(row: Entry, told: Told) -> dict[str, str]:
-    status = row.run.status
-    return _about(row, told) | {"seed": str(row.run.seed), "status": status.state, "steps": str(status.step)}
+def _state(run: Run) -> dict[str, str]:
+    return {"seed": str(run.seed), "status": run.status.state, "steps": str(run.status.step)}
 
 
-def _table(
-    title: str,
-    about: Sequence[dict[str, str]],
-    rows: Sequence[Entry],
-    columns: Columns,
-    first: Column | None,
-    width: int,
-) -> Table:
+def _table(title: str, lines: Sequence[Line], columns: Columns, first: Column | None, width: int) -> Table:
     """The rows with as many columns of results as there is room for, at least one: no digit is cut off.
 
     The column that says what differs is left out where nothing does.
     """
+    about = [words for words, _ in lines]
     headings = [name for name in about[0] if name != DIFFERS or any(words[DIFFERS] for words in about)]
-    lines = [[escape(words[name]) for name in headings] for words in about]
+    cells = [[escape(words[name]) for name in headings] for words in about]
     table = Table(title=escape(title), title_justify="left")
     left = width - 1
     for name in headings:
@@ -82,17 +73,16 @@ def _table(
         table.add_column(name, overflow="fold", no_wrap=not wide, min_width=NARROWEST if wide else None)
         longest = NARROWEST if wide else max(len(words[name]) for words in about)
         left -= max(longest, len(name)) + GAP
-    texts = [row.texts(columns) for row in rows]
+    shown = [(row.shown(columns), len(row.group.seeds)) for _, row in lines]
     for column in columns.begun_with(first):
         above = [heading(column.metric).replace("_", " ") + BETTER[column.mode], *column.words]
-        cells = [of_row.get(column, "") for of_row in texts]
-        longest = max(map(len, [*cells, *" ".join(above).split(), *(line[:HEADING] for line in above)]))
+        numbers = [found[column].text(seeds) if column in found else "" for found, seeds in shown]
+        longest = max(map(len, [*numbers, *" ".join(above).split(), *(line[:HEADING] for line in above)]))
         left -= longest + GAP
         if left < 0 and len(table.columns) > len(headings):
             break
         table.add_column(escape("\n".join(above)), justify="right", width=longest)
-        for line, cell in zip(lines, cells, strict=True):
-            line.append(cell)
-    for line in lines:
+        cells = [[*line, number] for line, number in zip(cells, numbers, strict=True)]
+    for line in cells:
         table.add_row(*line)
     return table

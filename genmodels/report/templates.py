@@ -1,7 +1,6 @@
 """Pages from the templates in assets/: HTML, and Markdown that reads well in a terminal too."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +51,10 @@ def aligned(table: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
-def distinct(values: Iterable[Any]) -> list[Any]:
-    """Each once."""
-    return list(dict.fromkeys(values))
-
-
 FILTERS = {
     "against": lambda protocol: canonical(compared(protocol)),  # the same for all that may be laid beside
+    "distinct": lambda values: list(dict.fromkeys(values)),
     "number": four_digits,
-    **{f.__name__: f for f in (aligned, brief, code, distinct, dotted, duration, heading, in_full, in_short, is_web)},
+    **{f.__name__: f for f in (aligned, brief, code, dotted, duration, heading, in_full, in_short, is_web)},
     **{f.__name__: f for f in (link, plain, without_chance)},
 }

@@ -11,8 +11,7 @@ from genmodels.config.compose import compose_config, resolved
 from genmodels.config.messages import explain_composition
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
-from genmodels.report.aims import aim_in
-from genmodels.report.ledger.experiments import Experiment, deviations, portable
+from genmodels.report.ledger.experiments import Experiment, aim_in, deviations, portable
 
 SET_BY_REPRODUCE = ("experiment", "seed", "resume", "run_dir", "baseline", "name", "hydra")  # keys
 

@@ -1,5 +1,6 @@
 """The ledger on the disk: result files and the page that is written from them, and whether the two agree."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -10,10 +11,11 @@ from genmodels.errors import Fault, UserError
 from genmodels.report.gather import Skipped
 from genmodels.report.ledger.comparisons import Comparison, comparisons
 from genmodels.report.ledger.experiments import Experiment, deviations
-from genmodels.report.ledger.page import ledger_page
-from genmodels.report.ledger.results import FOLDER, Result, file_of, read_all
+from genmodels.report.ledger.results import FOLDER, Result, read_all
+from genmodels.report.templates import rendered
 
 PAGE = "BASELINES.md"
+VERDICTS = ("in", "out", "failed", "other config", "no result", "not run")  # as far as the colon
 MOST_LINES = 20  # lines of a difference
 
 
@@ -44,10 +46,8 @@ class Book:
 
     def add(self, result: Result) -> Path:
         """Writes a result file and the page anew; what does not count never takes the place of a result that does."""
-        file = file_of(self.docs, result.experiment, result.seed)
-        there = [
-            one for one in read_all(self.docs)[0] if (one.experiment, one.seed) == (result.experiment, result.seed)
-        ]
+        file = self.docs / FOLDER / result.experiment / f"seed_{result.seed}.json"
+        there = (one for one in read_all(self.docs)[0] if one.is_of(result))
         if self._counts(result) or not any(map(self._counts, there)):
             self._write(file, str(result))
         self.write_page()
@@ -81,3 +81,20 @@ class Book:
         lines = [line.rstrip("\n") for line in unified_diff(there, due, *names, n=0, lineterm="")]
         more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
         return len(found), wrong + lines[:MOST_LINES] + more
+
+
+def ledger_page(experiments: Sequence[Experiment], results: Sequence[Result], damaged: Sequence[Skipped]) -> str:
+    """The page, a pure function of experiment files and result files: the same ones give the same bytes."""
+    rows = comparisons(experiments, results)
+    names = {experiment.name for experiment in experiments}
+    stale = [result for result in results if result.experiment not in names]
+    text = rendered("BASELINES.md", rows=rows, summary=_summary(rows), stale=stale, damaged=damaged)
+    return text.rstrip("\n") + "\n"
+
+
+def _summary(rows: Sequence[Comparison]) -> str:
+    paper = Counter(row.verdict.partition(":")[0] for row in rows if row.experiment.aim.variant is None)
+    counts = [f"{paper[verdict]} {verdict}" for verdict in VERDICTS if paper[verdict]]
+    variants = [row.ours is not None for row in rows if row.experiment.aim.variant is not None]
+    about = f"; {sum(variants)} of {len(variants)} variants ran" if variants else ""
+    return f"{paper.total()} published numbers: {', '.join(counts) or 'none'}{about}."

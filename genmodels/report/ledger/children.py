@@ -45,9 +45,8 @@ class Children:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+        taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in taken}
         try:
             yield
         finally:
@@ -71,18 +70,13 @@ class Children:
             file = Path(folder) / "sentence.txt"
             environment = {**os.environ, SENTENCE_FILE: str(file)}
             how: dict = {"stdin": subprocess.DEVNULL, "start_new_session": True, "env": environment}
-            self.child = subprocess.Popen([*GENMODELS, *words], **how)
-            late = self._is_late(self.child, deadline)
-            status, self.child = self.child.wait(), None
+            self.child = child = subprocess.Popen([*GENMODELS, *words], **how)
+            late = False
+            try:
+                child.wait(None if deadline == float("inf") else max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                child.terminate()
+                late = True
+            status, self.child = child.wait(), None
             sentence = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
         return Ended(status, sentence, late and status != 0)
-
-    @staticmethod
-    def _is_late(child: subprocess.Popen, deadline: float) -> bool:
-        """Waits for its end, or asks it at the deadline to end."""
-        try:
-            child.wait(None if deadline == float("inf") else max(deadline - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            child.terminate()
-            return True
-        return False

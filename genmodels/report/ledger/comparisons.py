@@ -9,7 +9,7 @@ from genmodels.config.changes import changes
 from genmodels.evaluators.results import Record
 from genmodels.report.ledger.experiments import Experiment, deviations, in_words
 from genmodels.report.ledger.results import Result
-from genmodels.report.metrics import is_of_samples, main_record, without_chance
+from genmodels.report.metrics import is_of_samples, newest, without_chance
 from genmodels.report.seeds import Mean, mean_and_std
 
 
@@ -85,14 +85,11 @@ def comparisons(experiments: Sequence[Experiment], results: Sequence[Result]) ->
 
 
 def _comparison(experiment: Experiment, results: Sequence[Result]) -> Comparison:
-    why = [_why_not(result, experiment) for result in results]
-    same = [result for result, odd in zip(results, why, strict=True) if not odd]
-    why = [odd or _why_apart(one, same[0], experiment.aim.metric) for one, odd in zip(results, why, strict=True)]
-    return Comparison(
-        experiment=experiment,
-        counted=[result for result, odd in zip(results, why, strict=True) if not odd],
-        others=[(result, odd) for result, odd in zip(results, why, strict=True) if odd],
-    )
+    why = [(result, _why_not(result, experiment)) for result in results]
+    first = next((result for result, odd in why if not odd), None)
+    why = [(result, odd or _why_apart(result, first, experiment.aim.metric)) for result, odd in why]
+    counted = [result for result, odd in why if not odd]
+    return Comparison(experiment=experiment, counted=counted, others=[(result, odd) for result, odd in why if odd])
 
 
 def _why_not(result: Result, experiment: Experiment) -> str:
@@ -102,18 +99,17 @@ def _why_not(result: Result, experiment: Experiment) -> str:
     return f"failed: {result.error}" if result.status == "failed" else ""
 
 
-def _why_apart(result: Result, first: Result, metric: str) -> str:
+def _why_apart(result: Result, first: Result | None, metric: str) -> str:
     """Why a result does not count beside the first one; empty where it does."""
-    ways = [without_chance(found[0].protocol) for one in (first, result) if (found := records_of(one, metric))]
-    odd = changes(ways[1], ways[0]) if len(ways) == 2 else {}
+    ways = [without_chance(found[0].protocol) for one in (result, first) if one and (found := records_of(one, metric))]
+    odd = changes(ways[0], ways[1]) if len(ways) == 2 else {}
     return f"measured in another way: {in_words(odd)}" if odd else ""
 
 
 def records_of(result: Result, metric: str) -> list[Record]:
-    """The records that stand for a metric: the run's own, and those that differ from it in the seed of the samples."""
-    records = result.measured()
-    first = main_record(records, metric)
-    if first is None or not is_of_samples(first.protocol):
-        return [first] if first else []
-    alike = [without_chance(first.protocol), first.protocol.get("step")]
-    return [r for r in records if r.key == metric and [without_chance(r.protocol), r.protocol.get("step")] == alike]
+    """The records that stand for a metric: of the newest step the one that training itself measured, and those that
+    differ from it in the seed of the samples."""
+    records = [record for record in newest(result.measured()) if record.key == metric]
+    if not records or not is_of_samples(records[0].protocol):
+        return records[:1]
+    return [one for one in records if without_chance(one.protocol) == without_chance(records[0].protocol)]

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from genmodels.config.changes import changes
+from genmodels.config.check import check
 from genmodels.config.roles import Role, role, without
 from genmodels.config.schema import Baseline
+from genmodels.errors import UserError
 
 OF_SPEED = (Role.MACHINE, Role.COMPUTES)
 NEVER_COUNT = (*OF_SPEED, Role.REPEATS, Role.PLACE, Role.WATCHES, Role.ABOUT)
@@ -28,6 +30,26 @@ class Experiment:
     def number(self) -> tuple[str, str, str]:
         """The published number that it is after: its variants have the same."""
         return self.dataset, self.aim.metric, self.aim.system
+
+
+def aim_in(config: Mapping[str, Any]) -> Baseline:
+    """What the config aims at.
+
+    Raises:
+        UserError: it says nothing, or what cannot be meant.
+    """
+    node = config.get("baseline")
+    if not isinstance(node, Mapping) or any(isinstance(value, Mapping) for value in node.values()):
+        raise UserError(f"baseline is {node!r}, expected the keys of a published number")
+    check(node, Baseline)
+    aim = Baseline(**{**node, "tolerance": tuple(node["tolerance"])})
+    low, high = aim.tolerance
+    if not low <= 0 <= high:
+        expected = "what ours may be below and above the figure, such as [-0.5, 0.3]"
+        raise UserError(f"tolerance is [{low:g}, {high:g}], expected {expected}")
+    if not aim.minutes > 0:
+        raise UserError(f"minutes is {aim.minutes:g}, expected minutes above 0")
+    return aim
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:

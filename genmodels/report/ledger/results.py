@@ -41,16 +41,16 @@ class Result:
     def command_of_any_seed(self) -> str:
         return self.command.replace(f" seed={self.seed}", " seed=S")
 
+    def is_of(self, other: "Result") -> bool:
+        """Whether it is of the same training."""
+        return (self.experiment, self.seed) == (other.experiment, other.seed)
+
     def measured(self) -> list[Record]:
         return [Record.from_dict(record) for record in self.records]
 
     def __str__(self) -> str:
         """As it stands in its file."""
         return dumps(asdict(self), indent=1) + "\n"
-
-
-def file_of(docs: Path, experiment: str, seed: int) -> Path:
-    return docs / FOLDER / experiment / f"seed_{seed}.json"
 
 
 def read_all(docs: Path) -> tuple[list[Result], list[Skipped]]:

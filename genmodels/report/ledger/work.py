@@ -14,7 +14,6 @@ from genmodels.report.ledger.experiments import Experiment
 from genmodels.report.metrics import is_of_samples
 from genmodels.report.words import duration
 
-Say = Callable[[str], None]
 REFUSED = 2  # exit status of a command that found a person's mistake
 OF_EVALUATE = ("data.root", "data.path", "data.test_path", "trusted")  # keys that evaluating a run takes too
 
@@ -31,12 +30,8 @@ class Done:
         return f"seed {self.attempt.seed} {self.what}{': ' * bool(self.about)}{self.about}"
 
 
-class Failed(Exception):
-    """An attempt went wrong; says how."""
-
-
-class Unfinished(Exception):
-    """An attempt goes on at the next call; says how far it came."""
+class NotFinished(Exception):
+    """Of an attempt: what became of it, and about that, as in `Done`."""
 
 
 def attempts(experiments: Sequence[Experiment], seeds: Sequence[int], out: Path) -> list[Attempt]:
@@ -68,7 +63,7 @@ class Work:
     deadline: float  # a time of time.monotonic()
     trains: bool  # False: takes what is finished, and measures and trains nothing
     go_on: str  # the command that goes on where this one ends
-    say: Say
+    say: Callable[[str], None]
 
     def do(self, attempts: Sequence[Attempt]) -> list[Done]:
         """All attempts, or as many as the time allows.
@@ -85,10 +80,8 @@ class Work:
     def _one(self, attempt: Attempt, title: str) -> Done:
         try:
             self._reproduce(look(attempt), title)
-        except Unfinished as unfinished:
-            return Done(attempt, "unfinished", str(unfinished))
-        except Failed as failed:
-            return Done(attempt, "failed", str(failed))
+        except NotFinished as ended:
+            return Done(attempt, *ended.args)
         return Done(attempt, "finished", "")
 
     def _reproduce(self, found: Found, title: str) -> None:
@@ -97,11 +90,11 @@ class Work:
             self.say(f"{title}: {found.trouble}")
             if found.run and found.finished and found.run.seed == found.attempt.seed:
                 self.book.add(result_of(found))
-            raise Failed(found.trouble)
+            raise NotFinished("failed", found.trouble)
         if found.finished:
             self.say(f"{title}: is finished, in {found.attempt.folder}")
         elif not self.trains:
-            raise Unfinished("goes on without --collect")
+            raise NotFinished("unfinished", "goes on without --collect")
         else:
             self._require_time("the time was over")
             self.say(f"{title}: {_outlook(found)}")
@@ -125,13 +118,15 @@ class Work:
         """
         step = f"at step {found.status.step}"
         if ended.out_of_time:
-            raise Unfinished(f"the time was over {step}")
+            raise NotFinished("unfinished", f"the time was over {step}")
         if ended.status in (130, 143) or ended.status < 0:
-            raise Failed(f"was ended from elsewhere {step} (exit status {ended.status}); it goes on at the next call")
+            raise NotFinished(
+                "failed", f"was ended from elsewhere {step} (exit status {ended.status}); it goes on at the next call"
+            )
         sentence = ended.sentence or found.trouble or f"ended with exit status {ended.status}"
         if ended.status != REFUSED:
             self.book.add(result_of(found, failed_with=sentence, exit_status=ended.status))
-        raise Failed(sentence)
+        raise NotFinished("failed", sentence)
 
     def _measure(self, attempt: Attempt) -> None:
         """Puts a finished run into the book, measured with each of the sample seeds where its metric is of samples."""
@@ -139,7 +134,7 @@ class Work:
         self.book.add(result)
         records = records_of(result, attempt.experiment.aim.metric)
         if not records:
-            raise Failed(f"the run has no {attempt.experiment.aim.metric} in its results.json")
+            raise NotFinished("failed", f"the run has no {attempt.experiment.aim.metric} in its results.json")
         if self.trains and is_of_samples(records[0].protocol):
             there = {record.protocol.get("seed") for record in records}
             for seed in (seed for seed in self.sample_seeds if seed not in there):
@@ -153,7 +148,7 @@ class Work:
         ended = self._run(["evaluate", f"run={attempt.folder}", f"seed={seed}", *own, *self.options])
         if ended.status:
             sentence = ended.sentence or f"evaluating it ended with exit status {ended.status}"
-            raise Unfinished(sentence) if ended.out_of_time else Failed(sentence)
+            raise NotFinished("unfinished" if ended.out_of_time else "failed", sentence)
         self.book.add(result_of(look(attempt)))
 
     def _run(self, words: list[str]) -> Ended:
@@ -164,7 +159,7 @@ class Work:
     def _require_time(self, sentence: str) -> None:
         self._stop_if_asked()
         if time.monotonic() >= self.deadline:
-            raise Unfinished(sentence)
+            raise NotFinished("unfinished", sentence)
 
     def _stop_if_asked(self) -> None:
         self.children.stop_if_asked(f"ended; nothing is lost, go on with: {self.go_on}")
