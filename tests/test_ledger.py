@@ -13,18 +13,17 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from genmodels.cli.reproduce import default_docs
-from genmodels.config.schema import Baseline
 from genmodels.errors import Stopped, UserError
-from genmodels.report.ledger import baselines, children, results
-from genmodels.report.ledger.book import Book
+from genmodels.report.gather import Skipped
+from genmodels.report.ledger import baselines, children
+from genmodels.report.ledger.baselines import experiment
+from genmodels.report.ledger.book import Book, ledger_page
 from genmodels.report.ledger.children import Children, Ended
-from genmodels.report.ledger.collect import failure
-from genmodels.report.ledger.experiments import Experiment, differences, experiment, portable
-from genmodels.report.ledger.markdown import code, link, text
-from genmodels.report.ledger.measured import ours
-from genmodels.report.ledger.page import page
-from genmodels.report.ledger.results import Damaged, Result
-from genmodels.report.ledger.rows import rows
+from genmodels.report.ledger.collect import Attempt, Found, result_of
+from genmodels.report.ledger.comparisons import comparisons
+from genmodels.report.ledger.experiments import Experiment, deviations, portable
+from genmodels.report.ledger.results import Result, read_result
+from genmodels.report.templates import code, link, plain
 from tests.helpers import exit_status
 
 TINY = {
@@ -102,6 +101,11 @@ def made_up(name: str = "x", **changes) -> Experiment:
     return experiment(name, {**config, "baseline": baseline})
 
 
+def failure(of: Experiment, seed: int, sentence: str) -> Result:
+    """That of a training which left nothing."""
+    return result_of(Found(Attempt(of, seed, Path("nowhere"))), failed_with=sentence, exit_status=1)
+
+
 def result(of: Experiment, seed: int, *values: float, protocol: dict | None = None, **changes) -> Result:
     """A finished run's, with a record for each value."""
     about = {"n_generated": 10} if len(values) > 1 else {}
@@ -110,7 +114,7 @@ def result(of: Experiment, seed: int, *values: float, protocol: dict | None = No
         | {"protocol": {**about, **(protocol or {}), "seed": i, "step": 4}}
         for i, v in enumerate(values)
     ]
-    facts = dataclasses.asdict(failure(of, seed, None, "", 1))
+    facts = dataclasses.asdict(failure(of, seed, ""))
     facts |= {"status": "finished", "error": None, "exit": 0, "records": records, "seconds": 90.0}
     return Result(**{**facts, "date": "2026-11-20T10:00:00+00:00", "commit": "abc", **changes})
 
@@ -215,67 +219,77 @@ def test_samples_are_measured_with_several_seeds(mine, genmodels, started):
     assert "2 seeds of samples each" in (mine / "docs" / "BASELINES.md").read_text()
 
 
-def test_mean_and_spread():
+@pytest.mark.parametrize(
+    "values, mean, spread, seeds, sample_seeds",
+    [
+        ([[3.0], [5.0]], 4.0, 2**0.5, [0, 1], 1),
+        ([[3.0, 5.0]], 4.0, 2**0.5, [0], 2),
+        ([[3.0, 5.0], [6.0, 8.0]], 5.5, 4.5**0.5, [0, 1], 2),
+    ],
+)
+def test_mean_and_spread(values, mean, spread, seeds, sample_seeds):
     of = made_up()
-    found = ours([result(of, 0, 3.0), result(of, 1, 5.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.seeds, found.sample_seeds) == (4.0, 2**0.5, (0, 1), 1)
-    found = ours([result(of, 0, 3.0, 5.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.seeds, found.sample_seeds) == (4.0, 2**0.5, (0,), 2)
-    found = ours([result(of, 0, 3.0, 5.0), result(of, 1, 6.0, 8.0)], "test/nll_nats")
-    assert (found.mean, found.spread, found.sample_seeds) == (5.5, pytest.approx(4.5**0.5), 2)
-    assert ours([result(of, 0, 3.0)], "test/other") is None
+    (row,) = comparisons([of], [result(of, seed, *of_run) for seed, of_run in enumerate(values)])
+    assert (row.ours.value, row.ours.std) == (mean, pytest.approx(spread))
+    assert list(row.records) == seeds and {len(records) for records in row.records.values()} == {sample_seeds}
+
+
+def test_a_run_without_the_metric_has_no_number():
+    of = made_up(metric="test/other")
+    (row,) = comparisons([of], [result(of, 0, 3.0)])
+    assert (row.ours, row.ours_in_words, row.verdict) == (None, "", "no result")
 
 
 def test_in_and_out():
     of = made_up(figure=4.0, tolerance=[-0.5, 0.25])
     for value, verdict in ((4.25, "in"), (3.5, "in"), (4.3, "out: +0.30"), (3.0, "out: -1.00"), (float("nan"), "out")):
-        assert rows([of], [result(of, 0, value)])[0].verdict.startswith(verdict)
+        assert comparisons([of], [result(of, 0, value)])[0].verdict.startswith(verdict)
 
 
 def test_a_variant_never_fills_the_papers_row():
     paper, short = made_up("x"), made_up("x_short", variant="a tenth of the steps")
-    found = rows([short, paper], [result(short, 0, 4.0)])
+    found = comparisons([short, paper], [result(short, 0, 4.0)])
     assert [(row.experiment.name, row.verdict) for row in found] == [("x", "not run"), ("x_short", "variant: +0.00")]
-    written = page([short, paper], [result(short, 0, 4.0)], [])
+    written = ledger_page([short, paper], [result(short, 0, 4.0)], [])
     assert "1 published numbers: 1 not run; 1 of 1 variants ran." in written and "RealNVP, *variant*" in written
-    alone = rows([short], [result(short, 0, 4.0)])
+    alone = comparisons([short], [result(short, 0, 4.0)])
     assert [row.verdict for row in alone] == ["not run", "variant: +0.00"], "the paper's row is there without a file"
-    assert "no experiment file yet" in page([short], [], [])
+    assert "no experiment file yet" in ledger_page([short], [], [])
 
 
 def test_only_what_is_run_counts():
     of = made_up()
     config = {**of.config, "run_dir": "/there", "seed": 7, "logger": {"csv": {}}, "callbacks": {"a": {}}}
     config |= {"data": {**of.config["data"], "root": "/data"}, "trainer": {"max_steps": 4, "precision": "bf16-mixed"}}
-    assert differences(config, of) == {}
-    assert differences({**config, "data": {"name": "toy", "batch_size": 64}}, of) == {"data.batch_size": [64, 32]}
-    assert "trainer.max_steps" in differences({**config, "trainer": {"max_steps": 5}}, of)
+    assert deviations(config, of) == {}
+    assert deviations({**config, "data": {"name": "toy", "batch_size": 64}}, of) == {"data.batch_size": [64, 32]}
+    assert "trainer.max_steps" in deviations({**config, "trainer": {"max_steps": 5}}, of)
     assert portable({"a": "/x/y", "b": ["/x", "z"], "c": {"d": "~/x"}, "data": {"root": "r"}}) == {
         "b": ["z"],
         "c": {},
         "data": {},
     }
     other = result(of, 0, 4.0, config={**of.config, "data": {"name": "toy", "batch_size": 64}})
-    written = page([of], [other], [])
+    written = ledger_page([of], [other], [])
     assert "other config" in written and "ran with another config: data.batch_size was 64, not 32" in written
 
 
 def test_results_that_were_measured_otherwise_do_not_count():
     of = made_up()
     first, second = result(of, 0, 4.0, protocol={"draws": 10}), result(of, 1, 5.0, protocol={"draws": 1})
-    row = rows([of], [first, second])[0]
-    assert row.ours.mean == 4.0 and row.others[0][1] == "measured in another way: draws was 1, not 10"
+    row = comparisons([of], [first, second])[0]
+    assert row.ours.value == 4.0 and row.others[0][1] == "measured in another way: draws was 1, not 10"
 
 
 def test_a_failure_does_not_take_the_place_of_a_result(tmp_path):
     of = made_up()
     book = Book(tmp_path, [of])
-    book.add(failure(of, 0, None, "no space is left for /home/me/data/x.npz", 1))
+    book.add(failure(of, 0, "no space is left for /home/me/data/x.npz"))
     assert "failed: no space is left for x.npz" in book.page.read_text()
     book.add(result(of, 0, 4.0))
-    for worse in (failure(of, 0, None, "no space is left", 1), result(of, 0, 9.0, config={"data": {"name": "b"}})):
+    for worse in (failure(of, 0, "no space is left"), result(of, 0, 9.0, config={"data": {"name": "b"}})):
         file = book.add(worse)
-        assert results.read(file).records[0]["value"] == 4.0 and "1 in." in book.page.read_text()
+        assert read_result(file).records[0]["value"] == 4.0 and "1 in." in book.page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -284,11 +298,11 @@ def test_a_failure_does_not_take_the_place_of_a_result(tmp_path):
         ("{", "is damaged"),
         ("[]", "has no version"),
         ('{"version": 0}', "is of version 0, expected version 1"),
-        ('{"version": 1, "seed": 0}', "lacks "),
-        (lambda found: {**found, "more": 1}, "has more"),
-        (lambda found: {**found, "seed": "0"}, "has a seed of another kind"),
-        (lambda found: {**found, "seconds": True}, "has a seconds of another kind"),
-        (lambda found: {**found, "status": "good"}, "has a status of another kind"),
+        ('{"version": 1, "seed": 0}', "experiment is not given"),
+        (lambda found: {**found, "more": 1}, "there is no key more"),
+        (lambda found: {**found, "seed": "0"}, "seed is '0', expected an integer"),
+        (lambda found: {**found, "seconds": True}, "seconds is True, expected a number or null"),
+        (lambda found: {**found, "status": "good"}, "status is 'good', expected one of finished, failed"),
         (lambda found: {**found, "records": [{"value": 1}]}, "has a record that is none"),
         (lambda found: {**found, "seed": 5}, "says that it is of x, seed 5"),
     ],
@@ -300,7 +314,7 @@ def test_a_damaged_or_older_result_is_named(content, reason, tmp_path):
     good = json.loads(file.read_text())
     file.write_text(content if isinstance(content, str) else json.dumps(content(good)))
     (bad,) = book.write_page()
-    assert bad.name == "x/seed_0.json" and reason in bad.reason
+    assert str(bad.path) == "x/seed_0.json" and reason in bad.reason
     assert "not believed: 1" in book.page.read_text() and "1 not run" in book.page.read_text()
     assert reason in book.check()[1][0], "the page agrees and the check fails"
 
@@ -315,13 +329,15 @@ def test_an_edited_result_is_seen(tmp_path):
 
 
 def test_results_without_an_experiment_are_listed(tmp_path):
-    written = page([made_up("x")], [result(made_up("gone"), 0, 4.0)], [Damaged("a|b/<c>.json", "<script>")])
+    written = ledger_page(
+        [made_up("x")], [result(made_up("gone"), 0, 4.0)], [Skipped(Path("a|b/<c>.json"), "<script>")]
+    )
     assert "there are no longer: 1" in written and "`gone/seed_0.json`" in written
     assert "<script>" not in written.replace("\\<script", "")
 
 
 def test_texts_are_made_harmless():
-    assert text("a | b\n<img>") == "a \\| b \\<img\\>"
+    assert plain("a | b\n<img>") == "a \\| b \\<img\\>"
     assert code("a`b|c") == "`a'b/c`"
     assert link("a", "javascript:alert(1)") == "a" and link("[a]", "https://b.org") == "[\\[a\\]](https://b.org)"
 
@@ -365,10 +381,10 @@ def test_bad_input_is_one_sentence(words, sentence, mine, genmodels, started):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("tolerance", [0.1], "experiment x: baseline.tolerance is [0.1], expected"),
+        ("tolerance", [0.1], "experiment x, baseline: tolerance is [0.1], expected"),
         ("tolerance", [0.1, 0.2], "what ours may be below and above the figure"),
-        ("figure", float("nan"), "baseline.figure is nan"),
-        ("minutes", 0, "baseline.minutes is 0, expected minutes above 0"),
+        ("figure", float("nan"), "baseline: figure is nan"),
+        ("minutes", 0, "baseline: minutes is 0, expected minutes above 0"),
     ],
 )
 def test_a_baseline_that_cannot_be_meant(key, value, sentence):
@@ -456,11 +472,6 @@ def published():
     return baselines.baselines(None)
 
 
-def test_experiments_hold_what_the_schema_of_baselines_does():
-    own = {field.name for field in dataclasses.fields(Experiment)} - {"name", "config"}
-    assert own == {field.name for field in dataclasses.fields(Baseline)}
-
-
 LIKELIHOODS = {"nll_nats", "bits_per_dim"}
 
 
@@ -472,7 +483,7 @@ def test_every_baseline_names_a_metric_that_is_measured(published):
     from genmodels.evaluators.results import metric_name
 
     for one in published:
-        split, _, metric = one.metric.partition("/")
+        split, _, metric = one.aim.metric.partition("/")
         evaluators = build.instances(one.config["evaluator"])
         known = set()
         for evaluator in evaluators.values():
@@ -486,8 +497,8 @@ def test_every_baseline_names_a_metric_that_is_measured(published):
 def test_every_variant_is_named_as_such(published):
     """In its file's name; and the paper's own row has an experiment file of its own."""
     for one in published:
-        assert (one.variant is not None) == one.name.endswith(("_short", "_small")), one.name
-        assert one.link.startswith("https://") and one.config["name"] == one.name
+        assert (one.aim.variant is not None) == one.name.endswith(("_short", "_small")), one.name
+        assert one.aim.link.startswith("https://") and one.config["name"] == one.name
 
 
 @pytest.mark.slow

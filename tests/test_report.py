@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from genmodels.report.contents import Contents, contents
-from genmodels.report.curves import as_columns, points_of_each, thinned
-from genmodels.report.files import table
+from genmodels.report.curves import as_columns, thin, thinned
+from genmodels.report.files import appendix, csv_table, web_page
 from genmodels.report.gather import gather
-from genmodels.report.markdown import markdown
-from genmodels.report.page import page
-from genmodels.report.pictures import IN_ALL, as_urls, last_grid
+from genmodels.report.payload import payload
+from genmodels.report.pictures import OF_PAGE_BYTES, as_urls, last_grid
 from genmodels.report.words import duration, in_short
-from tests.synthetic_runs import OVER_SAMPLES, config, end, record, results, start, write_run
+from genmodels.run.run import Run
+from tests.synthetic_runs import OVER_SAMPLES, TARGETS, config, end, record, results, start, write_run
 
 BASELINE = {
     "system": "VAE, 1 layer",
@@ -118,11 +118,11 @@ def test_what_is_damaged_is_named_and_counted_in_the_page(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "config.yaml").write_text("a: [")
     content = made(tmp_path)
-    html = markup(page(content))
+    html = markup(web_page(content))
     assert "<b>4</b> skipped" in html
     for name in ("a/results.json", "a/metrics.csv", "a/samples/last.png", "b"):
         assert f"<code>{tmp_path / name}</code>" in html
-    assert str(tmp_path / "a" / "results.json") in markdown(content).replace("\\", "")
+    assert str(tmp_path / "a" / "results.json") in appendix(content).replace("\\", "")
 
 
 EVIL = "</script><script>alert(1)</script>\"'<img src=x onerror=alert(1)>"
@@ -137,43 +137,43 @@ def test_all_that_comes_from_a_run_is_escaped(tmp_path):
         tmp_path / "a", settings, [evil], metrics_csv=f"images_seen,step,{EVIL.replace(',', '')}\n1,1,2\n", **extra
     )
     content = made(tmp_path)
-    html = page(content)
+    html = web_page(content)
     assert data_in(html)["runs"][0]["name"] == EVIL
     assert "alert(1)" in html and "<script>alert" not in html and "<img src=x" not in html
     assert 'href="javascript' not in html
-    assert "<img" not in re.sub(r"\\<", "", markdown(content))
+    assert "<img" not in re.sub(r"\\<", "", appendix(content))
 
 
 def test_numbers_that_are_not_finite_stay_out_of_the_data(tmp_path):
     write_run(tmp_path / "a", config(seed=0), [record("fid_1k", float("nan")), record("kid_1k", float("inf"))])
     write_run(tmp_path / "b", config(seed=1), [record("fid_1k", 3.0), record("kid_1k", 1.0)])
-    assert data_in(page(made(tmp_path)))["runs"][1]["results"][0]["value"] is None
+    assert data_in(web_page(made(tmp_path)))["runs"][1]["results"][0]["text"] == "nan"
 
 
 def test_figures_are_there_where_there_are_data_for_them(tmp_path):
     for family in ("vae", "gan"):
         write_run(tmp_path / family, config(family), results(1.0))
-    content = made(tmp_path)
-    assert content.figures == {"trilemma": True, "likelihood": True, "calls": False}
+    assert payload(made(tmp_path))["figures"] == {"trilemma": True, "likelihood": True, "steps": False}
     steps = [record("fid_classifier_1k", 9.0 - n, sampler="ddim", sampler_steps=n, **OVER_SAMPLES) for n in (2, 5)]
-    model = {"_target_": "genmodels.models.diffusion.Diffusion", "process": {"schedule": {"steps": 100}}}
-    all_steps = record("fid_classifier_1k", 1.0, sampler="ancestral", sampler_steps=None, **OVER_SAMPLES)
-    write_run(tmp_path / "ddpm", config("diffusion", model=model), [*steps, all_steps])
+    write_run(tmp_path / "ddpm", config("diffusion"), steps)
     content = made(tmp_path)
-    assert content.figures["calls"]
-    assert {(w.sampler, w.steps, w.calls) for w in content.ways if w.sampler} == {
-        ("ddim", 2, 2),
-        ("ddim", 5, 5),
-        ("ancestral", 100, 100),
-    }
-    assert {way.calls for way in content.ways if not way.sampler} == {1}
-    html = page(content)
-    assert 'id="calls"' in html and 'id="trilemma"' in html and "Figures that there are no data for" not in html
+    html = web_page(content)
+    assert payload(content)["figures"]["steps"]
+    assert 'id="steps"' in html and 'id="trilemma"' in html and "Figures that there are no data for" not in html
+
+
+@pytest.mark.parametrize("family", TARGETS)
+@pytest.mark.parametrize("steps, known", [(10, 10), (None, None), ("10", None), (True, None), (..., None)])
+def test_steps_are_what_the_protocol_says_whatever_the_family(tmp_path, family, steps, known):
+    said = {} if steps is ... else {"sampler_steps": steps}
+    write_run(tmp_path / "a", config(family), [record("fid_1k", 1.0, sampler="mine", **said, **OVER_SAMPLES)])
+    (point,) = payload(made(tmp_path))["points"]
+    assert (point["sampler"], point["steps"]) == ("mine", known)
 
 
 def test_one_run_has_no_figures_and_the_page_says_what_they_need(tmp_path):
     write_run(tmp_path / "a", config(), results(1.0))
-    html = markup(page(made(tmp_path)))
+    html = markup(web_page(made(tmp_path)))
     assert 'id="trilemma"' not in html and "evaluator=[fid,density_coverage,precision_recall,speed]" in html
 
 
@@ -183,7 +183,7 @@ def test_one_run_has_no_figures_and_the_page_says_what_they_need(tmp_path):
 )
 def test_ours_stands_beside_the_papers(tmp_path, changes, shown):
     write_run(tmp_path / "a", config(baseline=BASELINE | changes), results(0.75))
-    html = markup(page(made(tmp_path)))
+    html = markup(web_page(made(tmp_path)))
     assert "Beside the papers" in html and 'href="https://example.org/paper"' in html and "-1 … +2" in html
     assert shown in html
 
@@ -191,7 +191,7 @@ def test_ours_stands_beside_the_papers(tmp_path, changes, shown):
 @pytest.mark.parametrize("baseline", [{}, "x", BASELINE | {"tolerance": 1}, BASELINE | {"figure": "much"}])
 def test_a_baseline_that_cannot_be_read_is_none(tmp_path, baseline):
     write_run(tmp_path / "a", config(baseline=baseline), results(1.0))
-    assert made(tmp_path).beside == []
+    assert made(tmp_path).aims == {}
 
 
 def test_the_markdown_has_a_row_for_each_group_and_protocols_as_footnotes(tmp_path):
@@ -200,13 +200,13 @@ def test_the_markdown_has_a_row_for_each_group_and_protocols_as_footnotes(tmp_pa
     write_run(
         tmp_path / "wide", config(model={"_target_": "genmodels.models.vae.VAE", "width": "a|b"}), results(3.0)[:1]
     )
-    text = markdown(made(tmp_path))
+    text = appendix(made(tmp_path))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4 and len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
-    assert "| digits\\_vae | vae | width=32 | 2 | 2.110 ± 0.014[^1] |" in text and "width=a\\|b" in text
+    assert "| digits_vae | vae | width=32 | 2 | 2.110 ± 0.014[^1] |" in " ".join(text.split()) and "width=a\\|b" in text
     hashed = [record("fid_1k", 1.0, features_sha256="0a" * 32)]
     write_run(tmp_path / "hashed", config("gan"), hashed)
-    assert "features\\_sha256: 0a0a0a0a0a0a..." in markdown(made(tmp_path))
+    assert "features_sha256: 0a0a0a0a0a0a" in appendix(made(tmp_path))
     (note,) = (line for line in text.splitlines() if line.startswith("[^1]:"))
     assert "bound: elbo" in note and "digits/test" in note and "seed" not in note
 
@@ -214,7 +214,7 @@ def test_the_markdown_has_a_row_for_each_group_and_protocols_as_footnotes(tmp_pa
 def test_the_csv_has_a_row_for_each_record(tmp_path):
     evil = record("fid_1k", 1.0, note="=cmd()", features_accuracy={"train": 1.0}, sampler_steps=None)
     write_run(tmp_path / "a", config(seed=4), [*results(1.0), evil])
-    rows = list(csv.DictReader(table(made(tmp_path)).splitlines()))
+    rows = list(csv.DictReader(csv_table(made(tmp_path)).splitlines()))
     assert len(rows) == 7
     first = rows[0]
     assert (first["name"], first["dataset"], first["family"], first["model"]) == ("digits_vae", "digits", "vae", "VAE")
@@ -227,12 +227,15 @@ def test_curves_keep_their_ends_and_peaks():
     points = [(float(i), 0.0) for i in range(10_000)]
     points[4321] = (4321.0, 50.0)
     points[4322] = (4322.0, -50.0)
-    few = thinned(points, 100)
+    few = thin(points, 100)
     assert len(few) <= 100 and few[0] == points[0] and few[-1] == points[-1]
     assert {points[4321], points[4322]} <= set(few) and few == sorted(few)
-    assert thinned(points[:50], 100) == points[:50]
-    assert points_of_each(3) == 400 and points_of_each(10_000) == 40
-    assert as_columns([(100.0, 1.23456789)]) == {"x": [100], "y": [1.23457]}
+    assert thin(points[:50], 100) == points[:50]
+    rising = [(float(i), float(i)) for i in range(1000)]
+    for curves, most in ((3, 400), (10_000, 40)):
+        (few,) = thinned({Run("a"): {str(i): rising for i in range(curves)}}).values()
+        assert {len(points) for points in few.values()} == {most}
+    assert as_columns([(100.0, 1.23456789)]) == {"x": [100.0], "y": [1.23457]}
 
 
 def test_pictures_are_made_smaller_the_more_there_are(tmp_path):
@@ -240,14 +243,17 @@ def test_pictures_are_made_smaller_the_more_there_are(tmp_path):
     grid = last_grid(tmp_path / "a")
     assert as_urls({0: grid})[0].startswith("data:image/")
     urls = as_urls(dict.fromkeys(range(60), grid))
-    assert sum(map(len, urls.values())) * 3 / 4 <= IN_ALL
+    assert sum(map(len, urls.values())) * 3 / 4 <= OF_PAGE_BYTES
     assert as_urls({}) == {} and last_grid(tmp_path) is None
 
 
 def test_words():
-    assert [duration(s) for s in (None, 5.4, 124, 61_500)] == ["", "5 s", "2 min 04 s", "17 h 05 min"]
-    assert in_short(OVER_SAMPLES) == "1,000 samples, against digits/train (1,297), in the features of classifier"
-    assert in_short({"bound": "iwae", "draws": 50, "reference": "mnist/test"}) == "iwae, draws 50, on mnist/test"
+    assert [duration(s) for s in (None, 5.4, 124, 61_500)] == ["unknown", "5 s", "2.1 min", "17.1 h"]
+    assert in_short(OVER_SAMPLES) == "reference digits/train, n_reference 1297, features classifier"
+    assert (
+        in_short({"bound": "iwae", "draws": 50, "reference": "mnist/test"})
+        == "bound iwae, draws 50, reference mnist/test"
+    )
 
 
 @pytest.mark.parametrize("command", ["report RUN", "list", "train --help", "reproduce --check"])

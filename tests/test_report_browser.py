@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def opened_once(browser, built) -> Iterator:
         "request", lambda asked: said.append(asked.url) if asked.url[:5] not in ("file:", "data:", "blob:") else None
     )
     page.goto(built[0].as_uri())
-    page.wait_for_selector("#calls .js-plotly-plot .points path.point", state="attached")
+    page.wait_for_selector("#steps .js-plotly-plot .points path.point", state="attached")
     yield page, said
     page.close()
 
@@ -120,7 +121,7 @@ def test_the_page_opens_with_everything_in_it(opened):
     assert "098/results.json" in opened.locator("#skipped").inner_text()
     assert "the loss is nan at step 7" in opened.locator("td.status.failed").inner_text()
     assert opened.locator("#samples figure").count() == 100
-    for plot in ("curves-plot", "panel-1", "panel-2", "panel-3", "likelihood-plot", "calls-plot"):
+    for plot in ("curves-plot", "panel-1", "panel-2", "panel-3", "likelihood-plot", "steps-plot"):
         assert traces(opened, plot), plot
     assert opened.evaluate("document.documentElement.scrollWidth") <= 1280
 
@@ -228,9 +229,56 @@ def test_the_figures_show_what_was_measured(opened):
     low, high = opened.evaluate("document.getElementById('panel-1').layout.yaxis.range")
     assert low > high  # a low FID is up
     assert len(traces(opened, "panel-1")) == 10
-    lines = [trace for trace in traces(opened, "calls-plot") if len(trace["x"]) > 1]
+    lines = [trace for trace in traces(opened, "steps-plot") if len(trace["x"]) > 1]
     assert [(line["x"], line["y"]) for line in lines] == [([2, 5, 20], [25, 10, 2.5])]
-    assert "in the features of classifier" in opened.locator("#trilemma .caveat").inner_text()
+    assert "features classifier" in opened.locator("#trilemma .caveat").inner_text()
+
+
+SHOWN_LABELS = """(id) => [...document.querySelectorAll(`#${id} .textpoint text`)]
+  .filter((text) => text.textContent && text.style.visibility !== "hidden").map((text) => text.getBoundingClientRect())
+  .map(({left, right, top, bottom}) => [left, right, top, bottom])"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [400, 1280])
+def test_labels_of_points_cover_no_other(browser, built, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(built[0].as_uri())
+    page.wait_for_selector("#steps .js-plotly-plot .points path.point", state="attached")
+    for plot in ("panel-1", "panel-2", "panel-3", "likelihood-plot", "steps-plot"):
+        boxes = page.evaluate(SHOWN_LABELS, plot)
+        pairs = list(combinations(boxes, 2))
+        assert boxes, plot
+        assert not any(a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3] for a, b in pairs), plot
+    page.close()
+
+
+@needs_chromium
+def test_a_curve_of_one_point_is_a_marker_that_lies_upon_the_others(browser, tmp_path):
+    for name, rows in (("one", 1), ("many", 20)):
+        write_run(tmp_path / name, config(name=name), rows=rows)
+    report([tmp_path], out=str(tmp_path / "out"), metric=None)
+    page = browser.new_page()
+    page.goto((tmp_path / "out" / "report.html").as_uri())
+    page.wait_for_selector("#curves .js-plotly-plot .points path.point", state="attached")
+    sizes = page.eval_on_selector_all(
+        "#curves-plot .scatterlayer .trace",
+        "traces => traces.map((trace) => [...trace.querySelectorAll('path.point')].map((p) => p.getBBox().width))",
+    )
+    assert [len(of_trace) for of_trace in sizes] == [20, 1] and sizes[1][0] >= 8
+    page.close()
+
+
+@needs_chromium
+def test_the_head_of_a_table_is_not_empty_on_a_telephone(browser, built):
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(built[0].as_uri())
+    head, words = page.evaluate("""() => ["tr", "th button"].map((of) => {
+      const box = document.querySelector("#table thead " + of).getBoundingClientRect();
+      return [box.top, box.height];
+    })""")
+    assert words[0] - head[0] < 10 and head[1] < 2.5 * words[1]
+    page.close()
 
 
 @needs_chromium

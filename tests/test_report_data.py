@@ -11,13 +11,14 @@ from rich.console import Console
 
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
-from genmodels.report.differences import differences, labels
+from genmodels.report.columns import Columns
+from genmodels.report.differences import differences, told_apart
+from genmodels.report.entries import Entry, best_first, common_column, entries
 from genmodels.report.gather import gather
-from genmodels.report.metrics import chosen, compared, drawn
-from genmodels.report.seeds import over_seeds
-from genmodels.report.tables import Entry, best_first, columns_of, common_column, entries, heading, show
-from genmodels.report.ways import ways
-from genmodels.report.words import mean_and_spread, number
+from genmodels.report.metrics import compared, drawn, newest
+from genmodels.report.seeds import alone, over_seeds
+from genmodels.report.tables import show
+from genmodels.report.words import four_digits, settings_in_words
 from genmodels.run.older import as_record
 from genmodels.run.results import add_results, read_results
 from genmodels.run.run import Run
@@ -201,16 +202,16 @@ def test_numbers_that_are_not_finite_are_left_out_of_curves_and_come_last(tmp_pa
 
 
 def first_to_last(runs: list[Run], metric: str | None = None) -> list[Entry]:
-    rows, columns = entries(runs), columns_of(runs)
+    rows, columns = entries(alone(runs)), Columns(alone(runs))
     return best_first(rows, columns, common_column(rows, columns, metric))
 
 
 def names(rows: list[Entry]) -> list[str]:
-    return [" ".join([row.run.path.name, *row.way.words]) for row in rows]
+    return [" ".join([row.run.path.name, *row.way]) for row in rows]
 
 
 def headings(runs: list[Run]) -> list[str]:
-    return [heading(column) for column in columns_of(runs).all]
+    return [str(column) for column in Columns(alone(runs)).all]
 
 
 def gathered(tmp_path: Path, *qualities: float, **changes) -> list[Run]:
@@ -224,7 +225,7 @@ def test_best_first_by_the_metric_that_all_finished_runs_share(tmp_path):
     write_run(tmp_path / "gan", config("gan"), results(0.5)[2:])
     write_run(tmp_path / "killed", config("gan"), history=[start()])
     runs = gather([tmp_path]).runs
-    assert common_column(entries(runs), columns_of(runs)).metric == "test/fid_classifier_1k"
+    assert common_column(entries(alone(runs)), Columns(alone(runs))).metric == "test/fid_classifier_1k"
     assert names(first_to_last(runs)) == ["gan", "run1", "run0", "run2", "killed"]
     assert names(first_to_last(runs, "test/density_classifier_1k")) == ["gan", "run1", "run0", "run2", "killed"]
     assert names(first_to_last(runs, "test/nll_nats"))[:3] == ["run1", "run0", "run2"]
@@ -282,8 +283,8 @@ def test_what_may_not_be_compared_stands_in_columns_of_its_own(tmp_path, changed
     write_run(tmp_path / "b", config("flow"), [record("nll_nats", 8.0, **{**ELBO, **changed})])
     runs = gather([tmp_path]).runs
     assert len(headings(runs)) == 2 and headings(runs)[1] == f"test/nll_nats ({word})"
-    columns = columns_of(runs)
-    assert [[row.values(columns).get(column) for column in columns.all] for row in entries(runs)] == [
+    columns = Columns(alone(runs))
+    assert [[row.values(columns).get(column) for column in columns.all] for row in entries(alone(runs))] == [
         [9, None],
         [None, 8],
     ]
@@ -336,8 +337,8 @@ def test_ways_of_sampling_are_rows_and_none_hides_another(tmp_path):
     write_run(tmp_path / "gan", config("gan"), [record("fid_1k", 6.5, **FID)])
     runs = gather([tmp_path]).runs
     assert names(first_to_last(runs, "test/fid_1k")) == ["ddpm sampler_eta=1.0", "gan", "ddpm sampler_eta=0.0"]
-    columns = columns_of(runs)
-    told = [[row.values(columns).get(column) for column in columns.all] for row in entries(runs)]
+    columns = Columns(alone(runs))
+    told = [[row.values(columns).get(column) for column in columns.all] for row in entries(alone(runs))]
     assert told == [[2.4, 7.6003, 99.0], [2.4, 5.8228, None], [None, 6.5, None]]  # a likelihood is the model's
 
 
@@ -348,12 +349,13 @@ def eta_of(eta: float) -> dict:
     return {"sampler": "ddim", "sampler_steps": 20, "sampler_eta": eta}
 
 
-def test_ways_are_told_by_the_settings_in_which_they_differ():
+def test_ways_are_told_by_the_settings_in_which_they_differ(tmp_path):
     def found(*protocols: dict) -> list[list[str]]:
         plain = [record("fid_1k", 1.0, **FID, **protocol) for protocol in protocols]
-        return [way.words for way in ways([Record.from_dict(one) for one in plain])]
+        write_results(write_run(tmp_path / str(len(list(tmp_path.iterdir()))), config()), plain)
+        return [row.way for row in entries(alone(gather([tmp_path]).runs[-1:]))]
 
-    assert found({}) == [[]] and [way.words for way in ways([])] == [[]]
+    assert found({}) == [[]] and found() == [[]]
     assert found({"sampler": "direct"}, {"sampler": "direct"}) == [[]]
     guided = {"sampler": "heun", "sampler_guidance_interval": [0.1, 1], "sampler_guidance": 2}
     assert found({"sampler": "heun", "sampler_guidance": 1}, guided) == [
@@ -372,9 +374,7 @@ def test_the_newest_step_and_the_trainings_own_evaluation_stand_for_a_metric(tmp
         record("nll_nats", 7.0, draws=50),
     ]
     write_run(tmp_path / "a", config(), own)
-    found = chosen(only(tmp_path).results, "test/nll_nats")
-    assert found is not None and found.value == 8.0
-    assert chosen(only(tmp_path).results, "test/fid_1k") is None
+    assert [found.value for found in newest(only(tmp_path).results)] == [8.0, 7.0]
 
 
 def test_mean_and_spread_over_seeds_of_runs_that_differ_in_nothing_else(tmp_path):
@@ -384,10 +384,10 @@ def test_mean_and_spread_over_seeds_of_runs_that_differ_in_nothing_else(tmp_path
     write_run(tmp_path / "other", config(optimizer={"lr": 0.1}), results(5.0))
     groups = over_seeds(gather([tmp_path]).runs)
     assert [len(group.runs) for group in groups] == [1, 3]
-    spread = groups[1].spread("test/fid_classifier_1k")
-    assert spread is not None and (spread.n, spread.mean, spread.std) == (3, 7.0, 1.0)
+    spread = groups[1].mean("test/fid_classifier_1k")
+    assert spread is not None and (spread.n, spread.value, spread.std) == (3, 7.0, 1.0)
     assert spread.protocol["reference"] == "digits/train"
-    assert groups[0].spread("test/fid_classifier_1k").std is None and groups[1].spread("test/nothing") is None
+    assert groups[0].mean("test/fid_classifier_1k").std is None and groups[1].mean("test/nothing") is None
 
 
 def test_ways_of_measuring_are_not_mixed_and_sample_seeds_of_a_run_count_once(tmp_path):
@@ -399,8 +399,8 @@ def test_ways_of_measuring_are_not_mixed_and_sample_seeds_of_a_run_count_once(tm
     later = [record("fid_1k", 17.0, n_generated=1000), record("fid_1k", 1.0, n_generated=1000, step=100)]
     write_run(tmp_path / "b", config(seed=1), later)
     (group,) = over_seeds(gather([tmp_path]).runs)
-    assert [(s.n, s.mean, s.protocol.get("sampler_steps")) for s in group.spreads] == [(2, 16.0, None), (1, 90.0, 5)]
-    assert [way.words for way in ways(group.spreads)] == [[], ["sampler_steps=5"]]
+    assert [(s.n, s.value, s.protocol.get("sampler_steps")) for s in group.results] == [(2, 16.0, None), (1, 90.0, 5)]
+    assert [row.way for row in entries([group])] == [[], ["sampler_steps=5"]]
 
 
 def test_what_differs(tmp_path):
@@ -412,10 +412,17 @@ def test_what_differs(tmp_path):
     told = differences(found)
     assert told[0] == {"optimizer.lr": "0.1"} and told[3] == {"model": gathered_d.model}
     assert told[1]["trainer.max_steps"] == 10 and "seed" not in told[1]
-    assert labels([{"lr": "0.007663924212881932", "b": "1.0e-05", "c": 0.5}]) == [["lr=0.00766392", "b=1e-05", "c=0.5"]]
-    assert labels([{"a.b.width": 1, "c.b.width": 2, "optimizer.lr": None}]) == [
-        ["a.b.width=1", "c.b.width=2", "lr=null"]
+    assert told_apart(found)[found[0]] == ["lr=0.1"]
+    assert settings_in_words({"lr": "0.007663924212881932", "b": "1.0e-05", "c": 0.5, "d": None, "e": 1.0}) == [
+        *("lr=0.00766392", "b=1e-05", "c=0.5", "d=null", "e=1.0")
     ]
+
+
+def test_keys_are_told_as_short_as_they_can_be(tmp_path):
+    for name, width in (("a", 1), ("b", 2)):
+        model = {"_target_": "x.Y", "a": {"b": {"width": width}}, "c": {"b": {"width": 3 - width % 2}}}
+        write_run(tmp_path / name, config(model=model, optimizer={"lr": width / 10}))
+    assert list(told_apart(gather([tmp_path]).runs).values())[0] == ["a.b.width=1", "c.b.width=2", "lr=0.1"]
 
 
 def test_the_terminals_tables(tmp_path):
@@ -458,7 +465,7 @@ def test_the_terminals_tables_say_what_may_be_compared_and_how_was_sampled(tmp_p
 
 
 def test_numbers_as_they_are_written(tmp_path):
-    assert [number(x) for x in (None, 84.1234, 1126.48, 0.00012345, 0.0)] == ["", "84.12", "1126.5", "0.0001234", "0"]
+    assert [four_digits(x) for x in (84.1234, 1126.48, 0.00012345, 0.0)] == ["84.12", "1126.5", "0.0001234", "0"]
     (group,) = over_seeds(gathered(tmp_path, 1.0, 1.31, 1.17))
-    assert mean_and_spread(group.spread("test/fid_classifier_1k")) == "6.16 ± 0.16"
-    assert mean_and_spread(None) == ""
+    mean = group.mean("test/fid_classifier_1k")
+    assert (mean.text(3), mean.text(5)) == ("6.16 ± 0.16", "6.16 ± 0.16 (n = 3)")

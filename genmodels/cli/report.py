@@ -18,7 +18,7 @@ mean and spread over seeds, and writes into the folder `out`:
 
   report.html   one page that opens without a network: sortable tables with the protocol of every number, curves,
                 samples side by side, quality against diversity against speed, likelihood against quality, quality
-                against network calls
+                against sampling steps
   report.md     a table for a paper's appendix, with protocols as footnotes
   report.csv    one row for each result
 
@@ -34,12 +34,12 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
-    paths, keys = parsed(argv)
+    paths, keys = paths_and_keys(argv)
     report(paths, out=keys.get("out"), metric=keys.get("metric"))
     return 0
 
 
-def parsed(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
+def paths_and_keys(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
     """Paths, and keys with their values; a word that is there on the disk is a path, whatever it looks like."""
     paths, keys = [], {}
     for word in argv:
@@ -73,7 +73,7 @@ def report(paths: list[Path], *, out: str | None, metric: str | None) -> None:
     """Shows the tables of the runs below some folders and writes the page, the Markdown and the CSV."""
     from genmodels.console import console, show_paths
     from genmodels.report.contents import contents
-    from genmodels.report.files import write
+    from genmodels.report.files import write_files
     from genmodels.report.gather import gather
     from genmodels.report.tables import show
 
@@ -84,7 +84,7 @@ def report(paths: list[Path], *, out: str | None, metric: str | None) -> None:
     metric = _known(metric, found.runs)
     show(found.runs, metric, console)
     made = contents(found, metric, _track("reading curves and pictures"))
-    files = write(made, folder)
+    files = write_files(made, folder)
     for skipped in made.skipped:
         console.print(f"skipped   {skipped.path}: {skipped.reason}", soft_wrap=True, highlight=False, markup=False)
     show_paths(files)
@@ -112,9 +112,9 @@ def _refuse_nothing(paths: list[Path], skipped: list[Any]) -> None:
 
 def _known(metric: str | None, runs: list[Any]) -> str | None:
     """The metric in full. Raises UserError where no run has it."""
-    from genmodels.report.metrics import keys
+    from genmodels.report.metrics import in_order
 
-    names = keys(record for run in runs for record in run.results)
+    names = in_order(record.key for run in runs for record in run.results)
     if metric is None or metric in names:
         return metric
     if ends := [name for name in names if name.partition("/")[2] == metric]:

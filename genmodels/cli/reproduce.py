@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
-    asked = parsed(argv)
+    asked = asked_for(argv)
     from genmodels.report.ledger.baselines import baselines
     from genmodels.report.ledger.book import Book
 
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
     return reproduce(asked, Book(asked.docs or asked.out, experiments), argv)
 
 
-def parsed(argv: Sequence[str]) -> Asked:
+def asked_for(argv: Sequence[str]) -> Asked:
     """The words sorted by what they are."""
     asked, words = Asked(), iter(argv)
     for word in words:
@@ -155,7 +155,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     from genmodels.console import console, show_paths
     from genmodels.report.ledger.baselines import require_same
     from genmodels.report.ledger.children import Children
-    from genmodels.report.ledger.work import Work, begun, jobs
+    from genmodels.report.ledger.work import Work, attempts, begun
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -163,7 +163,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     wanted = named(asked.names, book.experiments, asked.config_dir)
     require_same(wanted, asked.overrides, asked.config_dir)
     for bad in book.write_page():
-        say(f"skipped: {bad.name} {bad.reason}")
+        say(f"skipped: {bad.path} {bad.reason}")
     collects = "--collect" in asked.flags
     work = Work(
         book=book,
@@ -176,10 +176,10 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
         go_on=shlex.join(["genmodels", "reproduce", *argv]),
         say=say,
     )
-    todo = begun(wanted, asked.seeds, asked.out) if collects else jobs(wanted, asked.seeds or [0], asked.out)
+    todo = begun(wanted, asked.seeds, asked.out) if collects else attempts(wanted, asked.seeds or [0], asked.out)
     done = work.do(todo)
     if done:
-        show(done, book, console)
+        show_done(done, book, console)
     show_paths({"page": book.page, "results": book.docs / "baselines", "runs": asked.out})
     return int(any(one.what == "failed" for one in done))
 
@@ -204,14 +204,20 @@ def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | N
     return [known[name] for name in dict.fromkeys(names)] or list(experiments)
 
 
-def show(done: Sequence[Any], book: Any, console: Any) -> None:
+def show_done(done: Sequence[Any], book: Any, console: Any) -> None:
     """A table of the experiments that were asked for: the paper's number, ours, and what became of the trainings."""
     from rich.markup import escape
     from rich.table import Table
 
-    from genmodels.report.ledger.summary import HEAD, lines
+    from genmodels.report.words import duration
 
-    table = Table(*HEAD, title="reproduced", title_justify="left")
-    for line in lines(done, book):
-        table.add_row(*map(escape, line))
+    table = Table("experiment", "metric", "paper's", "ours", "verdict", "time", "runs", title="reproduced")
+    table.title_justify = "left"
+    rows = {row.experiment.name: row for row in book.comparisons()}
+    for name in dict.fromkeys(one.attempt.experiment.name for one in done):
+        row = rows[name]
+        figures = [f"{row.experiment.aim.figure:g}", row.ours_in_words, row.verdict]
+        runs = "; ".join(str(one) for one in done if one.attempt.experiment.name == name)
+        cells = [name, row.experiment.aim.metric, *figures, duration(row.seconds) if row.ours else "", runs]
+        table.add_row(*map(escape, cells))
     console.print(table)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from genmodels.evaluators.results import Mode
-from genmodels.report.metrics import M, Measured, as_text, compared, keys
+from genmodels.report.metrics import canonical, compared, in_order
+from genmodels.report.seeds import Mean, SeedGroup
+from genmodels.report.words import brief
 
-HASH = 12  # characters that are shown of a value as long as a hash
-SHORT = 40  # characters that any other value may have
+LONGEST_VALUE = 40  # characters that a value may have
 
 
 class Column(NamedTuple):
@@ -17,37 +18,44 @@ class Column(NamedTuple):
     mode: Mode | None  # which values are better; None: neither
     words: tuple[str, ...]  # what tells it from other columns of its metric, such as "bound elbo"
 
+    def __str__(self) -> str:
+        return self.metric + (f" ({', '.join(self.words)})" if self.words else "")
+
 
 class Columns:
-    """The columns that some results need.
+    """The columns that the results of some runs need.
 
     Two results on one dataset stand in one column only if they agree in all that `compared` names. Those on different
     datasets cannot be compared, and share a column unless some on one dataset have to be told apart.
     """
 
-    def __init__(self, found: Iterable[tuple[str, Measured]]):  # names of datasets, and results on them
-        results = list(found)
+    def __init__(self, groups: Iterable[SeedGroup]):
+        found = [(group.run.dataset, result) for group in groups for result in group.results]
         by_metric: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for dataset, result in results:
+        for dataset, result in found:
             of_metric = by_metric.setdefault(result.key, {})
             of_metric.setdefault(dataset, []).append(compared(result.protocol))
         self._telling = {metric: _telling(list(sets.values())) for metric, sets in by_metric.items()}
-        ordered = keys(result for _, result in results)
-        every = dict.fromkeys(self.of(result) for _, result in results)
+        ordered = in_order(by_metric)
+        every = dict.fromkeys(self.of(result) for _, result in found)
         self.all = sorted(every, key=lambda column: ordered.index(column.metric))
 
-    def of(self, result: Measured) -> Column:
+    def of(self, result: Mean) -> Column:
         """The column that a result stands in."""
         protocol = compared(result.protocol)
         words = (_word(key, protocol) for key in self._telling.get(result.key, ()))
         return Column(result.key, result.mode, tuple(words))
 
-    def placed(self, results: Iterable[M]) -> dict[Column, list[M]]:
-        """Results by the columns they stand in, in their order: of several in one, the first is shown."""
-        found: dict[Column, list[M]] = {}
+    def placed(self, results: Iterable[Mean]) -> dict[Column, list[Mean]]:
+        """Results by the columns they stand in, in their order."""
+        found: dict[Column, list[Mean]] = {}
         for result in results:
             found.setdefault(self.of(result), []).append(result)
         return found
+
+    def begun_with(self, first: Column | None) -> list[Column]:
+        """All columns: this one, then others of its metric, then those left in their order."""
+        return sorted(self.all, key=lambda c: (c != first, first is None or c.metric != first.metric))
 
 
 def _telling(sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
@@ -61,12 +69,11 @@ def _telling(sets: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 def _kinds(protocols: Iterable[Mapping[str, Any]], of: Sequence[str]) -> int:
     """How many different ones there are, as far as these keys go."""
-    return len({as_text({key: protocol[key] for key in of if key in protocol}) for protocol in protocols})
+    return len({canonical({key: protocol[key] for key in of if key in protocol}) for protocol in protocols})
 
 
 def _word(key: str, protocol: Mapping[str, Any]) -> str:
     if key not in protocol:
         return f"no {key}"
-    value = str(protocol[key])
-    hashed = len(value) >= 32 and " " not in value and "/" not in value
-    return f"{key} {value[:HASH] if hashed else value if len(value) <= SHORT else value[:SHORT] + '...'}"
+    value = brief(protocol[key])
+    return f"{key} {value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + '...'}"

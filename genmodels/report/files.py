@@ -3,47 +3,77 @@
 import csv
 import io
 import json
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from genmodels.disk.atomic import write_text
 from genmodels.report.contents import Contents
-from genmodels.report.markdown import markdown
-from genmodels.report.page import page
+from genmodels.report.payload import payload
+from genmodels.report.templates import ASSETS, rendered
+from genmodels.report.words import plural
+from genmodels.run.status import State
 
-ABOUT = ("run", "name", "dataset", "family", "model", "seed", "status", "differs")
-FIRST = (*ABOUT, "metric", "split", "value", "std", "mode")
 
-
-def write(contents: Contents, folder: Path) -> dict[str, Path]:
+def write_files(contents: Contents, folder: Path) -> dict[str, Path]:
     """Writes all three, each whole or not at all, and says where they are."""
-    texts = {"page": page(contents), "markdown": markdown(contents), "csv": table(contents)}
+    texts = {"page": web_page(contents), "markdown": appendix(contents), "csv": csv_table(contents)}
     files = {"page": folder / "report.html", "markdown": folder / "report.md", "csv": folder / "report.csv"}
     for kind, file in files.items():
         write_text(file, texts[kind])
     return files
 
 
-def table(contents: Contents) -> str:
+def web_page(contents: Contents) -> str:
+    """One HTML file with everything in it, that opens from a disk and asks no network for anything.
+
+    All that comes from runs is escaped: in the markup by the template, in the data as JSON.
+    """
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    counted = Counter(run.status.state for run in contents.runs)
+    return rendered(
+        "page.html",
+        contents=contents,
+        data=payload(contents),
+        title=plural(len(contents.runs), "run"),
+        statuses={state: counted[state] for state in get_args(State) if counted[state]},
+        datasets=sorted({run.dataset for run in contents.runs}),
+        families=sorted({run.family for run in contents.runs}),
+        differ=any(contents.words(row) for row in (*contents.entries, *contents.over_seeds)),
+        several=[row for row in contents.over_seeds if len(row.group.seeds) > 1],
+        made=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+        style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
+        script=Markup((ASSETS / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def appendix(contents: Contents) -> str:
+    """Markdown as for a paper: on each dataset a table over seeds, whose footnotes say how a number was measured."""
+    return rendered("report.md", contents=contents, title=plural(len(contents.runs), "run"))
+
+
+def csv_table(contents: Contents) -> str:
     """One row for each record; each key of a protocol is a column."""
-    records = [_row(contents, number, record) for number, run in enumerate(contents.runs) for record in run.results]
-    columns = [*FIRST, *dict.fromkeys(key for row in records for key in row if key not in FIRST)]
+    rows = []
+    for run in contents.runs:
+        about = {"run": run.path, "name": run.name, "dataset": run.dataset, "family": run.family, "model": run.model}
+        about |= {"seed": run.seed, "status": run.status.state, "differs": " ".join(contents.told[run])}
+        for record in run.results:
+            number = {"metric": record.metric, "split": record.split, "value": record.value, "std": record.std}
+            protocol = {f"protocol.{key}": v for key, v in record.protocol.items()}
+            rows.append({**about, **number, "mode": record.mode, **protocol})
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _cell(v) for key, v in row.items()} for row in records)
+    writer.writerows({key: _in_a_cell(v) for key, v in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _row(contents: Contents, number: int, record: Any) -> dict[str, Any]:
-    run = contents.runs[number]
-    about = (run.path, run.name, run.dataset, run.family, run.model, run.seed, run.status.state)
-    number_and_way = (record.metric, record.split, record.value, record.std, record.mode)
-    values = (*about, " ".join(contents.differs[number]), *number_and_way)
-    return {**dict(zip(FIRST, values, strict=True)), **{f"protocol.{key}": v for key, v in record.protocol.items()}}
-
-
-def _cell(v: Any) -> Any:
+def _in_a_cell(v: Any) -> Any:
     """A value as it stands in the file; a text that a spreadsheet would take for a formula is quoted."""
     if v is None or isinstance(v, int | float):
         return v

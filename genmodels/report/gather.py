@@ -6,14 +6,15 @@ skipped, with the reason.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from genmodels.errors import UserError
 from genmodels.run import layout
 from genmodels.run.run import Run
 
+T = TypeVar("T")
 Track = Callable[[Sequence[Any]], Iterable[Any]]  # gives each element in turn, such as rich.progress.track
 
 
@@ -26,79 +27,75 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class FoundRuns:
     """What was found, in the order of the paths."""
 
-    runs: list[Run]
-    skipped: list[Skipped]
+    runs: list[Run] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def skip(self, path: Path, why: str | OSError) -> None:
+        reason = f"cannot be read ({why.strerror})" if isinstance(why, OSError) else why
+        self.skipped.append(Skipped(path, reason))
+
+    def read(self, path: Path, read: Callable[[], T]) -> T | None:
+        """What reading this file gives, or the config of this folder; None where it cannot be believed."""
+        try:
+            return read()
+        except OSError as error:
+            self.skip(path, error)
+        except UserError as error:
+            self.skip(path, str(error).removeprefix(f"{path / layout.CONFIG} ").removeprefix(f"{path} "))
+        return None
 
 
-def gather(paths: Sequence[Path], track: Track = iter) -> Gathered:
+def gather(paths: Sequence[Path], track: Track = iter) -> FoundRuns:
     """The runs in these directories and below them, each once; `track` shows how far it is.
 
     Raises:
         UserError: a path does not exist.
     """
-    found = Gathered([], [])
+    found = FoundRuns()
     folders: dict[Path, Path] = {}  # by where they really lie
     for path in (path.expanduser() for path in paths):
         if not path.exists():
             raise UserError(f"{path} does not exist; give run directories, sweep directories or folders of them")
-        below = list(_folders(path, found.skipped)) if path.is_dir() else []
+        below = list(_folders(path, found)) if path.is_dir() else []
         if not below:
-            found.skipped.append(Skipped(path, "has no run in it" if path.is_dir() else "is a file, no folder"))
+            found.skip(path, "has no run in it" if path.is_dir() else "is a file, no folder")
         for folder in below:
             folders.setdefault(folder.resolve(), folder)
     for folder in track(list(folders.values())):
-        _add(folder, found)
+        _add(Run(folder), found)
     return found
 
 
-def _folders(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
+def _folders(path: Path, found: FoundRuns) -> Iterator[Path]:
     """Folders of runs, of jobs that never began, and of results that are no run's, in the order of their names."""
-
-    def unreadable(error: OSError) -> None:
-        skipped.append(Skipped(Path(error.filename), f"cannot be read ({error.strerror})"))
-
-    for place, folders, files in os.walk(path, onerror=unreadable):
+    for place, folders, files in os.walk(
+        path, onerror=lambda e: found.skip(Path(e.filename), f"cannot be read ({e.strerror})")
+    ):
         is_run = layout.CONFIG in files
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and f != "wandb" and not (is_run and f in layout.FOLDERS)
-        )
+        passed = {"wandb", *(layout.FOLDERS if is_run else ())}
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in passed)
         if is_run or layout.RESULTS in files or layout.JOB in files:
             yield Path(place)
 
 
-def _add(folder: Path, found: Gathered) -> None:
+def _add(run: Run, found: FoundRuns) -> None:
     """Reads one folder; what is wrong in it is noted, and takes nothing with it that is right."""
-    run = Run(folder)
-    config, results = (run.file(name) for name in (layout.CONFIG, layout.RESULTS))
-    try:
-        _require_config(run)
-    except (UserError, OSError) as error:
-        found.skipped.append(Skipped(folder, _reason(error, config)))
+    if found.read(run.path, lambda: _config(run)) is None:
         return
-    try:
-        _ = run.results
-    except (UserError, OSError) as error:
-        run.results = []
-        found.skipped.append(Skipped(results, _reason(error, results)))
+    results = run.file(layout.RESULTS)
+    run.results = found.read(results, lambda: run.results) or []
     if run.status.damaged:
-        found.skipped.append(Skipped(run.file(layout.HISTORY), run.status.damaged))
+        found.skip(run.file(layout.HISTORY), run.status.damaged)
     found.runs.append(run)
 
 
-def _require_config(run: Run) -> None:
+def _config(run: Run) -> dict[str, Any]:
     """UserError where the folder is that of a job that never began, or of results of images."""
-    if not run.file(layout.CONFIG).is_file() and run.file(layout.JOB).is_file():
+    if run.file(layout.CONFIG).is_file():
+        return run.config
+    if run.file(layout.JOB).is_file():
         raise UserError(f"is a job of a sweep that never began{f': {why}' if (why := run.status.error) else ''}")
-    if not run.file(layout.CONFIG).is_file():
-        raise UserError("has results and no config.yaml: they are of images that no run of genmodels drew")
-    _ = run.config
-
-
-def _reason(error: UserError | OSError, file: Path) -> str:
-    """What is wrong, without the name of the file or its folder, which stands beside it."""
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror})"
-    return str(error).removeprefix(f"{file} ").removeprefix(f"{file.parent} ")
+    raise UserError("has results and no config.yaml: they are of images that no run of genmodels drew")

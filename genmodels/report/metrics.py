@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
-from genmodels.evaluators.results import Mode, Record
+from genmodels.evaluators.results import Record
 
 ORDER = (
     *("bits_per_dim", "nll_nats", "elbo_nats"),
@@ -13,46 +13,25 @@ ORDER = (
     *("fid", "kid", "inception_score", "precision", "density", "recall", "coverage"),
     "samples_per_second",
 )
-OTHERS = len(ORDER) - 1.5  # where in that order what it does not name stands
 CHANCE = ("seed", "standard_error", "world_size", "step")  # of a protocol: what tells no two ways of measuring apart
-BESIDE = (  # of a protocol: what was found beside the number, or changes it by chance only
+FOUND = (  # of a protocol: what was found beside the number, or changes it by chance only
     *("note", "seeded", "subset_seed"),
     *("features_accuracy", "features_weights", "distance_within_reference"),
 )
 MODEL = ("weights", "dtype")  # of a protocol: which of a run's models was measured, and in which precision
-CONDITIONS = ("labels", "conditions")  # likewise: what its samples were conditioned on
-DRAWN = ("sampler", *CONDITIONS)  # likewise, with all that begins so: how it drew its samples
+SAMPLED_BY = ("sampler",)  # likewise, with all that begins so: how it drew its samples
+DRAWN = (*SAMPLED_BY, "labels", "conditions")  # likewise, and what they were conditioned on
 
 
-@runtime_checkable
-class Measured(Protocol):
-    """A result: a record of one run, or the mean over several."""
-
-    @property
-    def key(self) -> str:
-        """Split and metric, such as "test/bits_per_dim"."""
-
-    @property
-    def mode(self) -> Mode | None:
-        """Which values are better; None: neither."""
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """How it was measured."""
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Names of metrics, each once: likelihoods, then quality, then diversity, then speed, then others."""
+    names = list(dict.fromkeys(metrics))
+    return list(dict.fromkeys([*of_kinds(names, ORDER), *names]))
 
 
-M = TypeVar("M", bound=Measured)
-
-
-def keys(results: Iterable[Measured]) -> list[str]:
-    """The names of all results, each once: likelihoods, then quality, then diversity, then others, speed last."""
-    names = dict.fromkeys(result.key for result in results)
-    return sorted(names, key=lambda name: next((i for i, kind in enumerate(ORDER) if _is(name, kind)), OTHERS))
-
-
-def _is(metric: str, kind: str) -> bool:
-    name = metric.rpartition("/")[2]
-    return name == kind or name.startswith(f"{kind}_")
+def of_kinds(metrics: Iterable[str], kinds: Sequence[str]) -> list[str]:
+    """The metrics of these kinds, such as "fid", in the order of the kinds, each once."""
+    return list(dict.fromkeys(name for kind in kinds for name in metrics if _is_of(name, (kind,))))
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
@@ -63,29 +42,23 @@ def newest(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if _step(record) == last[record.key]]
 
 
-def chosen(records: Sequence[Record], metric: str) -> Record | None:
-    """The record that stands for a metric: of the newest step, and there the first, which training itself measured."""
-    return next((record for record in newest(records) if record.key == metric), None)
-
-
 def _step(record: Record) -> float:
     step = record.protocol.get("step")
     return step if isinstance(step, int | float) else -1
 
 
-def way(record: Record) -> dict[str, Any]:
-    """How a record was measured: its protocol without what chance or the machine gives."""
-    return {key: value for key, value in record.protocol.items() if key not in CHANCE}
+def without_chance(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """How something was measured, without what chance or the machine gives."""
+    return {key: value for key, value in protocol.items() if key not in CHANCE}
 
 
 def drawn(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """How the model's samples were drawn; empty where the protocol does not say."""
-    return {key: value for key, value in protocol.items() if _is_of(key, DRAWN)}
+    """How the model's samples were drawn; empty where the protocol does not say.
 
-
-def is_condition(key: str) -> bool:
-    """Whether a key of a protocol says what samples were conditioned on."""
-    return _is_of(key, CONDITIONS)
+    Where time was taken that is without their conditions, which take none.
+    """
+    kinds = SAMPLED_BY if is_timed(protocol) else DRAWN
+    return {key: value for key, value in protocol.items() if _is_of(key, kinds)}
 
 
 def of_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,15 +72,26 @@ def compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
     That is all but chance and what belongs to the run: its weights and how its samples were drawn. Where time was
     taken the number of processes counts, too.
     """
-    apart = {*CHANCE, *BESIDE, *MODEL} - ({"world_size"} if "hardware" in protocol else set())
+    apart = {*CHANCE, *FOUND, *MODEL} - ({"world_size"} if is_timed(protocol) else set())
     return {key: value for key, value in protocol.items() if key not in apart and not _is_of(key, DRAWN)}
 
 
+def is_timed(protocol: Mapping[str, Any]) -> bool:
+    """Whether time was taken."""
+    return "hardware" in protocol
+
+
+def is_of_samples(protocol: Mapping[str, Any]) -> bool:
+    """Whether samples were measured, which another seed draws anew; a likelihood is over the same data."""
+    return "n_generated" in protocol
+
+
 @cache
-def _is_of(key: str, kinds: tuple[str, ...]) -> bool:
-    return any(key == kind or key.startswith(f"{kind}_") for kind in kinds)
+def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
+    """Whether a key of a protocol, or a metric with or without its split, begins with one of these words."""
+    return any(f"{name.rpartition('/')[2]}_".startswith(f"{kind}_") for kind in kinds)
 
 
-def as_text(protocol: Mapping[str, Any]) -> str:
-    """A part of a protocol as one text: the same for the same."""
-    return json.dumps(protocol, sort_keys=True, default=str)
+def canonical(plain: Any) -> str:
+    """Plain containers as one text: the same for the same."""
+    return json.dumps(plain, sort_keys=True, default=str)

@@ -1,89 +1,127 @@
 """What the page's script is given: plain containers that JSON can hold."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
-from genmodels.evaluators.results import Record
 from genmodels.report.contents import Contents
 from genmodels.report.curves import as_columns
-from genmodels.report.figures import DIVERSITY, QUALITY, SPEED, of_kind, plain
-from genmodels.report.words import duration, in_short, lines, with_spread
+from genmodels.report.entries import entries
+from genmodels.report.metrics import canonical, compared, drawn, of_kinds
+from genmodels.report.seeds import Mean, SeedGroup
+from genmodels.report.words import duration, in_full, in_short, with_spread
 from genmodels.run.run import Run
 
-LIKELIHOOD = ("bits_per_dim", "nll_nats")
+METRIC_KINDS = {  # of metrics, for the figures' axes
+    "quality": ("fid", "kid", "density", "precision", "inception_score"),
+    "diversity": ("recall", "coverage"),
+    "likelihood": ("bits_per_dim", "nll_nats"),
+    "speed": ("samples_per_second",),
+}
+AXES = {"trilemma": ("quality", "diversity", "speed"), "likelihood": ("quality", "likelihood"), "steps": ("quality",)}
+TOLD_BESIDE = ("bound", "draws")  # that points of likelihoods may differ in: their labels say so, and the figure's note
 
 
 def payload(contents: Contents) -> dict[str, Any]:
     """Runs with their results and curves, the groups over seeds, and what the figures are drawn from."""
-    metrics = list(dict.fromkeys(column.metric for column in contents.order))
+    points = _points(contents.groups)
+    metrics = [column.metric for column in contents.order]
     return {
-        "runs": [_run(contents, number) for number in range(len(contents.runs))],
-        "groups": [_group(contents, number) for number in range(len(contents.groups))],
-        "ways": [plain(way) for way in contents.ways],
+        "runs": [_run(contents, run) for run in contents.runs],
+        "groups": [_group(contents, group) for group in contents.groups],
+        "points": points,
+        "figures": figures(points, contents.groups),
+        "axes": AXES,
         "directions": {column.metric: column.mode for column in contents.order},
-        "quality": of_kind(metrics, QUALITY),
-        "diversity": of_kind(metrics, DIVERSITY),
-        "likelihood": of_kind(metrics, LIKELIHOOD),
-        "speed": of_kind(metrics, (SPEED,)),
+        "kinds": {kind: of_kinds(metrics, names) for kind, names in METRIC_KINDS.items()},
     }
 
 
-def _run(contents: Contents, number: int) -> dict[str, Any]:
-    run = contents.runs[number]
+def _run(contents: Contents, run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": run.path.name,
         "dataset": run.dataset,
         "family": run.family,
         "seed": run.seed,
-        "differs": contents.differs[number],
-        "group": contents.group_of[number],
+        "differs": contents.told[run],
+        "group": contents.group_of[run],
         "secondsPerImage": run.status.seconds_per_image,
-        "about": about(run),
-        "results": [_result(record) for record in run.results],
-        "curves": {name: as_columns(points) for name, points in contents.curves[number].items()},
+        "about": _facts(run),
+        "results": [
+            {"metric": one.key, "text": with_spread(one.value, one.std), "protocol": in_full(one.protocol)}
+            for one in run.results
+        ],
+        "curves": {name: as_columns(points) for name, points in contents.curves[run].items()},
     }
 
 
-def about(run: Run) -> list[tuple[str, str]]:
+def _facts(run: Run) -> list[tuple[str, str]]:
     """Facts of a run that are no results."""
-    unknown = f", and of {run.status.killed} that was killed, which left no time" if run.status.killed else ""
+    status = run.status
+    unknown = f", and of {status.killed} that was killed, which left no time" if status.killed else ""
     facts = {
         "directory": str(run.path),
         "model": run.model,
-        "status": run.status.state,
-        "error": run.status.error,
-        "steps": str(run.status.step),
-        "images seen": str(run.status.images_seen),
-        "time": f"{duration(run.status.seconds)}{unknown}" if run.status.seconds is not None else None,
-        "hardware": run.status.hardware,
-        "commit": run.status.commit,
+        "status": status.state,
+        "error": status.error,
+        "steps": str(status.step),
+        "images seen": str(status.images_seen),
+        "time": f"{duration(status.seconds)}{unknown}",
+        "hardware": status.hardware,
+        "commit": status.commit,
         "set by the sweep": ", ".join(run.overrides) or None,
     }
     return [(key, text) for key, text in facts.items() if text is not None]
 
 
-def _result(record: Record) -> dict[str, Any]:
+def _group(contents: Contents, group: SeedGroup) -> dict[str, Any]:
+    run = group.run
+    others = [contents.told[g.run] for g in contents.groups if g.run.name == run.name and g is not group]
+    differs = [word for word in contents.told[run] if any(word not in words for words in others)]
+    label = " ".join([run.name, ", ".join(differs[:3]) + ", ..." * (len(differs) > 3)]).strip()
+    short = label.removeprefix(f"{run.dataset}_")  # where the dataset is said elsewhere
+    return {"label": label, "short": short, "dataset": run.dataset, "family": run.family}
+
+
+def _points(groups: Sequence[SeedGroup]) -> list[dict[str, Any]]:
+    """Of the figures: each group of runs in each way of sampling."""
+    finite = [replace(group, results=[mean for mean in group.results if isfinite(mean.value)]) for group in groups]
+    return [_point(number, row.results) for number, g in enumerate(finite) for row in entries([g]) if row.results]
+
+
+def _point(group: int, results: Sequence[Mean]) -> dict[str, Any]:
+    how: dict[str, Any] = next((found for mean in results if (found := drawn(mean.protocol))), {})
+    steps = how.pop("sampler_steps", None)
     return {
-        "metric": record.key,
-        "value": record.value if isfinite(record.value) else None,
-        "text": with_spread(record.value, record.std),
-        "how": in_short(record.protocol),
-        "protocol": list(lines(record.protocol)),
+        "group": group,
+        "sampler": how.get("sampler"),
+        "settings": canonical(how),  # a line goes along the steps of one sampler with these
+        "steps": steps if type(steps) is int and steps > 0 else None,  # None: it has none, or they are unknown
+        "values": {mean.key: _value(mean) for mean in results[::-1]},  # of several the first
     }
 
 
-def _group(contents: Contents, number: int) -> dict[str, Any]:
-    group = contents.groups[number]
-    first = contents.group_of.index(number)
-    differs = contents.differs[first]
-    words = ", ".join(differs[:3]) + (", ..." if len(differs) > 3 else "")
-    same_name = {contents.runs[i].name for i, g in enumerate(contents.group_of) if g != number}
-    run = group.runs[0]
-    label = f"{run.name} {words}" if words and run.name in same_name else run.name
+def _value(mean: Mean) -> dict[str, Any]:
     return {
-        "label": label,
-        "short": label.removeprefix(f"{run.dataset}_"),  # where the dataset is said elsewhere
-        "dataset": run.dataset,
-        "family": run.family,
+        "mean": mean.value,
+        "std": mean.std,
+        "n": mean.n,
+        "text": with_spread(mean.value, mean.std),
+        "how": in_short(mean.protocol),
+        "bound": mean.protocol.get("bound"),
+        "against": canonical({key: v for key, v in compared(mean.protocol).items() if key not in TOLD_BESIDE}),
     }
+
+
+def figures(points: Sequence[dict[str, Any]], groups: Sequence[SeedGroup]) -> dict[str, bool]:
+    """Which figures there are data for: two points on one dataset, of one model with other steps where it is steps."""
+    found = {}
+    for figure, kinds in AXES.items():
+        whole = [p for p in points if all(of_kinds(p["values"], METRIC_KINDS[kind]) for kind in kinds)]
+        lines = {(p["group"], p["settings"], p["steps"]) for p in whole if p["steps"]}
+        datasets = [groups[p["group"]].run.dataset for p in whole]
+        places: list[Any] = [line[:2] for line in lines] if figure == "steps" else datasets
+        found[figure] = len(places) > len(set(places))
+    return found

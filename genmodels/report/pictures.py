@@ -4,16 +4,18 @@ import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from genmodels.errors import UserError
 from genmodels.run.layout import NEWEST_GRID
 
-IN_ALL = 6_000_000  # bytes of a page's pictures, before base64
-WIDTHS = (800, 480, 320, 200, 120)  # pixels; the first at which the pictures are small enough together
-BYTES_PER_COLUMN = 75  # of a file that is kept as it is
-LARGEST = 40_000_000  # pixels of a picture that is opened
+K = TypeVar("K")
+
+OF_PAGE_BYTES = 6_000_000  # bytes of a page's pictures, before base64
+WIDTHS = (800, 480, 320, 200, 120)  # pixels, tried one after the other
+MOST_OPENED = 40_000_000  # pixels of a picture that is opened
 
 
 def last_grid(run_dir: Path) -> bytes | None:
@@ -28,7 +30,7 @@ def last_grid(run_dir: Path) -> bytes | None:
     try:
         content = file.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            if picture.width * picture.height > LARGEST:
+            if picture.width * picture.height > MOST_OPENED:
                 raise UserError(f"{file} has {picture.width} x {picture.height} pixels, too many to be shown")
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -36,27 +38,26 @@ def last_grid(run_dir: Path) -> bytes | None:
     return content
 
 
-def as_urls(pictures: Mapping[int, bytes]) -> dict[int, str]:
-    """PNG files as data: URLs, all by one rule, at which the largest of them, so many times, would not be too large."""
-    if not pictures:
-        return {}
-    largest = max(pictures.values(), key=len)
-    sizes = {width: len(pictures) * len(smaller(largest, width)[0]) for width in WIDTHS}
-    width = next((width for width, size in sizes.items() if size <= IN_ALL), WIDTHS[-1])
-    return {key: _url(*smaller(content, width)) for key, content in pictures.items()}
+def as_urls(pictures: Mapping[K, bytes]) -> dict[K, str]:
+    """PNG files as data: URLs, each as it is where it takes no more than its part of a page, else smaller."""
+    room = OF_PAGE_BYTES // max(1, len(pictures))
+    return {key: _url(png, room) for key, png in pictures.items()}
 
 
-def _url(content: bytes, kind: str) -> str:
+def _url(png: bytes, room: int) -> str:
+    kind, content = "png", png
+    for width in WIDTHS:
+        if len(content) <= room:
+            break
+        kind, content = "webp", _webp(png, width)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def smaller(png: bytes, width: int) -> tuple[bytes, str]:
-    """The file and its kind: itself where it is small, else as WebP of at most that width."""
-    if len(png) <= BYTES_PER_COLUMN * width:
-        return png, "png"
+def _webp(png: bytes, width: int) -> bytes:
+    """The picture with at most that width."""
+    file = io.BytesIO()
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
         height = max(1, round(picture.height * min(1, width / picture.width)))
         resized = picture.convert("RGB").resize((min(width, picture.width), height), Image.Resampling.BOX)
-    file = io.BytesIO()
-    resized.save(file, format="WEBP", quality=80, method=2)
-    return file.getvalue(), "webp"
+        resized.save(file, format="WEBP", quality=80, method=2)
+    return file.getvalue()

@@ -1,82 +1,95 @@
 """Runs that differ only in their seed, with mean and spread of what was measured."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, stdev
 from typing import Any
 
 from genmodels.evaluators.results import Record
-from genmodels.report.differences import settings
-from genmodels.report.metrics import Mode, as_text, compared, drawn, newest, of_model
+from genmodels.report.differences import trained_by
+from genmodels.report.metrics import canonical, compared, drawn, newest, of_model
+from genmodels.report.words import with_spread
 from genmodels.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
-    """One result of runs that differ in their seeds; a seed that was run or sampled repeatedly counts by its mean."""
+class Mean(Record):
+    """A result over runs that differ in their seeds; a seed that was run or sampled repeatedly counts by its mean.
 
-    key: str  # split and metric, such as "test/bits_per_dim"
-    mode: Mode | None  # which values are better; None: neither
+    `value` is the mean, `std` is over seeds (n - 1), None for one, and `protocol` what they share. Of a run by itself
+    it is the record.
+    """
+
     n: int  # seeds that have it
-    mean: float
-    std: float | None  # over seeds (n - 1); None for one
-    protocol: dict[str, Any]  # what they share
+
+    def text(self, of: int) -> str:
+        """Mean and spread; where of so many seeds some lack it, how many have it."""
+        return with_spread(self.value, self.std) + (f" (n = {self.n})" if self.n < of else "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Runs whose configs differ in nothing but their seed."""
+class SeedGroup:
+    """Runs whose configs differ in nothing but their seed, or one of them by itself."""
 
     runs: list[Run]
-    spreads: list[Spread]  # of every way in which something was measured, the runs' own evaluation first
+    results: list[Mean]  # of every way in which something was measured, the runs' own evaluation first
+
+    @property
+    def run(self) -> Run:
+        """The first, which stands for what they share."""
+        return self.runs[0]
 
     @property
     def seeds(self) -> list[int]:
         """Those of the runs, each once."""
         return sorted({run.seed for run in self.runs})
 
-    def spread(self, metric: str) -> Spread | None:
+    def mean(self, metric: str) -> Mean | None:
         """The result that stands for a metric."""
-        return next((spread for spread in self.spreads if spread.key == metric), None)
+        return next((mean for mean in self.results if mean.key == metric), None)
 
 
-def over_seeds(runs: Sequence[Run]) -> list[Group]:
+def alone(runs: Iterable[Run]) -> list[SeedGroup]:
+    """Each run by itself, with the newest of its results."""
+    return [SeedGroup(runs=[run], results=[Mean(**vars(r), n=1) for r in newest(run.results)]) for run in runs]
+
+
+def over_seeds(runs: Iterable[Run]) -> list[SeedGroup]:
     """The runs by what they train, in order of appearance, each with mean and spread of what was measured."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(settings(run), sort_keys=True), []).append(run)
-    return [Group(runs=members, spreads=_spreads(members)) for members in groups.values()]
+        groups.setdefault(canonical(trained_by(run)), []).append(run)
+    return [SeedGroup(runs=members, results=_means(members)) for members in groups.values()]
 
 
-def _spreads(runs: Sequence[Run]) -> list[Spread]:
+def _means(runs: Sequence[Run]) -> list[Mean]:
     """One for each metric and way of measuring it, what the runs were chosen to show first."""
     of_seeds = [(run.seed, newest(run.results)) for run in runs]
     shown = [record for _, records in of_seeds for record in {record.key: record for record in records[::-1]}.values()]
-    ways: dict[str, dict[int, list[Record]]] = {_mark(record): {} for record in shown}  # way -> seed -> records
+    ways: dict[str, dict[int, list[Record]]] = {_identity(record): {} for record in shown}  # way -> seed -> records
     for seed, records in of_seeds:
         for record in records:
-            ways.setdefault(_mark(record), {}).setdefault(seed, []).append(record)
-    return [_spread(list(by_seed.values())) for by_seed in ways.values()]
+            ways.setdefault(_identity(record), {}).setdefault(seed, []).append(record)
+    return [_mean(list(by_seed.values())) for by_seed in ways.values()]
 
 
-def _mark(record: Record) -> str:
-    parts = (compared(record.protocol), drawn(record.protocol), of_model(record.protocol))
-    return "\n".join([record.key, str(record.mode), *map(as_text, parts)])
+def _identity(record: Record) -> str:
+    """The same for records of which a mean can be taken."""
+    how = {**compared(record.protocol), **drawn(record.protocol), **of_model(record.protocol)}
+    return canonical([record.key, record.mode, how])
 
 
-def _spread(by_seed: Sequence[Sequence[Record]]) -> Spread:
-    values = [fmean(record.value for record in records) for records in by_seed]
-    every = [record for records in by_seed for record in records]
-    return Spread(
-        key=every[0].key,
-        mode=every[0].mode,
-        n=len(values),
-        mean=fmean(values),
-        std=stdev(values) if len(values) > 1 and all(map(isfinite, values)) else None,
-        protocol=_shared([record.protocol for record in every]),
-    )
+def _mean(by_seed: Sequence[Sequence[Record]]) -> Mean:
+    first = by_seed[0][0]
+    value, std = mean_and_std([fmean(record.value for record in records) for records in by_seed])
+    protocol = _shared([record.protocol for records in by_seed for record in records])
+    return Mean(**vars(first) | {"value": value, "std": std, "protocol": protocol}, n=len(by_seed))
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and the standard deviation (n - 1), None of one value or where one is not finite."""
+    return fmean(values), stdev(values) if len(values) > 1 and all(map(isfinite, values)) else None
 
 
 def _shared(protocols: Sequence[dict[str, Any]]) -> dict[str, Any]:

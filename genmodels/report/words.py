@@ -1,25 +1,16 @@
-"""How numbers, times and protocols are written for people."""
+"""How numbers, times, values and protocols are written for people."""
 
+import re
 from collections.abc import Iterator, Mapping
 from math import floor, isfinite, log10
 from typing import Any
 
-from genmodels.report.seeds import Spread
+from genmodels.console import SHOWN
 
 MOST_PLACES = 4  # of numbers above 1
-PHRASES = {  # what a protocol says in short, in this order
-    "bound": "{}",
-    "draws": "draws {}",
-    "n_generated": "{} samples",
-    "sampler": "by {}",
-    "sampler_steps": "{} steps",
-    "reference": "against {}",
-    "features": "in the features of {}",
-    "batch": "batches of {}",
-    "hardware": "on {}",
-    "weights": "{} weights",
-    "note": "{}",
-}
+FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
+HASHED = re.compile(r"[0-9a-f]{32,}")
+SHOWN_OF_HASH = 12  # characters
 
 
 def plural(n: int, noun: str) -> str:
@@ -27,63 +18,71 @@ def plural(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def number(x: float | None) -> str:
-    """Four significant digits; nothing for None."""
-    if x is None:
-        return ""
+def four_digits(x: float) -> str:
+    """A number to four significant digits, a large one to its ones."""
     if 1000 <= abs(x) < 1e6:
         return f"{x:.0f}" if abs(x) >= 10_000 else f"{x:.1f}"
     return f"{x:.4g}"
 
 
-def mean_and_spread(spread: Spread | None) -> str:
-    """Such as "84.12 ± 0.31", the mean to as many places as the spread's two digits."""
-    return "" if spread is None else with_spread(spread.mean, spread.std)
-
-
 def with_spread(mean: float, std: float | None) -> str:
-    """Likewise, of two numbers."""
+    """Such as "84.12 ± 0.31", the mean to as many places as the spread's two digits."""
     if not std or not isfinite(mean) or not isfinite(std):
-        return number(mean)
+        return four_digits(mean)
     places = max(0, 1 - floor(log10(std)))
     if abs(mean) >= 1:
         places = min(places, MOST_PLACES)
     return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
-def shown(metric: str) -> str:
-    """A metric as a heading; the split of a test is not said."""
+def heading(metric: str) -> str:
+    """A metric as it stands above its column; the split of a test is not said."""
     return metric.removeprefix("test/")
 
 
 def duration(seconds: float | None) -> str:
-    """ "36 s", "2 min 04 s", "17 h 05 min"; nothing for None."""
+    """In the largest unit that leaves a number above 1: "36 s", "2.1 min", "17.1 h"; "unknown" for None."""
     if seconds is None:
-        return ""
-    minutes, hours = divmod(round(seconds), 60), divmod(round(seconds) // 60, 60)
-    if hours[0]:
-        return f"{hours[0]} h {hours[1]:02d} min"
-    return f"{minutes[0]} min {minutes[1]:02d} s" if minutes[0] else f"{minutes[1]} s"
+        return "unknown"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def brief(v: Any) -> str:
+    """A value as a person writes it: a fraction to six digits, also where a sweep tells it as text; a hash's begin."""
+    if isinstance(v, float) or (isinstance(v, str) and FRACTION.fullmatch(v)):
+        return str(float(f"{float(v):.6g}"))
+    if isinstance(v, str) and HASHED.fullmatch(v):
+        return v[:SHOWN_OF_HASH]
+    return "null" if v is None else str(v)
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> list[str]:
+    """Such as ["lr=0.001", "width=8"]."""
+    return [f"{key}={brief(v)}" for key, v in settings.items()]
+
+
+def dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested containers, such as a config, with their keys in full; a list is a value."""
+    for key, child in node.items():
+        if isinstance(child, Mapping):
+            yield from dotted(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child
+
+
+def in_full(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that a protocol says, as pairs of texts."""
+    return [(key, "null" if v is None else str(v)) for key, v in dotted(protocol)]
 
 
 def in_short(protocol: Mapping[str, Any]) -> str:
-    """What matters most of how something was measured: "1,000 samples, against digits/train, ..."."""
-    there = {key: grouped(protocol[key]) for key in PHRASES if protocol.get(key) is not None}
-    if "reference" in there and protocol.get("n_reference") is not None:
-        there["reference"] += f" ({grouped(protocol['n_reference'])})"
-    phrases = PHRASES | ({"reference": "on {}"} if "bound" in protocol else {})
-    return ", ".join(phrases[key].format(text) for key, text in there.items())
+    """What matters most of how something was measured: "reference digits/train, n_reference 1297, ..."."""
+    return ", ".join(f"{key} {brief(protocol[key])}" for key in SHOWN if protocol.get(key) is not None)
 
 
-def grouped(v: Any) -> str:
-    """A value as text, a large integer with commas."""
-    return f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else str(v)
-
-
-def lines(protocol: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """All that a protocol says, as pairs of texts; what is nested has dotted keys."""
-    for key, v in protocol.items():
-        if isinstance(v, dict):
-            yield from lines(v, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "null" if v is None else str(v)
+def is_web(link: str) -> bool:
+    """Whether a page should point to this address."""
+    return re.fullmatch(r"https?://[^\s()<>\[\]]+", link) is not None

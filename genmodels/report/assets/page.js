@@ -8,7 +8,7 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const FAMILIES = ["vae", "gan", "flow", "autoregressive", "diffusion"];
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a4f9e", "#7f7f7f", "#a05a2c", "#5f8a00"];
 const SYMBOLS = { vae: "circle", gan: "diamond", flow: "square", autoregressive: "triangle-up", diffusion: "star" };
-const LABELLED = 14; // points that have room for their names
+const GAP = 8; // pixels between the middle of a point and its label
 
 // Filters
 
@@ -125,8 +125,30 @@ function plot(id, traces, made) {
     node.firstChild.className = "empty";
     return;
   }
-  if (!node.classList.contains("js-plotly-plot")) node.replaceChildren();
-  Plotly.react(node, traces, made, config);
+  const isNew = !node.classList.contains("js-plotly-plot");
+  if (isNew) node.replaceChildren();
+  Plotly.react(node, traces, made, config).then(() => keepLabelsApart(node));
+  if (isNew) node.on("plotly_afterplot", () => keepLabelsApart(node));
+}
+
+function keepLabelsApart(node) {
+  // Puts each label where it covers no other label and no point; one without such a place is left to the pointer.
+  const area = node.querySelector(".nsewdrag").getBoundingClientRect();
+  const taken = all(".points path.point", node).map((point) => point.getBoundingClientRect());
+  all(".textpoint text", node).forEach((label) => {
+    label.style.transform = "";
+    const { left, top, width, height } = label.getBoundingClientRect(); // above its point
+    const beside = width / 2 + GAP;
+    const shifts = [[0, 0], [0, height + 2 * GAP], [beside, height / 2 + GAP], [-beside, height / 2 + GAP], [beside, 0], [-beside, 0], [beside, height + GAP], [-beside, height + GAP]];
+    const moved = shifts.map(([x, y]) => ({ x, y, left: left + x, right: left + x + width, top: top + y, bottom: top + y + height }));
+    const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const within = (box) => box.left >= area.left && box.right <= area.right && box.top >= area.top && box.bottom <= area.bottom;
+    const place = moved.find((box) => within(box) && !taken.some((other) => overlap(box, other)));
+    label.style.visibility = place ? "" : "hidden";
+    if (!place) return;
+    label.style.transform = `translate(${place.x}px, ${place.y}px)`;
+    taken.push(place);
+  });
 }
 
 const escaped = (text) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
@@ -151,11 +173,12 @@ function drawCurves() {
     const hue = oneEach ? familyColor(run.family) : PALETTE[groups.indexOf(run.group) % PALETTE.length];
     return {
       x: time ? x.map((images) => images * run.secondsPerImage) : x, y, type: "scatter",
-      mode: x.length > 30 ? "lines" : "lines+markers", line: { color: hue, width: 1.5 }, marker: { size: 5 },
+      mode: x.length > 30 ? "lines" : "lines+markers", line: { color: hue, width: 1.5 }, marker: { color: hue, size: x.length > 1 ? 5 : 9 },
       name: escaped(data.groups[run.group].label), legendgroup: run.group, showlegend: first && !many,
       hovertemplate: `${escaped(run.name)}, seed ${run.seed} (${escaped(run.folder)})<br>%{x}: %{y}<extra></extra>`,
     };
   });
+  traces.sort((a, b) => (a.x.length === 1) - (b.x.length === 1)); // what has one point lies upon the lines
   const log = byId("log").checked;
   const x = { title: { text: time ? "seconds of training and evaluation" : "images seen" } };
   plot("curves-plot", traces, layout(x, { title: { text: escaped(metric) }, type: log ? "log" : "linear" }));
@@ -166,7 +189,7 @@ function drawCurves() {
 
 // Figures of what was measured, a point for each group of runs over seeds and each way of sampling
 
-const waysOf = (dataset) => data.ways.filter((way) => data.groups[way.group].dataset === dataset && visibleGroups().has(way.group));
+const waysOf = (dataset) => data.points.filter((way) => data.groups[way.group].dataset === dataset && visibleGroups().has(way.group));
 const log10 = (metric) => /fid|samples_per_second/.test(metric);
 const better = (metric) => (data.directions[metric] === "min" ? -1 : 1);
 
@@ -202,8 +225,6 @@ function points(ways, xOf, yMetric, label, hover) {
     lines.set(key, [...(lines.get(key) || []), way]);
   });
   const families = new Set();
-  const upwards = [...ways].sort((a, b) => a.values[yMetric].mean - b.values[yMetric].mean);
-  const place = (way) => (upwards.indexOf(way) % 2 ? "bottom center" : "top center"); // neighbours keep apart
   return [...lines.values()].map((line) => {
     const sorted = [...line].sort((a, b) => (a.steps || 0) - (b.steps || 0));
     const group = data.groups[line[0].group];
@@ -214,7 +235,7 @@ function points(ways, xOf, yMetric, label, hover) {
     return {
       x: sorted.map((way) => xOf(way).mean), y: sorted.map((way) => way.values[yMetric].mean),
       error_x: error((way) => xOf(way).std), error_y: error((way) => way.values[yMetric].std),
-      text: sorted.map((way, i) => (ways.length <= LABELLED ? escaped(label(way, i, sorted)) : "")), textposition: sorted.map(place),
+      text: sorted.map((way, i) => escaped(label(way, i, sorted))), textposition: "top center",
       mode: sorted.length > 1 ? "lines+markers+text" : "markers+text", type: "scatter", cliponaxis: false,
       line: { color: hue, width: 1.5, dash: "dot" }, marker: { color: hue, size: 11, symbol: SYMBOLS[group.family] || "cross", line: { color: color("paper"), width: 1 } },
       textfont: { color: color("ink"), size: 12 }, name: escaped(group.family), legendgroup: group.family, showlegend: first,
@@ -238,7 +259,7 @@ function caveat(section, ways, metrics, left) {
     const shared = parts.length ? parts[0].filter((part) => parts.every((other) => other.includes(part))) : [];
     return `${metric}: ${shared.join(", ") || "see each point's protocol"}`;
   };
-  const own = ways.some((way) => metrics.some((metric) => way.values[metric].how.includes("in the features of classifier")));
+  const own = ways.some((way) => metrics.some((metric) => way.values[metric].how.includes("features classifier")));
   const apart = own ? " What is measured in the features of a classifier compares models on one dataset and cannot be laid beside a paper's." : "";
   const note = ways.length ? `Measured as ${metrics.map(common).join("; ")}.${apart}` : "";
   section.querySelector(".caveat").textContent = note + (left ? ` ${left} measured against another reference, or on another machine, left out.` : "");
@@ -252,7 +273,7 @@ function drawTrilemma() {
   const section = byId("trilemma");
   if (!section) return;
   const [dataset, quality, diversity] = chosen(section, "of-dataset", "quality", "diversity");
-  const [speed] = data.speed;
+  const [speed] = data.kinds.speed;
   const metrics = [quality, diversity, speed];
   const { kept, left } = comparable(waysOf(dataset), metrics);
   const panels = [[diversity, quality], [speed, quality], [speed, diversity]];
@@ -268,23 +289,23 @@ function drawLikelihood() {
   if (!section) return;
   const [dataset, likelihood, quality] = chosen(section, "of-dataset", "likelihood", "quality");
   const { kept, left } = comparable(waysOf(dataset), [likelihood, quality]);
-  const label = (way) => `${data.groups[way.group].short} (${way.values[likelihood].bound})`;
+  const label = (way, i) => (i ? steps(way) : `${data.groups[way.group].short} (${way.values[likelihood].bound})`);
   const traces = points(kept, (way) => way.values[likelihood], quality, label, (way) => tell(way, [likelihood, quality]));
   plot("likelihood-plot", traces, layout(axis(likelihood, kept, "x"), axis(quality, kept, "y")));
   caveat(section, kept, [likelihood, quality], left);
 }
 
-function drawCalls() {
-  const section = byId("calls");
+function drawSteps() {
+  const section = byId("steps");
   if (!section) return;
   const [dataset, quality] = chosen(section, "of-dataset", "quality");
-  const { kept, left } = comparable(waysOf(dataset).filter((way) => way.calls), [quality]);
+  const { kept, left } = comparable(waysOf(dataset).filter((way) => way.steps), [quality]);
   const label = (way, i, line) => (i === line.length - 1 ? [data.groups[way.group].short, way.sampler].filter(Boolean).join(", ") : "");
-  const traces = points(kept, (way) => ({ mean: way.calls, std: null }), quality, label, (way) => tell(way, [quality]));
-  const calls = kept.map((way) => Math.log10(way.calls));
-  const [low, high] = [Math.min(...calls), Math.max(...calls)];
-  const x = { title: { text: "network calls for a sample (log scale)", font: { size: 12 } }, type: "log", range: [low - 0.3, high + 0.3], dtick: 1, minor: { nticks: 0 } };
-  plot("calls-plot", traces, layout(x, axis(quality, kept, "y")));
+  const traces = points(kept, (way) => ({ mean: way.steps, std: null }), quality, label, (way) => tell(way, [quality]));
+  const logs = kept.map((way) => Math.log10(way.steps));
+  const [low, high] = [Math.min(...logs), Math.max(...logs)];
+  const x = { title: { text: "sampling steps (log scale)", font: { size: 12 } }, type: "log", range: [low - 0.3, high + 0.3], dtick: 1, minor: { nticks: 0 } };
+  plot("steps-plot", traces, layout(x, axis(quality, kept, "y")));
   caveat(section, kept, [quality], left);
 }
 
@@ -293,7 +314,7 @@ function draw() {
   drawCurves();
   drawTrilemma();
   drawLikelihood();
-  drawCalls();
+  drawSteps();
 }
 
 // Choices
@@ -305,11 +326,10 @@ function fill(select, values, preferred) {
 
 function fillFigures() {
   all(".figure").forEach((section) => {
-    const kinds = { quality: data.quality, diversity: data.diversity, likelihood: data.likelihood };
-    Object.entries(kinds).forEach(([kind, values]) => all(`select.${kind}`, section).forEach((select) => fill(select, values)));
-    const sets = [...new Set(data.ways.map((way) => data.groups[way.group].dataset))];
-    const wanted = { trilemma: [data.quality, data.diversity, data.speed], likelihood: [data.likelihood, data.quality], calls: [data.quality] }[section.id];
-    const count = (set) => data.ways.filter((way) => data.groups[way.group].dataset === set && wanted.every((kind) => kind.some((metric) => way.values[metric]))).length;
+    Object.entries(data.kinds).forEach(([kind, values]) => all(`select.${kind}`, section).forEach((select) => fill(select, values)));
+    const sets = [...new Set(data.points.map((way) => data.groups[way.group].dataset))];
+    const wanted = data.axes[section.id].map((kind) => data.kinds[kind]);
+    const count = (set) => data.points.filter((way) => data.groups[way.group].dataset === set && wanted.every((kind) => kind.some((metric) => way.values[metric]))).length;
     fill(section.querySelector(".of-dataset"), sets.filter(count).sort((a, b) => count(b) - count(a)));
   });
 }

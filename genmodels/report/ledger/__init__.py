@@ -1,5 +1,5 @@
 """The ledger of reproduced papers: which published numbers our trainings give again, written from result files only.
 
 An experiment with a baseline is trained (`work`), its run becomes a result file (`collect`, `results`), and the page is
-a pure function of experiment files and result files (`rows`, `page`).
+a pure function of experiment files and result files (`comparisons`, `book`).
 """

@@ -1,21 +1,19 @@
 """The experiments that aim at a published number, composed as their files stand today."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from genmodels.config.check import check
 from genmodels.config.compose import compose_config, resolved
 from genmodels.config.messages import explain_composition
-from genmodels.config.schema import Baseline
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
-from genmodels.report.ledger.experiments import Experiment, differences, experiment
+from genmodels.report.ledger.experiments import Experiment, aim_in, deviations, portable
 
-OWN = ("experiment", "seed", "resume", "run_dir", "baseline", "name", "hydra")  # keys that reproduce itself sets
+SET_BY_REPRODUCE = ("experiment", "seed", "resume", "run_dir", "baseline", "name", "hydra")  # keys
 
 
 def names(config_dir: Path | None) -> list[str]:
@@ -30,11 +28,19 @@ def baselines(config_dir: Path | None) -> list[Experiment]:
     Raises:
         UserError: one cannot be composed, or its baseline is wrong.
     """
-    configs = ((name, composed(name, (), config_dir)) for name in names(config_dir))
-    return [_checked(name, config) for name, config in configs if config.get("baseline") is not None]
+    configs = ((name, _compose(name, (), config_dir)) for name in names(config_dir))
+    return [experiment(name, config) for name, config in configs if config.get("baseline") is not None]
 
 
-def composed(name: str, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
+def experiment(name: str, config: dict[str, Any]) -> Experiment:
+    """The experiment of that name, from its composed config. UserError: its baseline cannot be meant."""
+    try:
+        return Experiment(name=name, config=portable(config), aim=aim_in(config))
+    except UserError as error:
+        raise UserError(f"experiment {name}, baseline: {error}; correct its file") from error
+
+
+def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
     """The config of an experiment; of one without a baseline nothing."""
     words = [f"experiment={name}", "run_dir=unknown", *overrides]
     search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
@@ -47,21 +53,13 @@ def composed(name: str, overrides: Sequence[str], config_dir: Path | None) -> di
         raise UserError(f"experiment {name}: {error}") from error
 
 
-def _checked(name: str, config: Mapping[str, Any]) -> Experiment:
-    try:
-        check(config["baseline"], Baseline)
-    except UserError as error:
-        raise UserError(f"experiment {name}, baseline: {error}") from error
-    return experiment(name, config)
-
-
 def require_same(experiments: Sequence[Experiment], overrides: Sequence[str], config_dir: Path | None) -> None:
     """UserError where overrides would make another run of an experiment."""
     for word in overrides:
-        if _key(word).split(".")[0] in OWN:
+        if _key(word).split(".")[0] in SET_BY_REPRODUCE:
             raise _refused(word, "reproduce sets it itself")
     for one in experiments if overrides else ():
-        if other := differences(composed(one.name, overrides, config_dir), one):
+        if other := deviations(_compose(one.name, overrides, config_dir), one):
             key, (now, due) = next(iter(other.items()))
             given = next((word for word in overrides if _key(word) == key), " ".join(overrides))
             raise _refused(given, f"{key} would be {now}, and it is {due} in {one.name}")

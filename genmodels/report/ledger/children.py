@@ -45,9 +45,8 @@ class Children:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+        taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._take) for number in taken}
         try:
             yield
         finally:
@@ -69,18 +68,15 @@ class Children:
         """Runs `genmodels WORDS` to its end; at the deadline, a time of time.monotonic(), it is asked to end."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "sentence.txt"
-            status, out_of_time = self._wait(words, deadline, {**os.environ, SENTENCE_FILE: str(file)})
+            environment = {**os.environ, SENTENCE_FILE: str(file)}
+            how: dict = {"stdin": subprocess.DEVNULL, "start_new_session": True, "env": environment}
+            self.child = child = subprocess.Popen([*GENMODELS, *words], **how)
+            late = False
+            try:
+                child.wait(None if deadline == float("inf") else max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                child.terminate()
+                late = True
+            status, self.child = child.wait(), None
             sentence = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        return Ended(status, sentence, out_of_time and status != 0)
-
-    def _wait(self, words: Sequence[str], deadline: float, environment: dict[str, str]) -> tuple[int, bool]:
-        how: dict = {"stdin": subprocess.DEVNULL, "start_new_session": True, "env": environment}
-        self.child = subprocess.Popen([*GENMODELS, *words], **how)
-        try:
-            left = deadline - time.monotonic()
-            return self.child.wait(None if left == float("inf") else max(left, 0)), False
-        except subprocess.TimeoutExpired:
-            self.child.terminate()
-            return self.child.wait(), True
-        finally:
-            self.child = None
+        return Ended(status, sentence, late and status != 0)

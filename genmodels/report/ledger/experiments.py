@@ -2,63 +2,54 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from genmodels.config.changes import changes
+from genmodels.config.check import check
 from genmodels.config.roles import Role, role, without
+from genmodels.config.schema import Baseline
 from genmodels.errors import UserError
 
-SPEED = (Role.MACHINE, Role.COMPUTES)
-NEVER_COUNT = (*SPEED, Role.REPEATS, Role.PLACE, Role.WATCHES, Role.ABOUT)
+OF_SPEED = (Role.MACHINE, Role.COMPUTES)
+NEVER_COUNT = (*OF_SPEED, Role.REPEATS, Role.PLACE, Role.WATCHES, Role.ABOUT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """An experiment file with a baseline; what the fields of the baseline mean says `Baseline` in cli/config/schema."""
+    """An experiment file with a baseline."""
 
-    name: str  # of the file
+    name: str  # of the file; empty where there is none
     config: dict[str, Any]  # as it is composed today, without places
-    system: str
-    paper: str
-    link: str
-    metric: str
-    figure: float
-    source: str
-    protocol: str
-    tolerance: tuple[float, float]
-    variant: str | None
-    minutes: float
+    aim: Baseline
 
     @property
     def dataset(self) -> str:
         return self.config["data"]["name"]
 
     @property
-    def aim(self) -> tuple[str, str, str]:
-        """The number that it is after: its variants have the same."""
-        return self.dataset, self.metric, self.system
+    def number(self) -> tuple[str, str, str]:
+        """The published number that it is after: its variants have the same."""
+        return self.dataset, self.aim.metric, self.aim.system
 
 
-def experiment(name: str, config: Mapping[str, Any]) -> Experiment:
-    """The experiment of that name, from its composed config, whose baseline has all keys.
+def aim_in(config: Mapping[str, Any]) -> Baseline:
+    """What the config aims at.
 
     Raises:
-        UserError: a number of the baseline is none that can be meant.
+        UserError: it says nothing, or what cannot be meant.
     """
-    baseline = config["baseline"]
-    low_high = baseline["tolerance"]
-    if len(low_high) != 2 or not all(map(isfinite, low_high)) or not low_high[0] <= 0 <= low_high[1]:
-        raise _refused(name, "tolerance", low_high, "what ours may be below and above the figure, such as [-0.5, 0.3]")
-    if not isfinite(baseline["figure"]):
-        raise _refused(name, "figure", baseline["figure"], "the paper's number")
-    if not (isfinite(baseline["minutes"]) and baseline["minutes"] > 0):
-        raise _refused(name, "minutes", baseline["minutes"], "minutes above 0")
-    return Experiment(name=name, config=portable(config), **{**baseline, "tolerance": tuple(low_high)})
-
-
-def _refused(name: str, key: str, value: object, expected: str) -> UserError:
-    return UserError(f"experiment {name}: baseline.{key} is {value}, expected {expected}; correct its file")
+    node = config.get("baseline")
+    if not isinstance(node, Mapping) or any(isinstance(value, Mapping) for value in node.values()):
+        raise UserError(f"baseline is {node!r}, expected the keys of a published number")
+    check(node, Baseline)
+    aim = Baseline(**{**node, "tolerance": tuple(node["tolerance"])})
+    low, high = aim.tolerance
+    if not low <= 0 <= high:
+        expected = "what ours may be below and above the figure, such as [-0.5, 0.3]"
+        raise UserError(f"tolerance is [{low:g}, {high:g}], expected {expected}")
+    if not aim.minutes > 0:
+        raise UserError(f"minutes is {aim.minutes:g}, expected minutes above 0")
+    return aim
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +67,7 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("/", "~"))
 
 
-def differences(config: Mapping[str, Any], experiment: Experiment) -> dict[str, list]:
+def deviations(config: Mapping[str, Any], experiment: Experiment) -> dict[str, list]:
     """The keys that make a run, by its config, another one than the experiment: [its value, the experiment's].
 
     What is trained and measured counts, and neither the seed, nor places, devices and precision, nor what is watched.
@@ -85,14 +76,16 @@ def differences(config: Mapping[str, Any], experiment: Experiment) -> dict[str, 
     return {key: values for key, values in found.items() if role(key) not in NEVER_COUNT}
 
 
-def as_text(differences: Mapping[str, list]) -> str:
-    """In words: "data.batch_size was 64, not 128", the first three keys."""
-    said = [f"{key} was {old}, not {new}" for key, (old, new) in list(differences.items())[:3]]
-    more = len(differences) - len(said)
+def in_words(deviations: Mapping[str, list]) -> str:
+    """Such as "data.batch_size was 64, not 128", the first three keys."""
+    said = [f"{key} was {old}, not {new}" for key, (old, new) in list(deviations.items())[:3]]
+    more = len(deviations) - len(said)
     return "; ".join(said) + (f"; and {more} more keys" if more else "")
 
 
-def machine_words(config: Mapping[str, Any], experiment: Experiment) -> list[str]:
-    """What a command line adds to the experiment so that a run like this one comes out on such a machine."""
+def command_of(config: Mapping[str, Any], experiment: Experiment) -> str:
+    """The command that a run like this one comes out of on such a machine."""
+    words = ["genmodels", "train", f"experiment={experiment.name}", f"seed={config['seed']}"]
     found = changes(portable(config), experiment.config)
-    return [f"{key}={old}" for key, (old, _) in found.items() if role(key) in SPEED and key != "eval_batch_size"]
+    words += [f"{key}={old}" for key, (old, _) in found.items() if role(key) in OF_SPEED and key != "eval_batch_size"]
+    return " ".join(words)

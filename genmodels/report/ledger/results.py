@@ -1,17 +1,17 @@
 """Result files: DOCS/baselines/EXPERIMENT/seed_S.json, what a run gave and how, small enough to be committed."""
 
 import json
-import types
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-from genmodels.disk.atomic import replacing
-from genmodels.disk.strict_json import NOT_FINITE, dumps
+from genmodels.config.check import check
+from genmodels.disk.strict_json import dumps
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
+from genmodels.report.gather import Skipped
 
-VERSION = 1
+OF_FORMAT = 1  # the version of these files
 FOLDER = "baselines"
 
 
@@ -37,83 +37,65 @@ class Result:
     config: dict[str, Any]  # resolved, without places
     records: list[dict[str, Any]]  # of results.json
 
+    @property
+    def command_of_any_seed(self) -> str:
+        return self.command.replace(f" seed={self.seed}", " seed=S")
+
+    def is_of(self, other: "Result") -> bool:
+        """Whether it is of the same training."""
+        return (self.experiment, self.seed) == (other.experiment, other.seed)
+
     def measured(self) -> list[Record]:
         return [Record.from_dict(record) for record in self.records]
 
-
-@dataclass(frozen=True)
-class Damaged:
-    """A result file that is not believed."""
-
-    name: str  # its path below the folder
-    reason: str
+    def __str__(self) -> str:
+        """As it stands in its file."""
+        return dumps(asdict(self), indent=1) + "\n"
 
 
-def file_of(docs: Path, experiment: str, seed: int) -> Path:
-    return docs / FOLDER / experiment / f"seed_{seed}.json"
-
-
-def write(docs: Path, result: Result) -> Path:
-    """Writes a result file, whole or not at all."""
-    file = file_of(docs, result.experiment, result.seed)
-    with replacing(file) as stream:
-        stream.write((dumps(asdict(result), indent=1) + "\n").encode())
-    return file
-
-
-def read_all(docs: Path) -> tuple[list[Result], list[Damaged]]:
-    """All result files, by experiment and seed, and those that are not believed."""
-    results, damaged = [], []
+def read_all(docs: Path) -> tuple[list[Result], list[Skipped]]:
+    """All result files, by experiment and seed, and those that are not believed, by their paths below the folder."""
+    results, skipped = [], []
     for file in sorted((docs / FOLDER).glob("*/*.json")):
         try:
-            results.append(read(file))
+            results.append(read_result(file))
         except UserError as error:
-            damaged.append(Damaged(str(file.relative_to(docs / FOLDER)), str(error)))
-    return sorted(results, key=lambda result: (result.experiment, result.seed)), damaged
+            skipped.append(Skipped(file.relative_to(docs / FOLDER), str(error)))
+    return sorted(results, key=lambda result: (result.experiment, result.seed)), skipped
 
 
-def read(file: Path) -> Result:
+def read_result(file: Path) -> Result:
     """One result file. Raises UserError, without the file's name, where it is damaged, older, or of another run."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"is damaged ({' '.join(str(error).split())[:100]})") from error
     version = found.get("version") if isinstance(found, dict) else None
-    if version != VERSION:
+    if version != OF_FORMAT:
         said = "has no version" if version is None else f"is of version {version}"
-        raise UserError(f"{said}, expected version {VERSION}")
-    _require_fields(found)
+        raise UserError(f"{said}, expected version {OF_FORMAT}")
+    _require_parts(found)
     result = Result(**found)
     if (result.experiment, f"seed_{result.seed}") != (file.parent.name, file.stem):
         raise UserError(f"says that it is of {result.experiment}, seed {result.seed}")
     return result
 
 
-def _require_fields(found: dict[str, Any]) -> None:
-    """UserError unless it has the keys of a result, each of its kind."""
-    hints = get_type_hints(Result)
-    if found.keys() != hints.keys():
-        odd = sorted(found.keys() ^ hints.keys())
-        raise UserError(f"{'has' if odd[0] in found else 'lacks'} {odd[0]}")
-    if wrong := [field.name for field in fields(Result) if not _fits(found[field.name], hints[field.name])]:
-        raise UserError(f"has a {wrong[0]} of another kind")
-    if not all(_is_record(record) for record in found["records"]):
-        raise UserError("has a record that is none")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is types.UnionType:
-        return any(_fits(value, kind) for kind in get_args(hint))
-    if hint is float:
-        return value in NOT_FINITE or (isinstance(value, int | float) and not isinstance(value, bool))
-    return isinstance(value, get_origin(hint) or hint) and not isinstance(value, bool)
+def _require_parts(found: dict[str, Any]) -> None:
+    """UserError unless it has the keys of a result, each of its kind; nothing that its config names is imported."""
+    config, records = found.get("config"), found.get("records")
+    try:
+        check(found | {"config": {}, "records": []}, Result)
+    except UserError as error:
+        raise UserError(f"is damaged: {error}") from error
+    if not isinstance(config, dict) or not isinstance(records, list) or not all(map(_is_record, records)):
+        raise UserError("is damaged: its config is no mapping, or has a record that is none")
 
 
 def _is_record(found: Any) -> bool:
-    """Whether it is a record; an older one has no `mode`."""
-    kinds: dict[str, Any] = {"metric": str, "split": str, "value": float, "std": float | None, "protocol": dict}
-    kinds["mode"] = Literal["min", "max", None]
-    whole = {"mode": None, **found} if isinstance(found, dict) else {}
-    return whole.keys() == kinds.keys() and all(_fits(whole[key], kind) for key, kind in kinds.items())
+    try:
+        record = Record.from_dict(found)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    texts = isinstance(record.metric, str) and isinstance(record.split, str)
+    return texts and isinstance(record.protocol, dict) and record.mode in ("min", "max", None)
