@@ -17,7 +17,7 @@ def listed(capsys, *words: str) -> list[str]:
 
 def test_every_option_is_listed(capsys):
     names = {line.split()[0] for line in listed(capsys)}
-    folders = [*GROUPS, *(part for group in GROUPS for part in parts(CONFIGS, group))]
+    folders = [*GROUPS, *(part for group in GROUPS for part in parts([CONFIGS], group))]
     assert names >= {file.stem for folder in folders for file in (CONFIGS / folder).glob("*.yaml")} | {*folders}
 
 
@@ -29,6 +29,26 @@ def test_a_model_comes_with_the_groups_of_its_parts(capsys):
 def test_the_parts_alone(capsys):
     lines = listed(capsys, "model/objective")
     assert lines[0] == "model/objective" and [line.split()[0] for line in lines[1:]] == ["elbo", "importance_weighted"]
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"]])
+def test_own_options_and_groups_are_shown_beside_ours(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"model/dots": "Independent dots", "model/taste/sour": "Sour", "data/digits": "Mine"}.items():
+        file = tmp_path / "mine" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"# {text}\n")
+    lines = listed(capsys, *flag)
+    found = {line.split()[0]: line.split(maxsplit=1)[-1] for line in lines}
+    assert found["dots"] == "Independent dots" and "vae" in found
+    assert found["model/taste"] and found["sour"] == "Sour"
+    assert found["digits"] != "Mine", "Hydra takes ours where both have the name"
+    assert listed(capsys, "model/taste", *flag) == ["model/taste", f"  {'sour':32} Sour"]
+
+
+def test_a_config_dir_that_is_no_folder_is_refused(genmodels):
+    status, said = genmodels("list", "--config-dir", "nowhere")
+    assert status == 2 and "--config-dir nowhere is no folder" in said
 
 
 @pytest.mark.parametrize(("word", "hint"), [("modle", "did you mean model?"), ("model/objectiv", "model/objective?")])

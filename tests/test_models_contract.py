@@ -5,6 +5,7 @@ it can do, and by a UserError what it does not take.
 """
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -25,9 +26,11 @@ from genmodels.capabilities import (
     Translates,
     can,
 )
+from genmodels.engine import contract
+from genmodels.engine.contract import Held, in_batches, jiggle, losses_of, objectives
 from genmodels.errors import UserError
 from genmodels.fields import Field
-from genmodels.seeds import ByNumber, seeded
+from genmodels.seeds import seeded
 from tests.helpers import CONFIGS, build_model
 
 MODELS = sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml"))
@@ -48,7 +51,6 @@ SMALL = {
     "vampprior": ["model.prior.components=20"],
 }
 LABEL = "model/conditioner=label"
-CANCEL = {"wgan": ("head.bias",)}  # a constant of the critic cancels in D(G(z)) - D(x)
 
 
 @cache
@@ -65,15 +67,14 @@ def fresh(name: str, data: str, *overrides: str) -> nn.Module:
     if isinstance(model, Initialises):
         with seeded(11):
             model.initialise(*batch(data))
-    jiggle(model)
+    jiggle(model, by=0.1)
     return model
 
 
-def jiggle(model: nn.Module) -> None:
-    """Moves weights away from zero initializations, behind which no gradient arrives."""
-    with seeded(3), torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
+def held(name: str, data: str, overrides: tuple[str, ...] = ()) -> Held:
+    """Such a model with a few samples, as `genmodels check` holds it to its contract."""
+    x, condition = batch(data)
+    return Held(model=fresh(name, data, *overrides), x=x, condition=condition, fields=DATA[data])
 
 
 @cache
@@ -96,11 +97,6 @@ def batch(data: str, n: int = 6) -> tuple[Tensor, dict[str, Tensor]]:
     if field.levels is not None:
         x = torch.randint(field.levels, (n, *field.shape), generator=generator).to(field.dtype)
     return x, {"label": torch.arange(n) % 2}
-
-
-def same(a: Tensor, b: Tensor) -> bool:
-    """Equal, or, of points, to the last bits, which follow the batch size."""
-    return torch.allclose(a, b, rtol=1e-9, atol=1e-9) if a.is_floating_point() else torch.equal(a, b)
 
 
 CASES = [(name, data, ()) for name in MODELS for data in taken(name)]
@@ -137,110 +133,75 @@ def test_what_a_model_does_not_take_it_refuses_in_a_sentence(name):
         assert len(str(refused.value)) > 20
 
 
-def losses_of(model: nn.Module, x: Tensor, condition: dict[str, Tensor]) -> list[tuple[list[nn.Module], dict]]:
-    """What is moved by each loss, and the loss's terms."""
-    if isinstance(model, HasLoss):
-        return [([model], model.loss(x, condition))]
-    return [(list(player.modules), player.loss(x, condition)) for player in model.players()]
-
-
 class TestTraining:
     every = parametrized(CASES)
 
     @every
     def test_losses_reach_every_weight(self, name, data, overrides):
-        model = fresh(name, data, *overrides)
-        x, condition = batch(data)
-        players = model.players() if isinstance(model, HasPlayers) else []
-        for modules, loss in [(p.modules, p.loss) for p in players] or [([model], model.loss)]:
-            model.zero_grad()
-            terms = loss(x, condition)
-            assert all(term.shape == (len(x),) and term.isfinite().all() for term in terms.values())
-            terms["loss"].mean().backward()
-            weights = [(key, p) for module in modules for key, p in module.named_parameters() if p.requires_grad]
-            missed = {key for key, p in weights if p.grad is None or not p.grad.any()}
-            assert missed <= set(CANCEL.get(name, ())), f"no gradient reaches {missed}"
+        assert not [*contract.losses(held(name, data, overrides))]
+        assert not [*contract.gradients(held(name, data, overrides))]
 
     @every
     def test_players_share_no_weight(self, name, data, overrides):
-        model = build(name, data, *overrides)
-        if isinstance(model, HasPlayers):
-            owned = [id(p) for player in model.players() for m in player.modules for p in m.parameters()]
-            assert len(owned) == len(set(owned)), "two players move the same weight"
-            assert set(owned) == {id(p) for p in model.parameters() if p.requires_grad}, "nobody moves a weight"
+        assert not [*contract.players(held(name, data, overrides))]
 
     @every
     def test_trains_in_bfloat16(self, name, data, overrides):
-        model = fresh(name, data, *overrides)
+        given = held(name, data, overrides)
         with torch.autocast("cpu", torch.bfloat16):
-            losses = losses_of(model, *batch(data))
-        for _, terms in losses:
+            losses = [loss(given.x, given.condition) for _, _, loss in objectives(given.model)]
+        for terms in losses:
             assert all(term.isfinite().all() and term.dtype == torch.float32 for term in terms.values())
             terms["loss"].mean().backward()
-        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+        assert all(p.grad is None or p.grad.isfinite().all() for p in given.model.parameters())
 
     @those_that(FollowsClock)
     def test_the_clock_alone_decides(self, name, data, overrides):
         from genmodels.capabilities import Clock
 
-        one, other = (fresh(name, data, *overrides) for _ in range(2))
-        one.at(Clock(1, 10, 100))
-        for model in (one, other):
-            model.at(Clock(7, 70, 100))
-        x, condition = batch(data)
-        terms = []
-        for model in (one, other):
-            with seeded(1):
-                terms.append([t["loss"] for _, t in losses_of(model, x, condition)])
-        assert all(torch.equal(a, b) for a, b in zip(*terms, strict=True))
+        one, other = (held(name, data, overrides) for _ in range(2))
+        one.model.at(Clock(1, 10, 100))
+        for each in (one, other):
+            each.model.at(Clock(7, 70, 100))
+        assert_same_losses(one, other)
 
 
 class TestState:
     @pytest.mark.parametrize("name", MODELS)
     def test_state_travels(self, name):
-        data = taken(name)[0]
-        model = fresh(name, data)
-        loaded = deepcopy(build(name, data))
-        loaded.load_state_dict(model.state_dict())
-        x, condition = batch(data)
-        terms = []
-        for each in (model, loaded):
-            with seeded(5):
-                terms.append([t["loss"] for _, t in losses_of(each.eval(), x, condition)])
-        assert all(torch.equal(a, b) for a, b in zip(*terms, strict=True))
+        one = held(name, taken(name)[0])
+        other = replace(one, model=deepcopy(build(name, taken(name)[0])))
+        other.model.load_state_dict(one.model.state_dict())
+        one.model.eval(), other.model.eval()
+        assert_same_losses(one, other)
 
 
-def in_batches(model: nn.Module, size: int, n: int = 6, seed: int = 1) -> Tensor:
-    """Samples number 0..n-1, drawn `size` at a time."""
-    ranges = [(first, min(size, n - first)) for first in range(0, n, size)]
-    return torch.cat([model.sample(count, rng=ByNumber(seed, first, count)) for first, count in ranges])
+def assert_same_losses(one: Held, other: Held) -> None:
+    losses = []
+    for each in (one, other):
+        with seeded(5):
+            losses.append(losses_of(each.model, each))
+    assert torch.equal(*losses)
 
 
 class TestSamples:
     @those_that(Samples)
     def test_samples_are_data(self, name, data, overrides):
-        model, field = fresh(name, data, *overrides).eval(), DATA[data]
-        with seeded(1):
-            x = model.sample(3)
-        assert x.dtype == field.dtype and x.shape == (3, *field.shape)
-        assert x.isfinite().all() and (field.levels is None or int(x.max()) < field.levels)
-        assert not x.requires_grad
-        with seeded(1):
-            assert torch.equal(model.sample(3), x)
-        with seeded(2):
-            assert not torch.equal(model.sample(3), x)
+        given = held(name, data, overrides)
+        assert not [*contract.samples(given)]
+        outcomes = []
+        for seed in (1, 2):
+            with seeded(seed):
+                outcomes.append(given.model.sample(3))
+        assert not torch.equal(*outcomes)
 
     @those_that(Samples)
     def test_a_sample_does_not_depend_on_those_it_is_drawn_with(self, name, data, overrides):
-        model = fresh(name, data, *overrides).eval()
-        model.double()  # a convolution's last bits follow the batch size; in float64 no pixel notices
-        state = torch.get_rng_state()
-        together = in_batches(model, 6)
-        for size in (2, 4):
-            assert same(in_batches(model, size), together)
-        assert torch.equal(torch.get_rng_state(), state), "all that is drawn comes from rng"
+        given = held(name, data, overrides)
+        assert not [*contract.independence(given)]
+        together = in_batches(given.model, 6, 6, 1, {})
         assert len(together.unique(dim=0)) == 6
-        assert not torch.equal(in_batches(model, 6, seed=2), together)
+        assert not torch.equal(in_batches(given.model, 6, 6, 2, {}), together)
 
     @those_that(Samples)
     def test_its_protocol_names_every_setting_of_its_sampler(self, name, data, overrides):
@@ -276,15 +237,11 @@ class TestSamples:
 class TestLikelihood:
     @those_that(HasLikelihood)
     def test_it_is_that_of_the_data(self, name, data, overrides):
-        model = fresh(name, data, *overrides).eval()
-        x, condition = batch(data)
+        given = held(name, data, overrides)
+        assert not [*contract.likelihood(given)]
         with seeded(1):
-            log_prob = model.log_prob(x, condition)
-        assert log_prob.shape == (6,) and log_prob.dtype in (torch.float32, torch.float64)
-        assert not log_prob.requires_grad and log_prob.isfinite().all()
-        assert DATA[data].levels is None or (log_prob < 0).all(), "a probability of integers is below 1"
-        assert model.bound in ("exact", "elbo", "vlb")
-        assert set(model.condition) == ({"label"} if overrides else set())
+            assert not given.model.log_prob(given.x, given.condition).requires_grad
+        assert set(given.model.condition) == ({"label"} if overrides else set())
 
     @those_that(HasLikelihood)
     def test_draws_are_independent_estimates_of_one_number(self, name, data, overrides):
@@ -327,22 +284,11 @@ class TestLikelihood:
 class TestEncodes:
     @those_that(Encodes)
     def test_codes_decode(self, name, data, overrides):
-        model = fresh(name, data, *overrides).eval()
-        x, condition = batch(data)
-        with seeded(8):
-            decoded = model.decode(model.encode(x, condition), condition)
-        assert decoded.dtype == x.dtype and decoded.shape == x.shape
+        assert not [*contract.codes(held(name, data, overrides))]
 
     @those_that(Compresses)
     def test_a_first_stage_says_what_its_codes_are(self, name, data, overrides):
-        model = fresh(name, data, *overrides).eval()
-        x, _ = batch(data)
-        with seeded(8), torch.no_grad():
-            code, correction = model.compress(x)
-            back = model.decompress(code)
-        assert tuple(code.shape) == (6, *model.code.shape) and correction.shape == (6,)
-        assert model.code.levels is None or (code.dtype == model.code.dtype and int(code.max()) < model.code.levels)
-        assert back.dtype == x.dtype and back.shape == x.shape
+        assert not [*contract.compression(held(name, data, overrides))]
 
 
 class TestDenoises:
@@ -354,8 +300,7 @@ class TestDenoises:
         with seeded(9):
             sample = model.sample(2)
         assert len(frames) >= 5 and torch.equal(frames[-1].estimate, sample)
-        *_, last = model.film(2, rng=ByNumber(0, 0, 2))
-        assert torch.equal(last.estimate, model.sample(2, rng=ByNumber(0, 0, 2)))
+        assert not [*contract.films(held(name, data, overrides))]
 
     @those_that(Denoises)
     def test_films_show_the_noise(self, name, data, overrides):
@@ -371,9 +316,8 @@ class TestDenoises:
 class TestTranslates:
     @those_that(Translates)
     def test_translations_are_data(self, name, data, overrides):
-        model = fresh(name, data, *overrides).eval()
-        x, _ = batch(data)
+        given = held(name, data, overrides)
+        assert not [*contract.translations(given)]
         with torch.no_grad():
-            y = model.translate(x, 0, 1)
-        assert y.dtype == x.dtype and y.shape == x.shape and not torch.equal(y, x)
-        assert not torch.equal(model.translate(x, 1, 0), y)
+            there, back = given.model.translate(given.x, 0, 1), given.model.translate(given.x, 1, 0)
+        assert not torch.equal(there, back)

@@ -1,5 +1,6 @@
 """Every number of every YAML at 0, -1, nan, inf and null is refused in a sentence with its key, or can be built."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from genmodels.config.check import check
 from genmodels.config.compose import compose_config, resolved
 from genmodels.config.schema import Train
 from genmodels.config.shipped import CONFIGS
+from genmodels.config.unimported import keys_in
 from genmodels.engine.build import optimizers
 from genmodels.errors import UserError
 from genmodels.failures import USERS, explain
@@ -180,12 +182,29 @@ def test_the_sentence_names_key_value_and_range(option, key, value, expected):
         assert f"{key.removesuffix('.0')} is " in sentence and sentence.endswith(f"expected {expected}")
 
 
+KEYS = ["+foo=1", "+model.foo=1", "+model.encoder.foo=1", "+optimizer.foo=1", "+trainer.foo=1", "+callbacks.foo.x=1"]
+KEYS += ["+trainer.max_epochs=1", "+data.foo=1", "+evaluator.fid.foo=1", "+sampler.foo=1", "+logger.csv.foo=1"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("word", ["model.latent_dim=0", "optimizer.lr=-1", "trainer.precision=fp16", "seed=-1"])
-def test_a_value_is_refused_before_torch_is_imported(word, tmp_path):
+@pytest.mark.parametrize("word", ["model.latent_dim=0", "optimizer.lr=-1", "trainer.precision=fp16", "seed=-1", *KEYS])
+def test_a_value_or_a_key_is_refused_before_torch_is_imported(word, tmp_path):
     code = (
         "import sys; from genmodels.cli.main import main\n"
         "try: main('train')\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, word], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["2", "False"] and word.split("=")[0] in done.stderr
+    assert done.stdout.split() == ["2", "False"] and word.lstrip("+").split("=")[0].removesuffix(".x") in done.stderr
+
+
+YAMLS = [OmegaConf.to_container(OmegaConf.load(file)) for file in CALLS]
+CLASSES = sorted({call["_target_"] for node in YAMLS for call in calls_in(node)} - {"???"})
+
+
+@pytest.mark.parametrize("target", CLASSES)
+def test_the_keys_that_a_source_tells_are_those_that_there_are(target):
+    found, function = keys_in(target), resolve_name(target)
+    parameters = inspect.signature(function).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    assert (found is None) == takes_any or not target.startswith("genmodels.")
+    assert found is None or {*found} == {*parameters} - {"self"}

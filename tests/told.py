@@ -146,7 +146,7 @@ def run_story(page: Page, story: Iterable[Command], run_dir: Path, folder: Path,
         given = placed(cut_short(words), run_dir, folder, number)
         assert call(monkeypatch, given) == 0, f"{' '.join(given)}: {capsys.readouterr().err}"
         for word, look in LOOKS.items():
-            if word in words:
+            if word in words and words[0] != "check":  # which leaves nothing
                 look(folder, monkeypatch)
 
 

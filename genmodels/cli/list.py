@@ -1,10 +1,12 @@
 """genmodels list: every option of every group and of its parts' groups, a line each: its name and what it is."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from genmodels.cli.config_dir import config_dir
 from genmodels.config.messages import nearest
-from genmodels.config.shipped import description
+from genmodels.config.shipped import CONFIGS, description
 from genmodels.errors import UserError
 
 GROUPS = (
@@ -26,28 +28,39 @@ GROUPS = (
 )
 
 
+USAGE = f"""usage: genmodels list [GROUP ...] [--config-dir DIR]
+
+Shows the options of each group, those of DIR, your own folder of configs, among them. Groups: {", ".join(GROUPS)}\
+"""
+
+
 def run(argv: list[str]) -> int:
     """Lists all groups, or those that are named."""
+    if {"-h", "--help"} & set(argv):
+        print(USAGE)
+        return 0
     from rich.console import Console
 
-    from genmodels.config.shipped import CONFIGS
-
-    if {"-h", "--help"} & set(argv):
-        print(f"usage: genmodels list [GROUP ...]\n\nShows the options of each group. Groups: {', '.join(GROUPS)}")
-        return 0
-    for group in argv:
-        if _singular(group) not in (known := [*GROUPS, *(part for each in GROUPS for part in parts(CONFIGS, each))]):
-            raise UserError(f"there is no group {group}; {nearest(group, known)}")
-    asked = [_singular(group) for group in argv] or GROUPS
-    wanted = [each for group in asked for each in (group, *parts(CONFIGS, group))]
+    own, named = config_dir(argv)
+    configs = [CONFIGS, *filter(None, [own])]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    for group in dict.fromkeys(wanted):
+    for group in wanted(named, configs):
         console.print(f"[bold]{group}[/bold]")
-        found = options(CONFIGS / group)
-        width = max(32, *(len(name) for name, _ in found))
-        for name, text in found:
+        found = options(configs, group)
+        width = max(32, *map(len, found))
+        for name, text in found.items():
             console.print(f"  {name:{width}} {text}", markup=False, overflow="ellipsis", no_wrap=True)
     return 0
+
+
+def wanted(named: list[str], configs: Sequence[Path]) -> list[str]:
+    """The groups that are named, or all, each with those of its parts. UserError where there is no such group."""
+    known = [each for group in GROUPS for each in (group, *parts(configs, group))]
+    for group in named:
+        if _singular(group) not in known:
+            raise UserError(f"there is no group {group}; {nearest(group, known)}")
+    asked = [_singular(group) for group in named] or GROUPS
+    return list(dict.fromkeys(each for group in asked for each in (group, *parts(configs, group))))
 
 
 def _singular(group: str) -> str:
@@ -55,11 +68,12 @@ def _singular(group: str) -> str:
     return group if group in GROUPS else group.removesuffix("s")
 
 
-def parts(configs: Path, group: str) -> list[str]:
+def parts(configs: Sequence[Path], group: str) -> list[str]:
     """The groups within a group, such as model/objective: what its options are put together from."""
-    return sorted(f"{group}/{folder.name}" for folder in (configs / group).glob("*/"))
+    return sorted({f"{group}/{folder.name}" for each in configs for folder in (each / group).glob("*/")})
 
 
-def options(folder: Path) -> list[tuple[str, str]]:
-    """Name and first comment line of every config of a group."""
-    return [(file.stem, description(file)) for file in sorted(folder.glob("*.yaml"))]
+def options(configs: Sequence[Path], group: str) -> dict[str, str]:
+    """Name and first comment line of every config of a group; of one name in several folders the first counts."""
+    files = [file for folder in reversed(configs) for file in (folder / group).glob("*.yaml")]
+    return dict(sorted({file.stem: description(file) for file in files}.items()))

@@ -15,6 +15,7 @@ from genmodels.processes.environment import check_environment, print_in_any_enco
 
 COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
+    "check": "holds a model, such as your own, to the contract before it is trained",
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
     "export": "writes a run's model as model.safetensors and config.yaml",
@@ -25,7 +26,7 @@ COMMANDS = {
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
-COMPOSED = ("train", "evaluate", "sample", "export")  # whose words Hydra composes a config from
+COMPOSED = ("train", "check", "evaluate", "sample", "export")  # whose words Hydra composes a config from
 
 USAGE = """genmodels: config-driven experiments with deep generative models
 

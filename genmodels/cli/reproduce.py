@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from genmodels.cli.config_dir import config_dir
 from genmodels.errors import Fault, UserError
 
 USAGE = """genmodels reproduce: runs the published baselines and writes BASELINES.md, ours beside the papers'
@@ -31,7 +32,7 @@ itself. A training that fails does not stop the others.
   docs          folder of BASELINES.md and of baselines/NAME/seed_S.json, the results         OUT; of --check: docs/
   --config-dir DIR   a folder of your own configs, with experiment/NAME.yaml\
 """
-FLAGS = ("--check", "--collect", "--config-dir")
+FLAGS = ("--check", "--collect")
 
 
 @dataclass
@@ -69,15 +70,14 @@ def run(argv: list[str]) -> int:
 
 def asked_for(argv: Sequence[str]) -> Asked:
     """The words sorted by what they are."""
-    asked, words = Asked(), iter(argv)
+    folder, words = config_dir(argv)
+    asked = Asked(config_dir=folder)
     for word in words:
         key, equals, value = word.partition("=")
-        if key == "--config-dir":
-            asked.config_dir = _folder(value if equals else next(words, ""))
-        elif word in FLAGS:
+        if word in FLAGS:
             asked.flags.add(word)
         elif word.startswith("-"):
-            raise UserError(f"there is no flag {word}; choices are {', '.join(FLAGS)}, --help")
+            raise UserError(f"there is no flag {word}; choices are {', '.join(FLAGS)}, --config-dir, --help")
         elif key in KEYS:
             setattr(asked, key, _value(key, value))
         elif equals:
@@ -94,13 +94,6 @@ def _for_train(word: str, key: str) -> str:
     if near := get_close_matches(key, KEYS, 1, cutoff=0.8):
         raise UserError(f"there is no key {key}; did you mean {near[0]}?")
     return word
-
-
-def _folder(text: str) -> Path:
-    folder = Path(text).expanduser()
-    if not text or not folder.is_dir():
-        raise UserError(f"--config-dir {text} is no folder; give the one that has experiment/NAME.yaml in it")
-    return folder
 
 
 def _value(key: str, text: str) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from operator import ge, gt, le, lt
 from pkgutil import resolve_name
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -24,7 +24,7 @@ from genmodels.config.libraries import INSTEAD, TRAINER, is_trainer, types_of
 from genmodels.config.messages import nearest
 from genmodels.config.schema import Parts
 from genmodels.config.shipped import CONFIGS
-from genmodels.config.unimported import types_in
+from genmodels.config.unimported import TRAINERS, keys_in, types_in
 from genmodels.errors import UserError
 from genmodels.failures import one_line
 
@@ -53,7 +53,7 @@ def check(config: Mapping[str, Any], schema: type, where: Any = lambda path: "")
 
     First what is seen without importing what the config calls, and torch with it; then, if that is right, all the rest.
     """
-    _refuse(_explained(config, _before_imports(config, _hints(schema), "")), where)
+    _refuse(_explained(config, _before_imports(config, Known.of(schema), "")), where)
     _refuse(_explained(config, _check_call(config, schema, "")), where)
 
 
@@ -73,21 +73,52 @@ def _explained(config: Mapping[str, Any], problems: Problems) -> Problems:
         yield ("data.levels", CONTINUOUS) if missed else (path, problem)
 
 
-def _before_imports(node: Mapping[str, Any], hints: Mapping[str, Any], path: str) -> Problems:
-    """The values that do not fit the types which are known without an import."""
+class Known(NamedTuple):
+    """What is known of a mapping without an import."""
+
+    keys: Sequence[str] | None  # all that it can have; None: any, for all that is known
+    types: Mapping[str, Any]  # of some of their values
+    trainer: bool = False
+
+    @classmethod
+    def of(cls, schema: type) -> "Known":
+        return cls([*inspect.signature(schema).parameters], _hints(schema))
+
+    @classmethod
+    def within(cls, node: Mapping[str, Any], hint: Any) -> "Known":
+        """Of a call it is what its parameters say, else what the hint does."""
+        if "_target_" in node:
+            target = str(node["_target_"])
+            return cls(keys_in(target), types_in(target), target == TRAINERS)
+        if schema := _schema_in(hint):
+            return cls.of(schema)
+        return cls(None, dict.fromkeys(node, get_args(hint)[1]) if get_origin(hint) is Mapping else {})
+
+
+def _before_imports(node: Mapping[str, Any], known: Known, path: str) -> Problems:
+    """The keys that there are not, and the values that do not fit their types, as far as that needs no import."""
     for key, value in node.items():
         here = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping):
-            yield from _before_imports(value, _types_within(value, hints.get(key)), here)
-        elif key in hints and not _fits(value, hints[key]):
-            yield here, _misfit(value, hints[key], here)
+        if problem := _no_key(key, known.keys, here, known.trainer):
+            yield here, problem
+        elif isinstance(value, Mapping):
+            hint = known.types.get(key)
+            yield from _unknown_parts(value, here) if hint == Parts else ()
+            yield from _before_imports(value, Known.within(value, hint), here)
+        elif key in known.types and not _fits(value, known.types[key]):
+            yield here, _misfit(value, known.types[key], here)
 
 
-def _types_within(node: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
-    """The types of a mapping's values that are known without an import: of a call its parameters', else the hint's."""
-    if "_target_" in node:
-        return types_in(str(node["_target_"]))
-    return dict.fromkeys(node, get_args(hint)[1]) if get_origin(hint) is Mapping else {}
+def _no_key(key: str, keys: Sequence[str] | None, here: str, trainer: bool) -> str | None:
+    """What is wrong with a key itself, of a call or mapping that takes `keys`, None: any."""
+    if key in HYDRAS_KEYS or keys is None:
+        return None
+    if key not in keys:
+        return f"there is no key {here}; {nearest(key, sorted(keys))}"
+    if trainer and key not in TRAINER:
+        why = INSTEAD.get(key, f"it follows {', '.join(TRAINER)}")
+        return f"{here} is a setting of Lightning's that a run does not follow; {why}"
+    return None
 
 
 def _misfit(value: Any, hint: Any, path: str) -> str:
@@ -99,17 +130,13 @@ def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
     parameters = inspect.signature(function).parameters
     hints = _hints(function)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    keys = None if takes_any else [name for name in parameters if name != "self"]
     for key, value in node.items():
-        if key in HYDRAS_KEYS:
-            continue
         here = f"{path}.{key}" if path else key
-        if key in parameters and is_trainer(function) and key not in TRAINER:
-            why = INSTEAD.get(key, f"it follows {', '.join(TRAINER)}")
-            yield here, f"{here} is a setting of Lightning's that a run does not follow; {why}"
+        if problem := _no_key(key, keys, here, is_trainer(function)):
+            yield here, problem
         elif key in parameters:
             yield from _check_value(value, hints.get(key, Any), here)
-        elif not takes_any:
-            yield here, f"there is no key {here}; {nearest(key, sorted(set(parameters) - {'self'}))}"
     for name, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY
         if required and name not in node and not node.get("_partial_"):
@@ -157,12 +184,15 @@ def chosen(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_parts(parts: Mapping[str, Any], group: str) -> Problems:
+    for name, node in chosen(parts).items():
+        yield from _check_target(node, f"{group}.{name}")
+
+
+def _unknown_parts(parts: Mapping[str, Any], group: str) -> Problems:
+    """Those that were not chosen, and of which no option of ours has the name."""
     known = [file.stem for file in (CONFIGS / group).glob("*.yaml")]
-    for name, node in parts.items():
-        if isinstance(node, Mapping) and "_target_" in node:
-            yield from _check_target(node, f"{group}.{name}")
-        elif name not in known:
-            yield f"{group}.{name}", f"there is no key {group}.{name}; {nearest(name, known)}"
+    for name in parts.keys() - chosen(parts).keys() - {*known}:
+        yield f"{group}.{name}", f"there is no key {group}.{name}; {nearest(name, known)}"
 
 
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:

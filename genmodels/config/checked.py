@@ -1,10 +1,13 @@
 """The checked config of each command, in plain containers, from the one that was composed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from genmodels.config.check import check, chosen
 from genmodels.config.compose import resolved
@@ -15,6 +18,8 @@ from genmodels.config.schema import Evaluate, EvaluateImages, Export, Sample, Tr
 from genmodels.errors import UserError
 
 OF_TASK = {"sample": ("label", "condition"), "translate": ("source", "target", "images")}  # keys of one task only
+SMALL = {1: [[4], [2]], 3: [[1, 2, 2], [1, 1, 2], [3, 1, 2]]}  # shapes with few samples, by how many sides there are
+LEVELS = 3  # of such samples
 SUBSETS = "evaluator.kid.subset_size"
 
 
@@ -43,6 +48,23 @@ def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
         return str(Path(value).expanduser().absolute()) if key in MOVABLE and isinstance(value, str) else value
 
     return {key: full(key, value) for key, value in data.items()}
+
+
+def contract_config(cfg: DictConfig) -> dict[str, Any]:
+    """Of `check`: that of a training, and in `small` the model's calls on data of few sites and levels."""
+    config = training_config(cfg)
+    if config["resume"] is not None:
+        raise UserError("resume= is a run to go on with, and check looks at a model before it is trained; leave it out")
+    return {**config, "small": list(_in_small(cfg))}
+
+
+def _in_small(cfg: DictConfig) -> Iterator[dict[str, Any]]:
+    """The model's call for each small space in which it has one."""
+    for shape in SMALL.get(len(cfg.data.shape), []) if cfg.data.levels else []:
+        small = deepcopy(cfg)
+        small.data.update({"shape": shape, "levels": LEVELS})
+        with suppress(OmegaConfBaseException, UserError):
+            yield {"shape": shape, "levels": LEVELS, "model": resolved(small)["model"]}
 
 
 def evaluation_config(cfg: DictConfig) -> dict[str, Any]:

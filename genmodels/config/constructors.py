@@ -15,25 +15,55 @@ class Parameter(NamedTuple):
     comment: str  # beside it; "" is none
 
 
+class Source(NamedTuple):
+    """Where a class or a function is written."""
+
+    found: ast.ClassDef | ast.FunctionDef
+    tree: ast.Module
+    module: str
+    lines: list[str]
+
+
 @cache
 def parameters(name: str) -> dict[str, Parameter]:
     """Those of a class or a function, with those of the classes above it; none where there is no such source."""
+    source = _source(name)
+    if source is None:
+        return {}
+    every: dict[str, Parameter] = {}
+    for base in _bases(source):
+        every |= parameters(base)
+    above = {key: parameter.comment for key, parameter in every.items()}
+    for key, hint, line in _declared(source.found):
+        every[key] = Parameter(hint, _comment(source.lines[line - 1]) or above.get(key, ""))
+    return every
+
+
+@cache
+def keys_of(name: str) -> tuple[str, ...] | None:
+    """What a class or a function can be given by name; None where its source does not tell, or it takes anything."""
+    source = _source(name)
+    if source is None:
+        return None
+    if (made := _made_by(source.found)) is not None:
+        names = tuple(name for name, *_ in _declared(made) if name != "self")
+        return None if made.args.kwarg else names
+    above = [keys_of(base) for base in _bases(source) if base != "abc.ABC"]
+    if None in above or not all(isinstance(base, ast.Name) for base in getattr(source.found, "bases", [])):
+        return None
+    own = [name for name, *_ in _declared(source.found)]
+    return tuple(dict.fromkeys([*(key for keys in above for key in keys or ()), *own]))
+
+
+def _source(name: str) -> Source | None:
     module, _, own = name.rpartition(".")
     file = _file_of(module) if module else None
     if file is None:
-        return {}
+        return None
     text = file.read_text(encoding="utf-8")
-    tree, lines = ast.parse(text), text.splitlines()
+    tree = ast.parse(text)
     found = next((n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == own), None)
-    if found is None:
-        return {}
-    every: dict[str, Parameter] = {}
-    for base in _bases(found, tree, module):
-        every |= parameters(base)
-    above = {key: parameter.comment for key, parameter in every.items()}
-    for key, hint, line in _declared(found):
-        every[key] = Parameter(hint, _comment(lines[line - 1]) or above.get(key, ""))
-    return every
+    return None if found is None else Source(found, tree, module, text.splitlines())
 
 
 def _file_of(module: str) -> Path | None:
@@ -46,29 +76,31 @@ def _file_of(module: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def _bases(found: ast.stmt, tree: ast.Module, module: str) -> list[str]:
+def _bases(source: Source) -> list[str]:
     """Names, in full, of the classes that a class is made from."""
     imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in tree.body
+        for node in source.tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    bases = [base.id for base in getattr(found, "bases", []) if isinstance(base, ast.Name)]
-    return [imported.get(base, f"{module}.{base}") for base in bases]
+    bases = [base.id for base in getattr(source.found, "bases", []) if isinstance(base, ast.Name)]
+    return [imported.get(base, f"{source.module}.{base}") for base in bases]
+
+
+def _made_by(found: ast.ClassDef | ast.FunctionDef) -> ast.FunctionDef | None:
+    """The function itself, or a class's constructor, if it has one of its own."""
+    if isinstance(found, ast.FunctionDef):
+        return found
+    return next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
 
 
 def _declared(found: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, int]]:
     """Name, annotation and line: of a function's parameters, a constructor's or, without one, a class's fields."""
-    if isinstance(found, ast.FunctionDef):
-        for argument in (*found.args.args, *found.args.kwonlyargs):
-            yield argument.arg, argument.annotation, argument.end_lineno or argument.lineno
-        return
-    made = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    if made is not None:
-        yield from _declared(made)
-        return
-    for node in found.body:
+    made = _made_by(found)
+    for argument in (*made.args.args, *made.args.kwonlyargs) if made else ():
+        yield argument.arg, argument.annotation, argument.end_lineno or argument.lineno
+    for node in [] if made else found.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             yield node.target.id, node.annotation, node.lineno
 

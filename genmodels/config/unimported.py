@@ -1,20 +1,33 @@
-"""Types of a constructor's parameters without importing its module: a value is refused before torch is imported."""
+"""Keys of a constructor and types of their values without importing its module, and torch with it."""
 
 import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from genmodels import ranges
-from genmodels.config.constructors import parameters
+from genmodels.config.constructors import keys_of, parameters
 from genmodels.config.libraries import OPTIMIZER, TRAINER
 
 PLAIN = (int, float, bool, str, list, tuple, Sequence, Mapping)
 NAMES = {**vars(ranges), **{kind.__name__: kind for kind in PLAIN}, "Literal": Literal}
 
 
+TRAINERS = "pytorch_lightning.Trainer"
+
+
+def keys_in(target: str) -> tuple[str, ...] | None:
+    """All keys of what `_target_` names; None where they are not known."""
+    if target == TRAINERS:
+        return keys_of("pytorch_lightning.trainer.trainer.Trainer")
+    if target.startswith("torch.optim."):  # each in the module of its name
+        name = target.rpartition(".")[2]
+        return keys_of(f"torch.optim.{name.lower()}.{name}")
+    return keys_of(target) if target.startswith("genmodels.") else None
+
+
 def types_in(target: str) -> dict[str, Any]:
     """Of what `_target_` names, those types that its file says with the names of `NAMES` alone."""
-    if target == "pytorch_lightning.Trainer":
+    if target == TRAINERS:
         return TRAINER
     if target.startswith("torch.optim."):
         return OPTIMIZER
