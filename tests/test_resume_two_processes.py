@@ -10,6 +10,7 @@ import torch
 
 from genmodels.engine.train import train
 from genmodels.errors import Stopped
+from genmodels.processes.rendezvous import STARTED_HERE
 from tests.test_resume import BATCHES, FAMILIES, assert_same_run, config_of, curve, last, resumed
 
 pytestmark = pytest.mark.slow
@@ -17,10 +18,16 @@ pytestmark = pytest.mark.slow
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=4"]
 
 
+def one_of(world: int, rank: int) -> dict[str, str]:
+    """What a process finds in its environment that is one of several of a run."""
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
+    return {STARTED_HERE: "1", "WORLD_SIZE": str(world), **ranks}
+
+
 def in_process(rank: int, folder: str, families: list[str]) -> None:
     """Families, one after the other: whole, until rank 1 is asked to end in the second step, and the rest."""
     torch.set_num_threads(1)
-    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    os.environ |= one_of(2, rank)
     for family in families:
         whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
         train(config_of(family, whole, *TWO))

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -24,7 +24,7 @@ from genmodels.processes.rendezvous import started_by_srun
 from genmodels.run.config import stamped
 from genmodels.run.first_stages import load_first_stages
 from genmodels.seeds import seeded
-from genmodels.training.checkpoint import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from genmodels.training.checkpoint import AtomicCheckpointIO, BeforeTheEnd, BestCheckpoint, LastCheckpoint
 from genmodels.training.compilation import compile_networks, require_compiler
 from genmodels.training.descent import PLAYER, Descent
 from genmodels.training.game import Game
@@ -32,6 +32,7 @@ from genmodels.training.hooks import initialisers
 from genmodels.training.module import Training
 from genmodels.training.optimizers import MakeOptimizer, check_groups
 from genmodels.training.sharding import FullySharded
+from genmodels.training.stopping import Stopping
 
 INITIAL_WEIGHTS = 0  # stream of random numbers: what comes second in fold(seed, ...)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -167,7 +168,7 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
     made = instance(
         settings,
         logger=list(instances(config["logger"]).values()),
-        callbacks=sorted(callbacks.values(), key=lambda callback: isinstance(callback, LastCheckpoint)),  # it knows all
+        callbacks=in_order(list(callbacks.values())),
         plugins=[AtomicCheckpointIO(), *_alone_in_an_allocation()],
         default_root_dir=config["run_dir"],
         max_epochs=-1,
@@ -180,6 +181,14 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
     if made.precision != settings["precision"]:  # Lightning takes another one and says so in a warning
         raise UserError("trainer.precision=16-mixed needs a GPU and there is none; take trainer.precision=bf16-mixed")
     return made
+
+
+def in_order(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
+    """The last checkpoint knows all, and comes last; but the last step is saved before anything long follows it."""
+    last = [callback for callback in callbacks if isinstance(callback, LastCheckpoint)]
+    stopping = [callback for callback in callbacks if isinstance(callback, Stopping)]
+    others = [callback for callback in callbacks if callback not in (*last, *stopping)]
+    return [*stopping, *map(BeforeTheEnd, last), *others, *last]
 
 
 def _alone_in_an_allocation() -> list[LightningEnvironment]:

@@ -78,8 +78,9 @@ def queued_again() -> bool:
 
 def is_finished(begun: Beginning, config: Mapping[str, Any], end: Mapping[str, Any]) -> bool:
     """Whether the run has taken its steps and was measured as this config asks for."""
-    measured = end.get("status") == 0 and not any(role(key) is Role.MEASURES for key in begun.changed)
-    return measured and 0 <= config["trainer"]["max_steps"] <= begun.step
+    steps = config["trainer"]["max_steps"]
+    ended = end.get("status") == 0 and 0 <= steps <= min(begun.step, end["step"])
+    return ended and not any(role(key) is Role.MEASURES for key in begun.changed)
 
 
 def news(begun: Beginning, config: Mapping[str, Any], world_size: int, before: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from genmodels.disk.atomic import replacing
@@ -38,29 +38,36 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
         if pl_module.stepped and (step % self.every_n_train_steps == 0 or step == trainer.max_steps):
-            self._save(trainer)
+            self.save(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.saved = trainer.global_step
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Saves where a signal ends the run between two steps; after the last step its evaluation is still due.
-
-        Where what follows the last step fails, such as that evaluation, the one process of a run saves as well: of
-        several it could wait for the others in vain.
-        """
-        failed = isinstance(exception, Exception) and trainer.world_size == 1
-        if failed and self.saved is not None and trainer.global_step == trainer.max_steps != self.saved:
-            self._save(trainer)
+        """Saves where a signal ends the run between two steps."""
         together = isinstance(exception, Stopped) and exception.together
-        if together and self.saved is not None and trainer.global_step not in (self.saved, trainer.max_steps):
-            self._save(trainer)
+        if together and self.saved is not None and trainer.global_step != self.saved:
+            self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.save()  # the curve up to this step is on the disk before the checkpoint that goes on with it
         trainer.save_checkpoint(self.path)
         self.saved = trainer.global_step
+
+
+class BeforeTheEnd(Callback):
+    """Has the last step saved before what follows it, such as an evaluation, which is then made up for by a resume if
+    the run is killed in it; `last` saves again after that."""
+
+    def __init__(self, last: LastCheckpoint):
+        self.last = last
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        if pl_module.stepped and trainer.global_step == trainer.max_steps:
+            pl_module.cut_short = True
+            self.last.save(trainer)
+            pl_module.cut_short = False
 
 
 class BestCheckpoint(Checkpoint):

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -23,7 +23,7 @@ from genmodels.data.base import Data
 from genmodels.data.loader import Loader
 from genmodels.errors import UserError
 from genmodels.seeds import fold, seed_generators
-from genmodels.training.checkpoint import LastCheckpoint
+from genmodels.training.checkpoint import BeforeTheEnd, LastCheckpoint
 from genmodels.training.ema import EMA, Rule
 from genmodels.training.hooks import initialise, initialisers, with_statistics
 from genmodels.training.optimizers import Group, MakeOptimizer, grouped, trained_weights
@@ -191,11 +191,28 @@ class Training(LightningModule, ABC):
     # Logging
 
     def on_train_start(self) -> None:
+        """Makes up for what follows the newest step, where the run was ended before it."""
         if self.cut_short:
             self.stepped, self.cut_short = True, False
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-                if not isinstance(callback, LastCheckpoint):
+            for callback in self._callbacks:
+                if not isinstance(callback, LastCheckpoint | BeforeTheEnd):
                     callback.on_train_batch_end(self.trainer, self, None, None, 0)
+
+    def on_fit_end(self) -> None:
+        """Makes up for what follows the last step, too: no step is left, so that Lightning has not begun to train."""
+        if self.cut_short:
+            self.to(self.trainer.strategy.root_device)
+            for callback in self._callbacks:
+                callback.on_train_start(self.trainer, self)
+            self.on_train_start()
+            for callback in self._callbacks:
+                if isinstance(callback, LastCheckpoint):
+                    callback.save(self.trainer)
+                callback.on_train_end(self.trainer, self)
+
+    @property
+    def _callbacks(self) -> Sequence[Callback]:
+        return self.trainer.callbacks  # type: ignore[attr-defined]
 
     def mean_loss(self, terms: Terms, player: str = "") -> Tensor:
         """Mean of terms["loss"]; keeps the means of all terms for the watch and the log."""
