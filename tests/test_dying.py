@@ -194,7 +194,7 @@ def test_an_option_of_trainer_says_where_and_not_how_long(run_dir):
     [
         ("model=ddpm", "model=ddpm would change what"),
         ("trainer.accumulate_grad_batches=2", "would change what"),
-        ("-m", "give them one after the other"),
+        ("-m", "resume them one after the other"),
         ("logger=tensorbord", "did you mean tensorboard?"),
         ("trainer.max_step=5", "did you mean trainer.max_steps?"),
     ],

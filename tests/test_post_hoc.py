@@ -97,7 +97,7 @@ def test_an_export_has_the_width_that_was_asked_for(tmp_path, genmodels):
     ("words", "sentence"),
     [
         (["relative_std=0.3"], "relative_std is 0.3, expected a number above 0 and below 0.2886"),
-        (["relative_std=0.07", "weights=raw"], "leave weights= and checkpoint= out"),
+        (["relative_std=0.07", "weights=raw"], "leave out weights= and checkpoint="),
         (["relative_std=0.07"], "has no snapshots of averaged weights"),
     ],
 )

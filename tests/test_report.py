@@ -78,7 +78,7 @@ def test_a_path_with_an_equals_sign_is_a_path(genmodels, tmp_path):
         (["missing"], "missing does not exist; give run directories"),
         (["empty"], "no run was found in empty (empty has no run in it); give folders that genmodels train wrote"),
         (["note.txt"], "no run was found in note.txt (note.txt is a file, no folder)"),
-        (["damaged"], "no run was found in damaged (damaged is refused: it is no YAML"),
+        (["damaged"], "no run was found in damaged (damaged is refused: it is not valid YAML"),
         (["run", "out=note.txt"], "out=note.txt cannot be a folder, for note.txt is a file; give another"),
         (["run", "out=note.txt/below"], "for note.txt is a file"),
         (["run", "out="], "out= is empty"),

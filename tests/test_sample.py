@@ -244,5 +244,5 @@ def test_a_root_is_of_all_datasets_within_and_a_path_of_one():
     moved = placed(both, {"root": "r", "path": None})["domains"]
     assert [moved[name]["source"]["root"] for name in ("first", "second")] == ["r", "r"]
     assert placed(both, {"root": None, "path": None}) == both
-    with pytest.raises(UserError, match=r"data.path names one place.*domains.first.source.path, data.domains.second"):
+    with pytest.raises(UserError, match=r"data.path is one path.*domains.first.source.path, data.domains.second"):
         placed(both, {"path": "p"})

@@ -1,4 +1,4 @@
-"""What the source of a class says of its constructor's parameters; it is read and not run, which would import torch."""
+"""Types and comments of a constructor's parameters, read from the source: importing the class would import torch."""
 
 import ast
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 
 class Parameter(NamedTuple):
-    """As it stands in the source."""
+    """A parameter as the source states it."""
 
     annotation: ast.expr | None
-    comment: str  # beside it; "" is none
+    comment: str  # on its line; "": none
 
 
 @cache
 def parameters(name: str) -> dict[str, Parameter]:
-    """Those of a class or a function, with those of the classes above it; none where there is no such source."""
+    """The parameters of a class or function, with those of its base classes; {} where the source is not found."""
     module, _, own = name.rpartition(".")
     file = _file_of(module) if module else None
     if file is None:
@@ -37,7 +37,7 @@ def parameters(name: str) -> dict[str, Parameter]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Where the source of a module lies, whose package is not imported for it."""
+    """The source file of a module, found without importing its package."""
     top, *rest = module.split(".")
     spec = find_spec(top)
     if spec is None or spec.origin is None:
@@ -47,7 +47,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _bases(found: ast.stmt, tree: ast.Module, module: str) -> list[str]:
-    """Names, in full, of the classes that a class is made from."""
+    """Full names of a class's base classes."""
     imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in tree.body
@@ -59,7 +59,7 @@ def _bases(found: ast.stmt, tree: ast.Module, module: str) -> list[str]:
 
 
 def _declared(found: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, int]]:
-    """Name, annotation and line: of a function's parameters, a constructor's or, without one, a class's fields."""
+    """Name, annotation and line of a function's or constructor's parameters; without a constructor, of the fields."""
     if isinstance(found, ast.FunctionDef):
         for argument in (*found.args.args, *found.args.kwonlyargs):
             yield argument.arg, argument.annotation, argument.end_lineno or argument.lineno
