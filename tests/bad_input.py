@@ -517,7 +517,9 @@ CHECKPOINTS = [
 ]
 
 RUN_DIRECTORIES = [
-    Row("run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "holds a run already; go on with resume="),
+    Row(
+        "run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "contains a run already; continue it with resume="
+    ),
     Row(
         "long name", None, f"sample run={{run}} out={'x' * 300}.png", "out has a name of 304 bytes, xxxxxxxxxxxxxxxxxxx"
     ),
@@ -706,7 +708,9 @@ IMAGES = [
     Row("one reference", sides(lambda r: folder(r, "one", FAKE[:1])), f"{SCORE} reference=one", "got 1 images in one"),
     Row("more than there are", sides(), f"{SCORE} n=64", "got n=64 of 30 images in fake"),
     Row("n of an evaluator", sides(), f"{SCORE} evaluator.fid.n=10", "for existing images, set n="),
-    Row("reference", sides(), f"{SCORE} reference=digit", "reference=digit is no dataset (did you mean digits?)"),
+    Row(
+        "reference", sides(), f"{SCORE} reference=digit", "reference=digit is neither a dataset (did you mean digits?)"
+    ),
     Row("open keys", sides(), f"{SCORE} reference=npz", "give the folder or the .npz file itself: reference=PATH"),
     Row("a split of a folder", sides(), f"{SCORE} reference_split=test", "reference=real has no splits"),
     Row("a model's evaluator", sides(), f"{SCORE} evaluator=[likelihood]", "evaluator=likelihood measures a model"),
@@ -775,13 +779,13 @@ IMAGES = [
         f"{LEARN} reference=bad.npz",
         "give classifier_data=DATASET (",
     ),
-    Row("an unknown classifier", sides(), f"{LEARN} classifier_data=digit", "classifier_data=digit is no dataset"),
+    Row("an unknown classifier", sides(), f"{LEARN} classifier_data=digit", "classifier_data=digit is not a dataset"),
     Row("a classifier's data for others", sides(), f"{SCORE} classifier_data=digits", "is for features=classifier"),
     Row(
         "a classifier of another size",
         sides(lambda r: folder(r, "wide", np.zeros((3, 8, 9), np.uint8))),
         f"{LEARN} samples=wide",
-        "wide has images of 8x9, and real, which the features are made for, of 8x8",
+        "wide has images of 8x9, and real, which the features are prepared for, of 8x8",
     ),
     Row(
         "colours for a classifier of grey",
@@ -833,7 +837,7 @@ ENVIRONMENTS = [
         "a stray rank of two",
         None,
         f"{TRAIN} trainer=ddp trainer.accelerator=cpu trainer.devices=2",
-        "LOCAL_RANK=0 is set, as for one of several processes",
+        "LOCAL_RANK=0 is set, as in one of several processes",
         environment={"LOCAL_RANK": "0"},
     ),
     Row("permission", None, f"{TRAIN} hydra.run.dir=/proc/run", "/proc/run cannot be used"),

@@ -84,14 +84,18 @@ def test_rows_of_a_file(tmp_path: Path):
         (LABELS, {"label": -1}, r"label is -1, expected 0\.\.9"),
         (LABELS, {"label": [3, 10]}, r"label is \[3, 10\], expected 0\.\.9, or a list of these"),
         (LABELS, {"label": []}, r"label is \[\], expected 0\.\.9"),
-        ({"image": IMAGE}, {"label": 1}, "label=1 is for a model of labels, and this one is conditional on image"),
+        (
+            {"image": IMAGE},
+            {"label": 1},
+            "label=1 is for a model conditional on labels, and this one is conditional on image",
+        ),
         (
             BOTH,
             {},
-            r"conditional on image \(image \[1, 4, 4\] of 0\.\.16\), which cannot be made up; give condition=val",
+            r"conditional on image \(image \[1, 4, 4\] of 0\.\.16\), which has no default; give condition=val",
         ),
         (BOTH, {"label": 1}, "conditional on image"),
-        (BOTH, {"condition": "nowhere.npz"}, "condition=nowhere.npz is no split .* that exists"),
+        (BOTH, {"condition": "nowhere.npz"}, "condition=nowhere.npz is neither a split .* existing"),
         ({"pose": IMAGE}, {"condition": "val"}, "conditional on pose"),
     ],
 )

@@ -209,7 +209,7 @@ def test_in_an_allocation_without_srun_this_is_the_only_process(placed, tmp_path
 def test_strategies_that_start_processes_by_themselves_are_refused(strategy, method, tmp_path):
     config = train_config(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     config["trainer"]["strategy"] = yaml.safe_load(strategy)
-    with pytest.raises(UserError, match=f"trainer.strategy would start its processes by {method}.*=ddp"):
+    with pytest.raises(UserError, match=f"trainer.strategy starts its processes by {method}.*=ddp"):
         trains_elsewhere(config)
 
 

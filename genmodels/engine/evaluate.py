@@ -1,4 +1,4 @@
-"""Measures a run's model again: the checkpoint, data, evaluators and features of a checked config."""
+"""Evaluates a run's model again: with the checkpoint, data, evaluators and features of a checked config."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from genmodels.training.hooks import prepare
 
 
 def evaluate(config: dict[str, Any]) -> None:
-    """The part of this process in evaluating the checkpoint that a checked, resolved config names."""
+    """Evaluates the checkpoint that a checked, resolved config names; each process calls it and does its part."""
 
     file = named_checkpoint(config)
     checkpoint = read_checkpoint(file)
@@ -36,7 +36,7 @@ def evaluate(config: dict[str, Any]) -> None:
     reasons = left_out(model, evaluators, data)
     if not applicable(model, evaluators, data):
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise UserError(f"none of the evaluators applies ({why or 'none is chosen'}); choose another evaluator")
+        raise UserError(f"no evaluator applies to this model ({why or 'none is chosen'}); choose another evaluator")
     folder = Path(config["run"] or config["run_dir"]).expanduser()
     prepare(model, data, device)
     with process_group(device), evaluation_progress() as progress:
@@ -63,11 +63,10 @@ def evaluate(config: dict[str, Any]) -> None:
 
 
 def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The calls for data, evaluators and features: the person's own, or else the run's, if these may be built.
+    """The nodes of data, evaluators and features: the user's, else the run's, if their classes are trusted.
 
-    Of a run that was trained without evaluators they are those that a training has by default.
+    A run that was trained without evaluators gets the default evaluators of `train`.
     """
-
     own = {key: config[key] for key in ("evaluator", "features") if config[key] is not None}
     theirs = {key: trained.get(key, {}) for key in ("data", "evaluator", "features") if key not in own}
     require_trusted(theirs, (*OURS, *config["trusted"]))
@@ -84,7 +83,7 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
 
 
 def default_evaluators() -> dict[str, Any]:
-    """The calls for the evaluators that configs/train.yaml names."""
+    """The nodes of the evaluators in the defaults of configs/train.yaml."""
     listed = OmegaConf.load(CONFIGS / "train.yaml").defaults
     names = next(entry["evaluator"] for entry in listed if "evaluator" in entry)
     return {name: OmegaConf.to_container(OmegaConf.load(CONFIGS / "evaluator" / f"{name}.yaml")) for name in names}

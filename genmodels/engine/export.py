@@ -1,4 +1,4 @@
-"""Exports a run's model as a folder that `genmodels.load` and other programs read."""
+"""Exports a run's model into a folder that `genmodels.load` and other programs can read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +29,6 @@ def export(config: dict[str, Any]) -> None:
 
 
 def _about(weights: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Which weights are exported, after how many steps and images."""
+    """Which weights are exported, and after how many steps and images."""
     step = facts["step"] if "step" in facts else facts["global_step"]
     return {"weights": weights, "step": step, "images_seen": facts.get("images_seen")}

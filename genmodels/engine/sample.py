@@ -1,4 +1,4 @@
-"""Draws samples from a run's model, or translates images by it, into a picture, a text or arrays."""
+"""Draws samples from a run's model, or translates images with it, and writes a picture, a text or arrays."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,22 +28,21 @@ from genmodels.seeds import ByNumber, seeded
 from genmodels.training.hooks import prepare
 from genmodels.trees import cat, count, first, part, to
 
-READ = 3  # samples that can be read are printed, so many
+READ = 3  # samples of a readable kind, such as text, that are printed
 
 
 class Drawn(NamedTuple):
-    """What was drawn, in data units on the CPU."""
+    """Samples or translations, in data units on the CPU."""
 
     x: Any
-    condition: Condition  # what each was conditioned on
-    originals: Any  # what translations were made from; None of samples
+    condition: Condition  # of each sample
+    originals: Any  # the images that were translated; None for samples
     kind: Kind  # how it can be shown and saved
     model: Any
 
 
 def sample(config: dict[str, Any]) -> None:
-    """Draws or translates as a checked, resolved config says and writes it into `out`; of several processes this is
-    the part of one, and the first one writes."""
+    """Draws or translates by a checked, resolved config; each process does its part, and rank zero writes `out`."""
     drawn = draw(config)
     if not is_rank_zero():
         return
@@ -55,12 +54,12 @@ def sample(config: dict[str, Any]) -> None:
 
 
 def path_of(out: str | None, kind: Kind) -> Path:
-    """Where samples are written: where a person says, else a file in this folder."""
+    """The file or folder for the samples: the given one, else a default name in the working directory."""
     return Path(out or kind.file).expanduser()
 
 
 def draw(config: dict[str, Any]) -> Drawn:
-    """Draws or translates; UserError before that, where `out` could not be written."""
+    """Draws or translates; raises UserError before the work where `out` cannot be written."""
     file = named_checkpoint(config)
     checkpoint = read_checkpoint(file)
     device = device_named(config["device"])
@@ -77,7 +76,7 @@ def draw(config: dict[str, Any]) -> Drawn:
 
 
 def write(drawn: Drawn, out: Path) -> None:
-    """Writes samples; a picture of translations has the originals above them."""
+    """Writes samples; a picture of translations shows the originals above them."""
     kind, x = drawn.kind, drawn.x
     if drawn.originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):
         kind.save(x, out, drawn.model, drawn.condition)
@@ -87,8 +86,8 @@ def write(drawn: Drawn, out: Path) -> None:
 
 
 def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, None]:
-    """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size, and their
-    conditions."""
+    """`n` samples in data units on the CPU, and their conditions. A sample depends on the seed and its number, not on
+    the batch size."""
     if reason := why_not(model, Samples):
         raise UserError(f"this model draws no samples ({reason}); give another run, or another task=")
     given = conditions(model, config, node)
@@ -101,7 +100,7 @@ def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple
 
 
 def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, Any]:
-    """Images in the target's domain, its number, and what they were in the source's, in data units on the CPU."""
+    """Translated images, their domain as the label, and the originals, in data units on the CPU."""
     if reason := why_not(model, Translates):
         raise UserError(f"this model cannot translate ({reason}); give a run of a model such as cyclegan")
     x = originals(model, config, node)
@@ -114,14 +113,13 @@ def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> 
 
 
 def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) -> Any:
-    """What `of(start, size)` gives for 0..n-1, on the CPU, whichever of the processes made it."""
-
+    """The results of `of(start, size)` for 0..n-1, computed in batches on all processes and gathered on the CPU."""
     rank, world = this_process()
     size = min(config["batch_size"], -(-n // world))
     starts = range(0, n, size)
     mine: list[Any] = []
     for start in tracked(starts[rank::world], "sampling", quiet=rank > 0):
-        with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
+        with seeded(config["seed"], start), torch.no_grad():  # for a model that also draws from the global generator
             mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
     if world == 1:
         return cat(mine)

@@ -1,4 +1,4 @@
-"""All objects of one training: data, model, evaluators, training and Trainer, made before anything is written."""
+"""All objects of one training: data, model, evaluators, training and Trainer, built before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from genmodels.training.module import Training
 
 @dataclass(kw_only=True)
 class Session:
-    """A training that is about to begin, or to go on."""
+    """A training that is about to start or resume."""
 
     config: Mapping[str, Any]
     begun: Beginning
@@ -47,13 +47,13 @@ class Session:
 
 
 def new_session(config: dict[str, Any], begun: Beginning, history: History, stopping: Callback) -> Session:
-    """The training of a checked config.
+    """Builds the training of a checked config.
 
     Raises:
-        UserError: what is wrong with the files of the data, or between the parts of the config.
+        UserError: the data files are wrong, or parts of the config do not fit together.
     """
     data: Any = build.instance(config["data"])
-    data.training_split()  # what is wrong with the files is found before anything is written
+    data.training_split()  # finds wrong files before anything is written
     require_same_data(begun, data)
     model = build.model(config, fresh=begun.checkpoint is None)
     evaluators, features = build.evaluators_and_features(config, model, data)
@@ -71,7 +71,7 @@ def new_session(config: dict[str, Any], begun: Beginning, history: History, stop
 
 
 def _begin(session: Session, history: History) -> None:
-    """Once all processes are there, and none has still to read the config that was."""
+    """Writes config and history; runs when all processes have met, and have read the earlier config."""
     trainer, begun, config = session.trainer, session.begun, session.config
     told = news(begun, config, trainer.world_size, history.last("start"))
     if trainer.is_global_zero:
@@ -86,7 +86,7 @@ def _begin(session: Session, history: History) -> None:
 
 
 def _announce(session: Session, told: Sequence[str]) -> None:
-    """What is trained, on what and where; what does not apply to it; what is to be known of a run that goes on."""
+    """Prints what is trained, on which data and devices, the evaluators left out, and notes on a resume (`told`)."""
     trainer, model, data = session.trainer, session.training.model, cast(Any, session.training.data)
     millions = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     console.print(
