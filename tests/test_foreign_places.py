@@ -140,7 +140,7 @@ def test_what_cannot_be_imported_says_where_to_put_it(tmp_path):
         if not trusted:
             note_of(call).parent.mkdir(parents=True, exist_ok=True)
             note_of(call).touch()
-        with pytest.raises(UserError, match="nowhere.Net, which cannot be imported .*on PYTHONPATH"):
+        with pytest.raises(UserError, match="nowhere.Net, which cannot be imported .*add its folder to PYTHONPATH"):
             require_trusted(call, trusted)
     require_trusted({"_target_": "genmodels.models.vae.VAE"}, ["genmodels"])
     with pytest.raises(UserError, match="not a class of genmodels"):

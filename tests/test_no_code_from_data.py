@@ -166,5 +166,5 @@ def test_weights_that_claim_what_they_do_not_hold(tmp_path):
         whole[:-4],
     ):
         weights.write_bytes(broken)
-        with pytest.raises(UserError, match="no whole file of weights"):
+        with pytest.raises(UserError, match="is damaged or incomplete"):
             load(tmp_path)

@@ -135,8 +135,8 @@ def test_results_that_are_damaged_or_older_are_named_skipped_and_never_overwritt
         ("a: 1", "has no data"),
         ("exported: {step: 1}", "is an export"),
         ("a: ${oc.env:HOME}", "interpolation"),
-        (OmegaConf.to_yaml(config(seed="x")), "has a seed that is 'x'"),
-        (OmegaConf.to_yaml(config(data=["digits"])), "has a data that is"),
+        (OmegaConf.to_yaml(config(seed="x")), "has 'x' as seed"),
+        (OmegaConf.to_yaml(config(data=["digits"])), "has ['digits'] as data"),
     ],
 )
 def test_a_config_that_is_none_of_a_run_is_skipped(tmp_path, text, reason):

@@ -247,7 +247,7 @@ def test_the_evaluator_says_which_way_its_metric_is_better(tmp_path):
     assert evaluated_by(tmp_path, "Sharpness") == ("val/sharpness", "max")
     assert evaluated_by(tmp_path, "Bluntness", metric="val/sharpness") == ("val/sharpness", "min")
     assert evaluated_by(tmp_path, "Sharpness", metric="val/sharpness", mode="min") == ("val/sharpness", "min")
-    with pytest.raises(UserError, match="val/sharpness is better low in some jobs and high in others; say which"):
+    with pytest.raises(UserError, match="low values of val/sharpness are better in some jobs and high ones in others"):
         evaluated_by(tmp_path, "Sharpness", "Bluntness")
 
 
@@ -305,10 +305,10 @@ def test_what_wandb_is_told(genmodels, tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ([], "there is nothing to try"),
+        ([], "the sweep varies no key"),
         (["sweep=typo"], "there is no sweep=typo"),
         (["optimizer.lrr=1,2"], "there is no key optimizer.lrr"),
-        (["optimizer.lr=interval(0,1)"], "has no end of values for a grid"),
+        (["optimizer.lr=interval(0,1)"], "has infinitely many values for a grid"),
         (["seed=0,1", "hydra.sweeper.metric=val/typo"], "is not evaluated while training"),
         (["seed=0,1", "out="], "out= names no file"),
     ],

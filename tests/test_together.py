@@ -215,5 +215,5 @@ def test_strategies_that_start_processes_by_themselves_are_refused(strategy, met
 
 def test_several_nodes_without_srun_are_refused(placed, tmp_path):
     placed(ALLOCATION)
-    with pytest.raises(UserError, match="trainer.num_nodes=2 in a job of SLURM .*; start it with srun"):
+    with pytest.raises(UserError, match="trainer.num_nodes=2 in a SLURM job .*; start it with srun"):
         trains_elsewhere(train_config(tmp_path, "trainer=smoke", "trainer.num_nodes=2"))

@@ -8,7 +8,7 @@ from genmodels.sweeps import space
 
 
 def sweep_folder() -> str:
-    """A sweep that has a name keeps its place, such as "seeds_digits_vae"; any other gets the time of its beginning."""
+    """The folder of a named sweep, always the same, such as "seeds_digits_vae"; of another sweep its start time."""
     hydra = HydraConfig.get()
     choices = hydra.runtime.choices
     if choices.get("sweep") is None:
