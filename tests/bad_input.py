@@ -684,7 +684,7 @@ IMAGES = [
     Row("reference alone", None, "evaluate reference=real", "samples is not given"),
     Row("samples alone", sides(), "evaluate samples=fake", "reference is not given"),
     Row(
-        "a model as well", sides(), f"{SCORE} run=somewhere", "run= gives a model, samples= and reference= give images"
+        "a model as well", sides(), f"{SCORE} run=somewhere", "run= names a model, samples= and reference= name images"
     ),
     Row("a key of runs", sides(), f"{SCORE} split=test", "there is no key split"),
     Row("no folder", sides(), f"{SCORE} samples=nowhere", "samples=nowhere does not exist"),

@@ -92,7 +92,9 @@ def test_what_is_waited_for_is_said_and_then_that_nobody_came(placed, monkeypatc
     for _ in range(2):  # the second time at once
         with pytest.raises(Fault, match=f"the 2 processes of this run do not meet at {place} .*; start as many"):
             module.meeting_point()
-    assert f"rank 0 waits for all 2 processes of this run to come to {place}; on another" in capsys.readouterr().err
+    assert (
+        f"rank 0 waits until all 2 processes of this run connect to {place}; on each other" in capsys.readouterr().err
+    )
 
 
 def test_processes_that_do_not_meet_are_a_fault_of_no_config(placed, monkeypatch, genmodels, tmp_path):
@@ -113,7 +115,7 @@ EVALUATE = ["-c", "from genmodels.cli.main import main; main('evaluate')", "eval
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_waits_for_another_machine_is_ended(tmp_path, number, status):
     said, returned, seconds = ended_while_waiting(tmp_path, TRAIN, number)
-    assert returned == status and "waits for all 2 processes" in said and seconds < 20, said
+    assert returned == status and "waits until all 2 processes" in said and seconds < 20, said
     assert not (tmp_path / "outputs").exists()
 
 
@@ -133,7 +135,7 @@ def ended_while_waiting(folder, words, number, **environment):
     with subprocess.Popen([sys.executable, *words], **how) as process:
         try:
             lines = [process.stderr.readline()]
-            while lines[-1] and "waits for" not in lines[-1]:
+            while lines[-1] and "waits until" not in lines[-1]:
                 lines.append(process.stderr.readline())
             sent = time.monotonic()
             process.send_signal(number)
@@ -182,7 +184,7 @@ def test_a_single_process_takes_the_gpu_that_is_named(gpus):
 @pytest.mark.parametrize("name", ["auto", "cuda"])
 def test_more_processes_than_gpus_are_refused(name, gpus, placed):
     placed(TORCHRUN | {"LOCAL_RANK": "4"})
-    with pytest.raises(UserError, match="process 4 of this machine would take a GPU of its own, and there are 4"):
+    with pytest.raises(UserError, match="process 4 of this machine needs a GPU of its own, and there are 4"):
         group.device_named(name)
 
 

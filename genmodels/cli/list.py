@@ -1,4 +1,4 @@
-"""genmodels list: every option of every group and of its parts' groups, a line each: its name and what it is."""
+"""genmodels list: the options of all groups and of their parts' groups, one line each: name and description."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ GROUPS = (
 
 
 def run(argv: list[str]) -> int:
-    """Lists all groups, or those that are named."""
+    """Lists the named groups, or all."""
     from rich.console import Console
 
     from genmodels.config.shipped import CONFIGS
@@ -51,12 +51,12 @@ def run(argv: list[str]) -> int:
 
 
 def _singular(group: str) -> str:
-    """The name of a group, also for those who write experiments."""
+    """The name of a group, also from its plural, such as "experiments"."""
     return group if group in GROUPS else group.removesuffix("s")
 
 
 def parts(configs: Path, group: str) -> list[str]:
-    """The groups within a group, such as model/objective: what its options are put together from."""
+    """The groups within a group, such as model/objective, whose options are parts of its options."""
     return sorted(f"{group}/{folder.name}" for folder in (configs / group).glob("*/"))
 
 

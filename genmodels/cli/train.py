@@ -1,4 +1,4 @@
-"""genmodels train: a training from the words of the command line, or from the config of the run to go on with."""
+"""genmodels train: trains by the command line, or by the config of the run to resume."""
 
 from genmodels.cli.app import run_app
 from genmodels.config.resumed import to_go_on_with

@@ -1,4 +1,4 @@
-"""How a command, or a job of a sweep, ends: what it raised becomes one sentence on stderr and an exit status."""
+"""The end of a command, or of a job in a sweep: an exception becomes one sentence on stderr and an exit status."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ from genmodels.processes.rendezvous import to_be_said
 
 @dataclass
 class Ending:
-    """How something ends."""
+    """The exit status of a block."""
 
     status: int = 0
 
 
 @contextmanager
 def ending() -> Iterator[Ending]:
-    """What is raised in the block becomes one sentence on stderr and an exit status."""
+    """Turns an exception in the block into one sentence on stderr and an exit status."""
     end = Ending()
     try:
         yield end
@@ -33,7 +33,7 @@ def ending() -> Iterator[Ending]:
 
 
 def _leave(sentence: str) -> None:
-    """Writes the sentence where the ledger, if it started this command, looks for it."""
+    """Writes the sentence into the file that the ledger reads, if the ledger started this command."""
     if file := os.environ.get("GENMODELS_SENTENCE"):
         with suppress(OSError), open(file, "w", encoding="utf-8") as stream:
             stream.write(sentence)
