@@ -283,4 +283,4 @@ def test_a_job_array_and_a_scontrol_that_fails(slurm, monkeypatch, capsys):
     assert slurm.read_text() == "requeue 7_5\n"
     monkeypatch.setenv("PATH", "")
     queue_again()
-    assert "SLURM does not queue job 7_5 again" in capsys.readouterr().err
+    assert "SLURM does not requeue job 7_5" in capsys.readouterr().err

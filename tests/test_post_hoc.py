@@ -111,7 +111,7 @@ def test_a_run_that_began_without_snapshots_does_not_take_them_up(tmp_path, genm
     status, said = genmodels(
         "train", f"resume={tmp_path / 'run'}", "callbacks=[checkpoint,snapshots]", "trainer.max_steps=5"
     )
-    assert status == 2 and "this run has begun without it" in said
+    assert status == 2 and "this run began without it" in said
 
 
 def test_frozen_and_unaveraged_parts_stay_as_they_are(tmp_path):

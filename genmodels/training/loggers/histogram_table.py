@@ -1,4 +1,4 @@
-"""Histograms as a table beside metrics.csv: one row a histogram, its counts in one field."""
+"""Histograms as a table beside metrics.csv: one row for each histogram, with its counts in one field."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ Row = tuple[int, str, Histogram]  # images_seen, name, histogram
 
 
 def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) -> None:
-    """Adds a row for each histogram; the file begins with the names of its columns."""
+    """Adds a row for each histogram, to a new file also the header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -23,7 +23,7 @@ def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) ->
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of the file, the newest of each place and name; a last one that was cut off is left out."""
+    """The rows of the file, the newest for each images_seen and name; an incomplete last row is left out."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -32,7 +32,7 @@ def read(path: Path) -> list[Row]:
 
 
 def rewind(path: Path, images_seen: int) -> None:
-    """Takes away the rows after `images_seen`."""
+    """Removes the rows after `images_seen`."""
     rows = [row for row in read(path) if row[0] <= images_seen]
     if path.exists():
         with replacing(path) as file:
