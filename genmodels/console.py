@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from genmodels.evaluators.results import BETTER, Record
-from genmodels.progress import shown
+from genmodels.progress import progress_display
 from genmodels.rank import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
-SHOWN = (
+PROTOCOL_KEYS = (
     "bound",
     "draws",
     "reference",
@@ -36,7 +36,7 @@ NEUTRAL = {"sampler_guidance": 1, "sampler_temperature": 1}
 
 def evaluation_progress() -> AbstractContextManager[Any]:
     """For `evaluate(progress=...)`: the progress of rank zero in each stage, with the time left."""
-    return shown(console, quiet=not is_rank_zero())
+    return progress_display(console, quiet=not is_rank_zero())
 
 
 def show_left_out(reasons: Mapping[str, str]) -> None:
@@ -51,7 +51,9 @@ def show_results(records: Sequence[Record], title: str) -> None:
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for record in records:
         spread = "" if record.std is None else f" ± {record.std:.3f}"
-        about = ", ".join(f"{key} {_words(record.protocol[key])}" for key in SHOWN if _is_news(key, record.protocol))
+        about = ", ".join(
+            f"{key} {_words(record.protocol[key])}" for key in PROTOCOL_KEYS if _is_news(key, record.protocol)
+        )
         table.add_row(record.key + BETTER[record.mode], f"{record.value:.4f}{spread}", about)
     console.print(table)
 

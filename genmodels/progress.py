@@ -53,7 +53,7 @@ class ProgressLines:
 
 
 @contextmanager
-def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def progress_display(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Yields a function of (stage, done, total): it shows bars on a terminal or in a notebook, lines elsewhere."""
     bars = console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
     if not (quiet or bars):
@@ -74,7 +74,7 @@ def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, i
 
 def tracked(items: Sequence[T], stage: str, *, quiet: bool = False) -> Iterator[T]:
     """Iterates over the items, and shows the progress on stderr."""
-    with shown(Console(stderr=True), quiet=quiet) as advance:
+    with progress_display(Console(stderr=True), quiet=quiet) as advance:
         for number, item in enumerate(items):
             advance(stage, number, len(items))
             yield item

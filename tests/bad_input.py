@@ -174,7 +174,7 @@ def export_of(then: Callable[[Path], object]) -> Prepare:
 
         read = read_checkpoint(run / "checkpoints" / "last.ckpt")
         about = {"weights": "ema", "step": 4, "images_seen": 256}
-        exports.write(root / "model", model_of(read), read["config"], about)
+        exports.write_export(root / "model", model_of(read), read["config"], about)
         then(root / "model")
 
     return prepare

@@ -13,7 +13,7 @@ from torch import nn
 from genmodels.capabilities import Clock
 from genmodels.engine.train import train
 from genmodels.run.checkpoint import load
-from genmodels.run.post_hoc import Profile, coefficients, gamma_of, inner_product, put_together, read_facts
+from genmodels.run.post_hoc import Profile, coefficients, gamma_of, inner_product, read_facts, reconstruct_average
 from genmodels.training.ema import EMA, Power
 from tests.helpers import train_config
 
@@ -119,7 +119,7 @@ def test_frozen_and_unaveraged_parts_stay_as_they_are(tmp_path):
     gan = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4"]
     config = train_config(tmp_path, *gan, "data.batch_size=400", "callbacks=[checkpoint,snapshots]", *KEPT)
     train(config)
-    state, facts = put_together(tmp_path, 0.07)
+    state, facts = reconstruct_average(tmp_path, 0.07)
     raw = load(tmp_path, weights="raw").state_dict()
     critic = [name for name in raw if name.startswith("discriminator.")]
     assert critic and all(torch.equal(state[name], raw[name]) for name in critic)

@@ -13,7 +13,7 @@ import pytest
 from pytorch_lightning import Callback
 
 from genmodels.sweeps.directory import command
-from genmodels.sweeps.table import Said
+from genmodels.sweeps.table import SweepOutput
 from genmodels.training.callbacks.pruning import Reports
 from tests.synthetic_runs import config, record, write_run
 
@@ -71,7 +71,7 @@ def test_the_command_given_again_runs_what_is_new_or_failed(genmodels, tmp_path,
     assert ends(sweep / "1_seed-1") == ends(sweep / "2_seed-2") == [0]
     assert not (sweep / "0_seed-0" / "error.txt").exists()
 
-    Said(sweep, "val/bits_per_dim", "min", "the command").table()
+    SweepOutput(sweep, "val/bits_per_dim", "min", "the command").table()
     table = capsys.readouterr().out
     assert "best val/bits_per_dim first" in table and "mean ± standard deviation over seeds" in table
     assert table.count("finished") == 3 and "goes on   the command" in table
@@ -86,7 +86,7 @@ def test_the_table_of_a_sweep_has_the_best_first_as_its_evaluator_says(genmodels
     facts = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert (facts["metric"], facts["mode"]) == ("val/sharpness", "max")
     assert Reports.read(tmp_path / "sweep" / "0_lr-0.0001").record["mode"] == "max"
-    Said(tmp_path / "sweep", facts["metric"], facts["mode"], "the command").table()
+    SweepOutput(tmp_path / "sweep", facts["metric"], facts["mode"], "the command").table()
     table = capsys.readouterr().out
     assert "best val/sharpness first" in table and table.index("lr=0.1") < table.index("lr=0.0001")
 
@@ -96,7 +96,7 @@ def test_the_table_of_a_sweep_compares_no_bound_with_an_exact_likelihood(tmp_pat
         write_run(tmp_path / f"{number}_x", config(seed=number), [], job_json='{"overrides": []}')
         measured = record("bits_per_dim", value, split="val", bound=bound, reference="digits/val")
         Reports({200: value}, complete=True, record=measured).write(tmp_path / f"{number}_x")
-    Said(tmp_path, "val/bits_per_dim", "min", "the command").table()
+    SweepOutput(tmp_path, "val/bits_per_dim", "min", "the command").table()
     table = " ".join(capsys.readouterr().out.split())
     assert "best val/bits_per_dim (bound elbo) first" in table and "bound exact" in table
     assert table.index("1.75 │") < table.index("2.25 │") < table.index("1.25 │")

@@ -14,7 +14,7 @@ import yaml
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from genmodels.engine import build
-from genmodels.engine.launch import trains_elsewhere
+from genmodels.engine.launch import train_in_new_processes
 from genmodels.errors import Fault, UserError
 from genmodels.failures import FAULT, USERS
 from genmodels.processes import group, workers
@@ -67,7 +67,7 @@ def test_a_fault_is_said_with_its_rank_and_a_mistake_once(placed, monkeypatch):
     said = []
     for rank in range(2):
         placed(TORCHRUN | {"RANK": str(rank), "WORLD_SIZE": "2"})
-        said += [[module.to_be_said("it broke", FAULT), module.to_be_said("no such file", USERS)]]
+        said += [[module.final_sentence("it broke", FAULT), module.final_sentence("no such file", USERS)]]
     assert said == [["rank 0: it broke", "no such file"], ["rank 1: it broke", ""]]
 
 
@@ -77,7 +77,7 @@ def test_a_fault_is_said_where_the_processes_do_not_meet(placed, monkeypatch):
 
     placed(TORCHRUN)
     monkeypatch.setattr(module, "meeting_point", meet)
-    assert module.to_be_said("it broke", FAULT) == "it broke"
+    assert module.final_sentence("it broke", FAULT) == "it broke"
 
 
 # Waiting
@@ -195,7 +195,7 @@ def test_in_an_allocation_without_srun_this_is_the_only_process(placed, tmp_path
     placed(ALLOCATION)
     config = train_config(tmp_path, "trainer=smoke")
     trainer = build.trainer(config, {})
-    assert trainer.world_size == 1 and not trains_elsewhere(config)
+    assert trainer.world_size == 1 and not train_in_new_processes(config)
     two = build.trainer(train_config(tmp_path, "trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp"), {})
     assert isinstance(two.strategy.cluster_environment, LightningEnvironment)
 
@@ -212,10 +212,10 @@ def test_strategies_that_start_processes_by_themselves_are_refused(strategy, met
     config = train_config(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     config["trainer"]["strategy"] = yaml.safe_load(strategy)
     with pytest.raises(UserError, match=f"trainer.strategy starts its processes by {method}.*=ddp"):
-        trains_elsewhere(config)
+        train_in_new_processes(config)
 
 
 def test_several_nodes_without_srun_are_refused(placed, tmp_path):
     placed(ALLOCATION)
     with pytest.raises(UserError, match="trainer.num_nodes=2 in a SLURM job .*; start it with srun"):
-        trains_elsewhere(train_config(tmp_path, "trainer=smoke", "trainer.num_nodes=2"))
+        train_in_new_processes(train_config(tmp_path, "trainer=smoke", "trainer.num_nodes=2"))

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from genmodels.cli.help import FLAGS, asked, show
+from genmodels.cli.help import HELP_FLAGS, keys_to_explain, show_help
 from genmodels.config.messages import explain_composition
 from genmodels.config.paths import with_paths_quoted
 from genmodels.config.shipped import CONFIGS
@@ -65,9 +65,9 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
 
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
     task: Callable[[DictConfig], None] = job
-    if (about := asked(argv)) is not None:
-        argv = [*(word for word in argv if word not in (*FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
-        task = partial(show, about=about, name=name if config and config.parent == CONFIGS else command)
+    if (about := keys_to_explain(argv)) is not None:
+        argv = [*(word for word in argv if word not in (*HELP_FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
+        task = partial(show_help, about=about, name=name if config and config.parent == CONFIGS else command)
     sys.argv = [sys.argv[0], *flags_first(argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(task)()

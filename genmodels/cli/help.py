@@ -11,18 +11,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from genmodels.config.explained import Key, keys, schema_of
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.errors import UserError
 
-FLAGS = ("-h", "--help")
+HELP_FLAGS = ("-h", "--help")
 
 
-def asked(argv: list[str]) -> list[str] | None:
+def keys_to_explain(argv: list[str]) -> list[str] | None:
     """The keys to explain, [] for all; None without `--help`."""
-    return [word for word in argv if "=" not in word and word[0] not in "-~"] if {*FLAGS} & {*argv} else None
+    return [word for word in argv if "=" not in word and word[0] not in "-~"] if {*HELP_FLAGS} & {*argv} else None
 
 
-def show(cfg: DictConfig, about: list[str], name: str) -> None:
+def show_help(cfg: DictConfig, about: list[str], name: str) -> None:
     """Prints the help of the command whose config is configs/`name`.yaml, or explains the keys in `about`."""
     every = list(keys(cast(dict, OmegaConf.to_container(cfg, resolve=False)), schema_of(name)))
     if about:
@@ -35,7 +35,7 @@ def show(cfg: DictConfig, about: list[str], name: str) -> None:
 def _below(name: str, every: list[Key]) -> list[Key]:
     found = [key for key in every if key.name == name or key.name.startswith(f"{name}.")]
     if not found:
-        raise UserError(f"there is no key {name}; {nearest(name, [key.name for key in every])}")
+        raise UserError(f"there is no key {name}; {suggestion(name, [key.name for key in every])}")
     return found
 
 

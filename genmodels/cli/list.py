@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.config.shipped import description
 from genmodels.errors import UserError
 
@@ -37,13 +37,13 @@ def run(argv: list[str]) -> int:
         return 0
     for group in argv:
         if _singular(group) not in (known := [*GROUPS, *(part for each in GROUPS for part in parts(CONFIGS, each))]):
-            raise UserError(f"there is no group {group}; {nearest(group, known)}")
+            raise UserError(f"there is no group {group}; {suggestion(group, known)}")
     asked = [_singular(group) for group in argv] or GROUPS
     wanted = [each for group in asked for each in (group, *parts(CONFIGS, group))]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for group in dict.fromkeys(wanted):
         console.print(f"[bold]{group}[/bold]")
-        found = options(CONFIGS / group)
+        found = options_in(CONFIGS / group)
         width = max(32, *(len(name) for name, _ in found))
         for name, text in found:
             console.print(f"  {name:{width}} {text}", markup=False, overflow="ellipsis", no_wrap=True)
@@ -60,6 +60,6 @@ def parts(configs: Path, group: str) -> list[str]:
     return sorted(f"{group}/{folder.name}" for folder in (configs / group).glob("*/"))
 
 
-def options(folder: Path) -> list[tuple[str, str]]:
+def options_in(folder: Path) -> list[tuple[str, str]]:
     """Name and first comment line of every config of a group."""
     return [(file.stem, description(file)) for file in sorted(folder.glob("*.yaml"))]

@@ -35,7 +35,7 @@ FLAGS = ("--check", "--collect", "--config-dir")
 
 
 @dataclass
-class Asked:
+class Arguments:
     """The arguments of the command line."""
 
     names: list[str] = field(default_factory=list)
@@ -57,19 +57,19 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
-    asked = asked_for(argv)
+    asked = parse_arguments(argv)
     from genmodels.report.ledger.baselines import baselines
     from genmodels.report.ledger.book import Book
 
     experiments = baselines(asked.config_dir)
     if "--check" in asked.flags:
-        return check(Book(asked.docs or default_docs(), experiments))
+        return check_page(Book(asked.docs or default_docs(), experiments))
     return reproduce(asked, Book(asked.docs or asked.out, experiments), argv)
 
 
-def asked_for(argv: Sequence[str]) -> Asked:
+def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Parses the words of the command line."""
-    asked, words = Asked(), iter(argv)
+    asked, words = Arguments(), iter(argv)
     for word in words:
         key, equals, value = word.partition("=")
         if key == "--config-dir":
@@ -137,7 +137,7 @@ def default_docs() -> Path:
     return checkout / "docs" if (checkout / "pyproject.toml").is_file() else Path("docs")
 
 
-def check(book: Any) -> int:
+def check_page(book: Any) -> int:
     """Exit status 0 where page and result files agree; Fault where they do not."""
     count, wrong = book.check()
     if wrong:
@@ -150,7 +150,7 @@ def check(book: Any) -> int:
     return 0
 
 
-def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
+def reproduce(asked: Arguments, book: Any, argv: Sequence[str]) -> int:
     """Runs the unfinished trainings of the wanted experiments, and updates the results and the page."""
     from genmodels.console import console, show_paths
     from genmodels.report.ledger.baselines import require_same
@@ -160,7 +160,7 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    wanted = named(asked.names, book.experiments, asked.config_dir)
+    wanted = select_experiments(asked.names, book.experiments, asked.config_dir)
     require_same(wanted, asked.overrides, asked.config_dir)
     for bad in book.write_page():
         say(f"skipped: {bad.path} {bad.reason}")
@@ -184,13 +184,13 @@ def reproduce(asked: Asked, book: Any, argv: Sequence[str]) -> int:
     return int(any(one.what == "failed" for one in done))
 
 
-def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | None) -> list[Any]:
+def select_experiments(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | None) -> list[Any]:
     """The experiments of these names; all without names.
 
     Raises:
         UserError: a name is of no experiment, or of one without a baseline.
     """
-    from genmodels.config.messages import nearest
+    from genmodels.config.messages import suggestion
     from genmodels.report.ledger import baselines
 
     known = {experiment.name: experiment for experiment in experiments}
@@ -200,7 +200,7 @@ def named(names: Sequence[str], experiments: Sequence[Any], config_dir: Path | N
         if name not in known and name in baselines.names(config_dir):
             raise UserError(f"experiment {name} has no baseline, so it has no published number to reproduce")
         if name not in known:
-            raise UserError(f"there is no experiment {name} with a baseline; {nearest(name, list(known))}")
+            raise UserError(f"there is no experiment {name} with a baseline; {suggestion(name, list(known))}")
     return [known[name] for name in dict.fromkeys(names)] or list(experiments)
 
 

@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from genmodels.config import schema as schemas
 from genmodels.config.libraries import INSTEAD, TRAINER, is_trainer, types_of
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.config.schema import Parts
 from genmodels.config.shipped import CONFIGS
 from genmodels.config.unimported import types_in
@@ -109,7 +109,7 @@ def _check_call(node: Mapping[str, Any], function: Any, path: str) -> Problems:
         elif key in parameters:
             yield from _check_value(value, hints.get(key, Any), here)
         elif not takes_any:
-            yield here, f"there is no key {here}; {nearest(key, sorted(set(parameters) - {'self'}))}"
+            yield here, f"there is no key {here}; {suggestion(key, sorted(set(parameters) - {'self'}))}"
     for name, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY
         if required and name not in node and not node.get("_partial_"):
@@ -162,7 +162,7 @@ def _check_parts(parts: Mapping[str, Any], group: str) -> Problems:
         if isinstance(node, Mapping) and "_target_" in node:
             yield from _check_target(node, f"{group}.{name}")
         elif name not in known:
-            yield f"{group}.{name}", f"there is no key {group}.{name}; {nearest(name, known)}"
+            yield f"{group}.{name}", f"there is no key {group}.{name}; {suggestion(name, known)}"
 
 
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:

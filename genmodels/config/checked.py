@@ -18,7 +18,7 @@ OF_TASK = {"sample": ("label", "condition"), "translate": ("source", "target", "
 SUBSETS = "evaluator.kid.subset_size"
 
 
-def checked(cfg: DictConfig, schema: type) -> dict[str, Any]:
+def checked_config(cfg: DictConfig, schema: type) -> dict[str, Any]:
     """Resolves a composed config. UserError names what its schema, or a class that it builds, does not take."""
     config = resolved(cfg)
     check(config, schema, origin)
@@ -27,7 +27,7 @@ def checked(cfg: DictConfig, schema: type) -> dict[str, Any]:
 
 def training_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `train`, with absolute paths, so that the run can be resumed from any directory."""
-    config = checked(cfg, Train)
+    config = checked_config(cfg, Train)
     for group in GROUPS:
         require_given(config[group], group)
     from genmodels.run.first_stages import with_absolute_runs  # imports torch, so only after the checks
@@ -47,7 +47,7 @@ def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def evaluation_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `evaluate` for a run."""
-    config = checked(cfg, Evaluate)
+    config = checked_config(cfg, Evaluate)
     require_one_model(config, "; or images: samples=... and reference=...")
     return config
 
@@ -55,7 +55,7 @@ def evaluation_config(cfg: DictConfig) -> dict[str, Any]:
 def image_evaluation_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `evaluate` for images; its `by_hand` lists the keys set by the user that otherwise depend on the
     images."""
-    config = checked(cfg, EvaluateImages)
+    config = checked_config(cfg, EvaluateImages)
     evaluators = chosen(config["evaluator"])
     for name in evaluators:
         if on_command_line(f"evaluator.{name}.n"):
@@ -65,7 +65,7 @@ def image_evaluation_config(cfg: DictConfig) -> dict[str, Any]:
 
 def sampling_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `sample`."""
-    config = checked(cfg, Sample)
+    config = checked_config(cfg, Sample)
     for name, keys in OF_TASK.items():
         given = [key for key in keys if config[key] is not None]
         if name != config["task"] and given:
@@ -76,7 +76,7 @@ def sampling_config(cfg: DictConfig) -> dict[str, Any]:
 
 def export_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `export`."""
-    config = checked(cfg, Export)
+    config = checked_config(cfg, Export)
     require_one_model(config)
     if config["relative_std"] is not None and (config["weights"] is not None or config["run"] is None):
         raise UserError(

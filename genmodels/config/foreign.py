@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 from genmodels.config.paths import LAST as PLACES
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
-from genmodels.run.trust import OURS, TRAINING, calls_in, note_of
+from genmodels.run.trust import OWN_PACKAGES, TRAINING, calls_in, note_of
 
 GROUPS = {"data", "evaluator", "features", "callbacks", "logger"}  # groups whose options name paths
-KNOWN = {package.split(".")[0] for package in (*OURS, *TRAINING)}  # packages whose classes need no note
+KNOWN = {package.split(".")[0] for package in (*OWN_PACKAGES, *TRAINING)}  # packages whose classes need no note
 UNNEEDED = ("save", "weights")  # paths that a part can do without
 NOWHERE = "/dev/null/left-out"  # stands for a path that the user must give; no file can exist there
 
@@ -34,7 +34,9 @@ def remember(config: Mapping[str, Any]) -> None:
             file.touch()
 
 
-def believed(group: str, node: Any, *, inside: Path | None = None, noted: Any = None) -> tuple[Any, list[str]]:
+def without_foreign_paths(
+    group: str, node: Any, *, inside: Path | None = None, noted: Any = None
+) -> tuple[Any, list[str]]:
     """A part of a file's config, and the paths and URLs that were left out of it, as "data.path=x".
 
     Nothing is left out of a part that this user has trained with (`noted`: the part before the run was moved), and no
@@ -96,7 +98,7 @@ def require_given(node: Any, at: str) -> None:
         raise UserError(f"{at} in the file is a path, which was left out; give your own: {at}=PATH")
 
 
-def say_left_out(left: list[str], file: Path) -> None:
+def print_left_out(left: list[str], file: Path) -> None:
     """Prints which paths and URLs of a file were left out, if any."""
     from genmodels.console import console
     from genmodels.rank import is_rank_zero

@@ -31,7 +31,7 @@ def explain_composition(error: BaseException, command: str, overrides: list[str]
             )
         known = _sweepers_keys() if path.startswith("hydra.sweeper.") else known_keys(command, overrides)
         others = [key for key in known if key != path]  # an experiment may have removed the key itself
-        return f"there is no key {path} (set on the command line); {nearest(path, others)}"
+        return f"there is no key {path} (set on the command line); {suggestion(path, others)}"
     if "Config group override must be a string" in text:
         word = next(word for word in overrides if word.endswith("=null") and (CONFIGS / word[:-5]).is_dir())
         group, _, option = word.partition("=")
@@ -47,7 +47,7 @@ def explain_composition(error: BaseException, command: str, overrides: list[str]
 
 def unknown_option(group: str, option: str, known: list[str] | None = None) -> str:
     """The sentence for an option that a group does not have; `known`: the options it has, None: all that we know."""
-    return f"there is no {group}={option}; {nearest(option, known or options(group))}"
+    return f"there is no {group}={option}; {suggestion(option, known or options(group))}"
 
 
 def _not_yaml(error: yaml.YAMLError) -> str:
@@ -81,7 +81,7 @@ def _dotted(node: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def nearest(name: str, choices: list[str]) -> str:
+def suggestion(name: str, choices: list[str]) -> str:
     """A hint: the dotted keys that end in `name`, else the most similar choice, else the first words of all choices."""
     inner = [choice for choice in choices if choice.endswith(f".{name}")]
     near = inner or get_close_matches(name, choices, 1, cutoff=0.6)

@@ -14,7 +14,7 @@ from genmodels.families import family_of
 from genmodels.run.layout import JOB
 
 UNTELLING = (Role.MACHINE, Role.WATCHES, Role.MEASURES, Role.PLACE, Role.NAMES, Role.ABOUT)
-LONGEST = 128  # characters of a name; W&B's limit
+MAX_NAME_CHARACTERS = 128  # characters of a name; W&B's limit
 
 
 def sweep_name() -> str | None:
@@ -25,7 +25,7 @@ def sweep_name() -> str | None:
 def run_name(name: str, seed: int) -> str:
     """Such as "digits_vae seed=0"; a sweep's job lists its overrides: "digits_vae seed=1 optimizer.lr=0.003"."""
     differs = _overrides() if _in_sweep() or "WANDB_SWEEP_ID" in os.environ else []
-    return " ".join([name, *(differs or [f"seed={seed}"])])[:LONGEST]
+    return " ".join([name, *(differs or [f"seed={seed}"])])[:MAX_NAME_CHARACTERS]
 
 
 def _overrides() -> list[str]:

@@ -15,7 +15,7 @@ from genmodels.errors import UserError
 
 KEYS = ("resume", "run", "checkpoint", "out", "samples", "reference", "condition", "images", "run_dir", "--config-dir")
 LAST = ("root", "path", "test_path", "weights", "save", "run", "dir", "dirpath")  # last words of dotted keys
-LONGEST = 255  # bytes of a file name, on nearly every file system
+MAX_NAME_BYTES = 255  # bytes of a file name, on nearly every file system
 
 
 def with_paths_quoted(argv: list[str]) -> list[str]:
@@ -52,9 +52,11 @@ def path_given(key: str, text: str) -> str:
         raise UserError(
             f"{key}={text}: {path.split('/')[0]} has no home directory; write the folder in full"
         ) from error
-    if longest := next((name for name in path.split("/") if len(name.encode()) > LONGEST and "${" not in path), None):
+    if longest := next(
+        (name for name in path.split("/") if len(name.encode()) > MAX_NAME_BYTES and "${" not in path), None
+    ):
         raise UserError(
-            f"{key} has a name of {len(longest.encode())} bytes, {longest[:20]}..., expected at most {LONGEST}; "
+            f"{key} has a name of {len(longest.encode())} bytes, {longest[:20]}..., expected at most {MAX_NAME_BYTES}; "
             "choose a shorter one"
         )
     return path

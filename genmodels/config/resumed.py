@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import ListConfig, OmegaConf
 
-from genmodels.config.foreign import GROUPS, believed, say_left_out
+from genmodels.config.foreign import GROUPS, print_left_out, without_foreign_paths
 from genmodels.config.paths import path_given
 from genmodels.config.roles import Role, role
 from genmodels.config.shipped import CONFIGS
@@ -20,7 +20,7 @@ QUIET = [{f"override hydra/{which}_logging": "none"} for which in ("job", "hydra
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
 
 
-def to_go_on_with(argv: list[str]) -> Path | None:
+def find_resumed_config(argv: list[str]) -> Path | None:
     """The config of the run that `resume=RUN_DIR` names; None without `resume=`."""
     resume = next((word.partition("=")[2] for word in reversed(argv) if word.lstrip("+").startswith("resume=")), "null")
     if resume == "null":
@@ -70,9 +70,9 @@ def _believed(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
     """A run's config with the paths of its present directory, and without foreign paths if somebody else made it."""
     node, left = moved(dict(config), run_dir), []
     for group in GROUPS & node.keys():
-        node[group], out = believed(group, node[group], inside=run_dir, noted=config[group])
+        node[group], out = without_foreign_paths(group, node[group], inside=run_dir, noted=config[group])
         left += out
-    say_left_out(left, run_dir)
+    print_left_out(left, run_dir)
     return node
 
 

@@ -62,8 +62,8 @@ ROLES = {  # role of a key, and of all keys below it that have none of their own
     "sweep": Role.ABOUT,
     "genmodels": Role.ABOUT,
 }
-OPTION = {"trainer": Role.MACHINE}  # role of choosing a group's option, where its keys have different roles
-OTHERS = {"trainer": Role.STEERS}  # role of keys that a user adds to a group
+GROUP_ROLES = {"trainer": Role.MACHINE}  # role of choosing a group's option, where its keys have different roles
+ADDED_KEY_ROLES = {"trainer": Role.STEERS}  # role of keys that a user adds to a group
 MOVABLE = ("root", "path", "test_path", "run", "dir", "dirpath", "run_dir", "urls")  # last words of PLACE keys
 
 
@@ -77,7 +77,7 @@ def role(key: str) -> Role:
         above = above.rpartition(".")[0]
     if above in ROLES:
         return ROLES[above]
-    return (OPTION if key == first else OTHERS).get(first, Role.ABOUT)
+    return (GROUP_ROLES if key == first else ADDED_KEY_ROLES).get(first, Role.ABOUT)
 
 
 def without(config: Mapping[str, Any], *roles: Role, keep: tuple[str, ...] = ()) -> dict[str, Any]:

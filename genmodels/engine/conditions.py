@@ -30,7 +30,7 @@ def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
             raise UserError(f"{key}={value} is for a conditional model, and this one is unconditional; leave it out")
     rows = {} if named is None else dict(rows_of(named, fields, config, node))
     if label is not None:
-        rows["label"] = checked_labels(label, fields)
+        rows["label"] = label_tensor(label, fields)
     elif named is None and fields.keys() == {"label"}:
         rows["label"] = torch.arange(fields["label"].levels or 1)
     if missing := sorted(fields.keys() - rows.keys()):
@@ -41,7 +41,7 @@ def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
     return {name: values[torch.arange(n) % len(values)] for name, values in rows.items()}
 
 
-def checked_labels(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " k"]:
+def label_tensor(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " k"]:
     """The given labels as a tensor; UserError unless the model is conditional on labels and has these classes."""
     if "label" not in fields:
         raise UserError(

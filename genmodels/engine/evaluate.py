@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genmodels.config.foreign import believed, require_given, say_left_out
+from genmodels.config.foreign import print_left_out, require_given, without_foreign_paths
 from genmodels.config.shipped import CONFIGS
 from genmodels.console import evaluation_progress, show_left_out, show_paths, show_results
 from genmodels.engine import build
@@ -16,12 +16,12 @@ from genmodels.evaluators.evaluate import applicable, left_out
 from genmodels.evaluators.evaluate import evaluate as evaluate_model
 from genmodels.processes.group import device_named, process_group
 from genmodels.rank import is_rank_zero
-from genmodels.run.checkpoint import model_of, read_checkpoint, weights_told
+from genmodels.run.checkpoint import model_of, read_checkpoint, weights_in_protocol
 from genmodels.run.data import placed
 from genmodels.run.layout import RESULTS, SAMPLES
 from genmodels.run.results import add_results
-from genmodels.run.trust import OURS, refused, require_trusted
-from genmodels.training.hooks import prepare
+from genmodels.run.trust import OWN_PACKAGES, refused, require_trusted
+from genmodels.training.hooks import prepare_model
 
 
 def evaluate(config: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def evaluate(config: dict[str, Any]) -> None:
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise UserError(f"no evaluator applies to this model ({why or 'none is chosen'}); choose another evaluator")
     folder = Path(config["run"] or config["run_dir"]).expanduser()
-    prepare(model, data, device)
+    prepare_model(model, data, device)
     with process_group(device), evaluation_progress() as progress:
         records = evaluate_model(
             model,
@@ -48,7 +48,7 @@ def evaluate(config: dict[str, Any]) -> None:
             features=build.instance(nodes["features"]),
             seed=config["seed"],
             batch_size=config["batch_size"],
-            weights=weights_told(checkpoint),
+            weights=weights_in_protocol(checkpoint),
             device=device,
             precision=config["precision"],
             progress=progress,
@@ -69,13 +69,13 @@ def measured_with(config: dict[str, Any], trained: dict[str, Any], file: Path) -
     """
     own = {key: config[key] for key in ("evaluator", "features") if config[key] is not None}
     theirs = {key: trained.get(key, {}) for key in ("data", "evaluator", "features") if key not in own}
-    require_trusted(theirs, (*OURS, *config["trusted"]))
+    require_trusted(theirs, (*OWN_PACKAGES, *config["trusted"]))
     if "_target_" not in theirs["data"]:
         raise refused(file, "has no data in its config")
     if not theirs.get("evaluator", True):
         theirs["evaluator"] = default_evaluators()
-    found = {group: believed(group, node) for group, node in theirs.items()}
-    say_left_out([place for _, left in found.values() for place in left], file)
+    found = {group: without_foreign_paths(group, node) for group, node in theirs.items()}
+    print_left_out([place for _, left in found.values() for place in left], file)
     nodes = {group: node for group, (node, _) in found.items()}
     data = placed(nodes["data"], config["data"])
     require_given(data, "data")

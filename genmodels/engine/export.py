@@ -8,8 +8,8 @@ from genmodels.console import show_paths
 from genmodels.engine.trained import named_checkpoint
 from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
 from genmodels.run.export import require_free
-from genmodels.run.export import write as write_export
-from genmodels.run.post_hoc import put_together
+from genmodels.run.export import write_export
+from genmodels.run.post_hoc import reconstruct_average
 
 
 def export(config: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ def export(config: dict[str, Any]) -> None:
     if config["relative_std"] is None:
         about = _about(config["weights"] or weights_of(checkpoint), checkpoint)
     else:
-        state, facts = put_together(Path(config["run"]).expanduser(), config["relative_std"])
+        state, facts = reconstruct_average(Path(config["run"]).expanduser(), config["relative_std"])
         model.load_state_dict(state)
         about = {**_about("ema", facts._asdict()), "relative_std": facts.relative_std}
     write_export(out, model, checkpoint["config"], about)

@@ -20,7 +20,7 @@ from genmodels.processes.workers import run_workers
 WORK = "genmodels.engine.train:train"
 
 
-def trains_elsewhere(config: Mapping[str, Any]) -> bool:
+def train_in_new_processes(config: Mapping[str, Any]) -> bool:
     """Trains in new processes if the config needs some, and returns whether it did; checks the config before.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmodels.data.image_files import SUFFIXES, decode
 from genmodels.data.pictures_on_disk import pictures_on_disk
-from genmodels.engine.score import evenly
+from genmodels.engine.score import spread_indices
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.run.data import data_of, fields_of
@@ -50,7 +50,7 @@ def given_images(path: Path, field: Field, n: int) -> Tensor:
         x = torch.from_numpy(decode(path, field.shape[0]).copy())[None]
     else:
         there = pictures_on_disk(path)
-        x = there.read(evenly(min(n, len(there)), len(there)))
+        x = there.read(spread_indices(min(n, len(there)), len(there)))
     if x.shape[1] == 1:
         x = x.expand(-1, field.shape[0], -1, -1)  # grey
     if tuple(x.shape[1:]) != field.shape:

@@ -85,7 +85,7 @@ def is_finished(begun: Beginning, config: Mapping[str, Any], end: Mapping[str, A
     return measured and 0 <= config["trainer"]["max_steps"] <= begun.step
 
 
-def news(begun: Beginning, config: Mapping[str, Any], world_size: int, before: Mapping[str, Any]) -> list[str]:
+def resume_notes(begun: Beginning, config: Mapping[str, Any], world_size: int, before: Mapping[str, Any]) -> list[str]:
     """What the user should know about a resumed run, as lines; `before` is the last "start" of its history, or {}."""
     if not before:
         return []

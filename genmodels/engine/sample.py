@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from genmodels.capabilities import Condition, Prepares, Samples, Translates, can, why_not
-from genmodels.config.foreign import believed, say_left_out
+from genmodels.config.foreign import print_left_out, without_foreign_paths
 from genmodels.console import console
 from genmodels.engine.conditions import conditions
 from genmodels.engine.originals import originals
@@ -25,13 +25,13 @@ from genmodels.rank import is_rank_zero
 from genmodels.run.checkpoint import model_of, read_checkpoint
 from genmodels.run.data import data_of, fields_of
 from genmodels.seeds import ByNumber, seeded
-from genmodels.training.hooks import prepare
+from genmodels.training.hooks import prepare_model
 from genmodels.trees import cat, count, first, part, to
 
 READ = 3  # samples of a readable kind, such as text, that are printed
 
 
-class Drawn(NamedTuple):
+class DrawnSamples(NamedTuple):
     """Samples or translations, in data units on the CPU."""
 
     x: Any
@@ -46,36 +46,36 @@ def sample(config: dict[str, Any]) -> None:
     drawn = draw(config)
     if not is_rank_zero():
         return
-    out = path_of(config["out"], drawn.kind)
-    write(drawn, out)
+    out = output_path(config["out"], drawn.kind)
+    write_samples(drawn, out)
     if text := drawn.kind.text(first(drawn.x, READ)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{count(drawn.x)} samples: {out}", soft_wrap=True, highlight=False)
 
 
-def path_of(out: str | None, kind: Kind) -> Path:
+def output_path(out: str | None, kind: Kind) -> Path:
     """The file or folder for the samples: the given one, else a default name in the working directory."""
     return Path(out or kind.file).expanduser()
 
 
-def draw(config: dict[str, Any]) -> Drawn:
+def draw(config: dict[str, Any]) -> DrawnSamples:
     """Draws or translates; raises UserError before the work where `out` cannot be written."""
     file = named_checkpoint(config)
     checkpoint = read_checkpoint(file)
     device = device_named(config["device"])
     model = with_sampler(model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
-    node, left = believed("data", checkpoint["config"].get("data"))
-    say_left_out(left, file)
+    node, left = without_foreign_paths("data", checkpoint["config"].get("data"))
+    print_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
-    kind.require_way(path_of(config["out"], kind), model)
+    kind.require_way(output_path(config["out"], kind), model)
     if can(model, Prepares):
-        prepare(model, data_of(node, config["trusted"]), device)
+        prepare_model(model, data_of(node, config["trusted"]), device)
     make = {"sample": samples, "translate": translations}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
-        return Drawn(*make(model, config, node, device), kind, model)
+        return DrawnSamples(*make(model, config, node, device), kind, model)
 
 
-def write(drawn: Drawn, out: Path) -> None:
+def write_samples(drawn: DrawnSamples, out: Path) -> None:
     """Writes samples; a picture of translations shows the originals above them."""
     kind, x = drawn.kind, drawn.x
     if drawn.originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):

@@ -28,12 +28,12 @@ def score(config: dict[str, Any]) -> None:
     reference, data = scored_images.reference(config)
     scored_images.refuse_data_units(samples, data)
     n = how_many(config["n"], len(samples), samples.name)
-    chosen = evenly(n, len(samples))
-    least = min(n, scored_images.number_of(reference, n))
+    chosen = spread_indices(n, len(samples))
+    least = min(n, scored_images.image_count(reference, n))
     metrics = build.instances(sized(config["evaluator"], n, least, config["by_hand"]))
     features = build.instance(config["features"])
     with process_group(device), evaluation_progress() as progress:
-        drawn, against = scored_images.ready(features, config, samples, reference, data, device)
+        drawn, against = scored_images.prepare_sides(features, config, samples, reference, data, device)
         records = measure(
             list(metrics.values()),
             lambda index: drawn.read([chosen[i] for i in index]),
@@ -60,7 +60,7 @@ def how_many(n: int | None, there: int, name: str) -> int:
     return there if n is None else n
 
 
-def evenly(n: int, there: int) -> list[int]:
+def spread_indices(n: int, there: int) -> list[int]:
     """Indices of n images, spread evenly over all: of images sorted by class, each class gets its share."""
     return [i * there // n for i in range(n)]
 

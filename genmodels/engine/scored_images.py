@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from genmodels.config.compose import option, options
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
 from genmodels.engine import build
 from genmodels.errors import UserError
@@ -36,7 +36,7 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
         return OfSplit(data, split or "train"), data
     if not path.exists():
         raise UserError(
-            f"reference={name} is neither a dataset ({nearest(name, options('data'))}) nor an existing folder or "
+            f"reference={name} is neither a dataset ({suggestion(name, options('data'))}) nor an existing folder or "
             ".npz file"
         )
     if split is not None:
@@ -47,7 +47,7 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
     return pictures, pictures
 
 
-def number_of(source: Pictures | Statistics, unknown: int) -> int:
+def image_count(source: Pictures | Statistics, unknown: int) -> int:
     """The number of images; `unknown` for statistics."""
     return unknown if isinstance(source, Statistics) else len(source)
 
@@ -55,7 +55,7 @@ def number_of(source: Pictures | Statistics, unknown: int) -> int:
 def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
     """The dataset of that name, with its files below `data.root` if that is set."""
     if name not in options("data"):
-        raise UserError(f"{key}={name} is not a dataset; {nearest(name, options('data'))}")
+        raise UserError(f"{key}={name} is not a dataset; {suggestion(name, options('data'))}")
     node = option("data", name)
     if open_keys := [given for given, value in node.items() if value == "???"]:
         raise UserError(
@@ -74,7 +74,7 @@ def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -
         )
 
 
-def made_for(
+def feature_data(
     features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
 ) -> dataset.Examples:
     """The images that features are prepared for: the side with more channels, or a classifier's training data."""
@@ -95,7 +95,7 @@ def made_for(
     return data
 
 
-def ready(
+def prepare_sides(
     features: Features,
     config: dict[str, Any],
     pictures: PicturesOnDisk,
@@ -104,13 +104,13 @@ def ready(
     device: torch.device,
 ) -> tuple[Pictures, Pictures | Statistics]:
     """Prepares the features, and returns both sides in the form that the features take."""
-    made = made_for(features, config, pictures, data)
+    made = feature_data(features, config, pictures, data)
     prepared(features, made, device)
-    fitting = against if isinstance(against, Statistics) else seen_by(against, features, made)
-    return seen_by(pictures, features, made), fitting
+    fitting = against if isinstance(against, Statistics) else fitted_to_features(against, features, made)
+    return fitted_to_features(pictures, features, made), fitting
 
 
-def seen_by(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+def fitted_to_features(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
     """The pictures in the form that prepared features take: with the channels of `data`. UserError where they have
     another size and the features do not resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):

@@ -12,7 +12,7 @@ from genmodels.config.foreign import remember
 from genmodels.console import console, show_left_out
 from genmodels.engine import build
 from genmodels.engine.metric_pictures import saves_pictures
-from genmodels.engine.resume import Beginning, news, require_same_data
+from genmodels.engine.resume import Beginning, require_same_data, resume_notes
 from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.evaluate import left_out
 from genmodels.evaluators.features.base import Features
@@ -22,7 +22,7 @@ from genmodels.run.config import save_config
 from genmodels.run.history import History
 from genmodels.run.layout import SAMPLES
 from genmodels.training.callbacks.evaluation import Evaluation
-from genmodels.training.loggers.base import RunLogger, ours
+from genmodels.training.loggers.base import RunLogger, run_loggers
 from genmodels.training.module import Training
 
 
@@ -43,7 +43,7 @@ class Session:
 
     @property
     def loggers(self) -> Sequence[RunLogger]:
-        return ours(self.trainer.loggers)
+        return run_loggers(self.trainer.loggers)
 
 
 def new_session(config: dict[str, Any], begun: Beginning, history: History, stopping: Callback) -> Session:
@@ -73,7 +73,7 @@ def new_session(config: dict[str, Any], begun: Beginning, history: History, stop
 def _begin(session: Session, history: History) -> None:
     """Writes config and history; runs when all processes have met, and have read the earlier config."""
     trainer, begun, config = session.trainer, session.begun, session.config
-    told = news(begun, config, trainer.world_size, history.last("start"))
+    told = resume_notes(begun, config, trainer.world_size, history.last("start"))
     if trainer.is_global_zero:
         remember(config)
         save_config(session.run_dir, {**config, "resume": None})

@@ -10,7 +10,7 @@ from typing import Any
 
 from genmodels.console import console
 from genmodels.engine.final_evaluation import evaluate_on_test
-from genmodels.engine.launch import trains_elsewhere
+from genmodels.engine.launch import train_in_new_processes
 from genmodels.engine.resume import Beginning, beginning, is_finished
 from genmodels.engine.session import Session, new_session
 from genmodels.errors import Stopped
@@ -27,7 +27,7 @@ def train(config: dict[str, Any]) -> None:
     """Trains by a checked config: in this process, in new processes that it starts, or as one of a started group."""
     run_dir, (rank, world) = Path(config["run_dir"]), this_process()
     with stack_kept_in(run_dir, rank=rank, world=world):
-        if trains_elsewhere(config):
+        if train_in_new_processes(config):
             return
         if world > 1:
             meeting_point()  # waits here, where it can be interrupted, and not in Lightning

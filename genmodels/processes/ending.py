@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from genmodels.failures import explain
-from genmodels.processes.rendezvous import to_be_said
+from genmodels.processes.rendezvous import final_sentence
 
 
 @dataclass
@@ -27,7 +27,7 @@ def ending() -> Iterator[Ending]:
         if os.environ.get("GENMODELS_DEBUG"):
             raise
         sentence, end.status = explain(error)
-        if end.status and (said := to_be_said(sentence, end.status)):
+        if end.status and (said := final_sentence(sentence, end.status)):
             print(f"genmodels: {said}", file=sys.stderr)
             _leave(said)
 

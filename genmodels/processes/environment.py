@@ -7,7 +7,7 @@ import sys
 
 from genmodels.errors import UserError
 
-OURS = ("GENMODELS_", "WANDB_", "XDG_", "SLURM_", "TORCHELASTIC_", "MASTER_")  # prefixes of variables that are read
+PREFIXES = ("GENMODELS_", "WANDB_", "XDG_", "SLURM_", "TORCHELASTIC_", "MASTER_")  # prefixes of variables that are read
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # further variables that are read
 NUMBERS = (
     *RANKS,
@@ -24,7 +24,7 @@ IN_ASCII = {"±": "+-"}
 def check_environment() -> None:
     """Unsets empty variables, which have no meaning; UserError where a numeric variable is not a number."""
     for name, value in list(os.environ.items()):
-        if not value.strip() and (name in RANKS or name.startswith(OURS)):
+        if not value.strip() and (name in RANKS or name.startswith(PREFIXES)):
             del os.environ[name]
     for name in NUMBERS:
         if not (value := os.environ.get(name, "0")).isdecimal():

@@ -19,24 +19,24 @@ PATIENCE = timedelta(minutes=30)  # to wait for the last process; nodes may star
 QUIET_SECONDS = 5.0  # to wait before a message says so
 
 
-class Process(NamedTuple):
+class ProcessRank(NamedTuple):
     """The rank of a process, and the number of processes in its run."""
 
     rank: int
     world: int
 
 
-def this_process() -> Process:
+def this_process() -> ProcessRank:
     """This process's rank and the number of processes; (0, 1) for a single process."""
     if STARTED_HERE in os.environ:
-        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if "TORCHELASTIC_RUN_ID" in os.environ:
         if missing := [name for name in OF_TORCHRUN if name not in os.environ]:
             raise UserError(f"TORCHELASTIC_RUN_ID is set and {missing[0]} is not; start by torchrun, or unset it")
-        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if started_by_srun():
-        return Process(int(os.environ["SLURM_PROCID"]), int(os.environ[OF_STEP]))
-    return Process(0, 1)
+        return ProcessRank(int(os.environ["SLURM_PROCID"]), int(os.environ[OF_STEP]))
+    return ProcessRank(0, 1)
 
 
 def started_by_srun() -> bool:
@@ -64,7 +64,7 @@ def _start() -> datetime:
     return datetime.fromisoformat(_in_background(lambda: meeting_point().get(key)).result().decode())
 
 
-def to_be_said(sentence: str, status: int) -> str:
+def final_sentence(sentence: str, status: int) -> str:
     """The sentence that this process prints at its end: a fault with the rank, "" if another has printed it."""
     try:
         rank, world = this_process()

@@ -18,8 +18,8 @@ from torch import nn
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.run import export as exports
-from genmodels.run.config import FIRST_TO_SAY, WRITTEN_BY, require_run, require_this_version
-from genmodels.run.trust import OURS, refused, require_plain, require_trusted
+from genmodels.run.config import FIRST_VERSION, WRITTEN_BY, require_run, require_this_version
+from genmodels.run.trust import OWN_PACKAGES, refused, require_plain, require_trusted
 
 PREFIX = {"ema": "ema.model.", "raw": "model."}  # of the model's weights in a checkpoint's state_dict
 
@@ -46,7 +46,7 @@ def load(
 def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weights: str | None = None) -> nn.Module:
     """The model of a checkpoint, in eval mode, with these weights; None: EMA weights where it has them, else raw."""
     node = checkpoint["config"]["model"]
-    require_trusted(node, (*OURS, *trusted))
+    require_trusted(node, (*OWN_PACKAGES, *trusted))
     state = state_of(checkpoint, weights or weights_of(checkpoint))
     if not state:
         raise UserError(f"the checkpoint has no {weights} weights; leave out weights= to take those that it has")
@@ -78,7 +78,7 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
     return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
-def weights_told(checkpoint: Mapping[str, Any]) -> str:
+def weights_in_protocol(checkpoint: Mapping[str, Any]) -> str:
     """The same as a protocol states it, with the width of an average that was reconstructed from snapshots."""
     relative_std = checkpoint["config"].get("exported", {}).get("relative_std")
     return weights_of(checkpoint) + ("" if relative_std is None else f" of relative std {relative_std:g}")
@@ -111,10 +111,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def _read_export(folder: Path) -> dict[str, Any]:
-    config, weights = exports.read(folder)
+    config, weights = exports.read_export(folder)
     prefix = PREFIX[config["exported"]["weights"]]
     about = {"global_step": config["exported"]["step"], "images_seen": config["exported"]["images_seen"]}
-    config[WRITTEN_BY] = config["exported"].get("genmodels", FIRST_TO_SAY)
+    config[WRITTEN_BY] = config["exported"].get("genmodels", FIRST_VERSION)
     return {"config": config, "state_dict": {prefix + name: w for name, w in weights.items()}, **about}
 
 

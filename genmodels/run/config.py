@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
 from genmodels.run.layout import CONFIG
-from genmodels.run.trust import OURS, TRAINING, read_config, refused, require_trusted
+from genmodels.run.trust import OWN_PACKAGES, TRAINING, read_config, refused, require_trusted
 
 WRITTEN_BY = "genmodels"  # key of a saved config: the version that wrote it
-FIRST_TO_SAY = "0.1"  # the version whose configs lack this key
-PARTS = {  # keys of every run's config, and their types
+FIRST_VERSION = "0.1"  # the version whose configs lack this key
+REQUIRED_KEYS = {  # keys of every run's config, and their types
     "data": dict,
     "model": dict,
     "trainer": dict,
@@ -31,7 +31,7 @@ def stamped(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def require_this_version(config: Mapping[str, Any], what: Path) -> None:
     """UserError where `what` was written by another minor version, whose models this version does not build."""
-    wrote, here = (_minor(str(each)) for each in (config.get(WRITTEN_BY, FIRST_TO_SAY), version("genmodels")))
+    wrote, here = (_minor(str(each)) for each in (config.get(WRITTEN_BY, FIRST_VERSION), version("genmodels")))
     if wrote != here:
         raise UserError(
             f"{what} was written by genmodels {wrote} and this is genmodels {here}; use that version "
@@ -63,7 +63,7 @@ def config_of(run_dir: Path) -> dict[str, Any]:
     config = read_config(file)
     if "exported" in config:
         raise UserError(f"{run_dir} is an export, expected a run directory; give the run that was exported")
-    for part, kind in PARTS.items():
+    for part, kind in REQUIRED_KEYS.items():
         if part not in config:
             raise refused(file, f"has no {part}")
         if not isinstance(config[part], kind):
@@ -77,5 +77,5 @@ def config_to_resume(run_dir: Path, trusted: Sequence[str]) -> dict[str, Any]:
     if hydras := sorted({"hydra", "defaults"} & config.keys()):
         raise refused(run_dir / CONFIG, f"has the key {hydras[0]}, which controls Hydra")
     require_this_version(config, run_dir)
-    require_trusted(config, (*OURS, *TRAINING, *trusted))
+    require_trusted(config, (*OWN_PACKAGES, *TRAINING, *trusted))
     return {key: value for key, value in config.items() if key != WRITTEN_BY}

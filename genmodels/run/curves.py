@@ -9,12 +9,12 @@ from genmodels.errors import UserError
 
 FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
 
-Row = dict[str, Any]  # column -> number, or text when read from the file
-Points = list[tuple[float, float]]
-Curves = dict[str, Points]  # metric -> (images seen, value)
+MetricsRow = dict[str, Any]  # column -> number, or text when read from the file
+Curve = list[tuple[float, float]]
+Curves = dict[str, Curve]  # metric -> (images seen, value)
 
 
-def read_rows(file: Path) -> tuple[list[str], list[Row]]:
+def read_rows(file: Path) -> tuple[list[str], list[MetricsRow]]:
     """Columns and rows of the file; an incomplete last line is left out.
 
     Raises:

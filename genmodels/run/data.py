@@ -8,12 +8,12 @@ from hydra.utils import instantiate
 from genmodels.data.base import Data, kind_of
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields
-from genmodels.run.trust import OURS, require_trusted
+from genmodels.run.trust import OWN_PACKAGES, require_trusted
 
 
 def data_of(node: Mapping[str, Any], trusted: Sequence[str]) -> Data:
     """The dataset that a config's `data` describes, not read yet. UserError where its class is not trusted."""
-    require_trusted(node, (*OURS, *trusted))
+    require_trusted(node, (*OWN_PACKAGES, *trusted))
     return cast(Data, instantiate(node, _convert_="all"))
 
 
@@ -48,7 +48,7 @@ def fields_of(node: Any, trusted: Sequence[str]) -> Field | Fields:
     if not isinstance(node, Mapping) or not isinstance(node.get("shape"), list) or "levels" not in node:
         raise UserError("the config has no data with a shape and levels; give a run or an export that genmodels wrote")
     try:
-        require_trusted(node, (*OURS, *trusted))
+        require_trusted(node, (*OWN_PACKAGES, *trusted))
     except UserError:
         shape, levels = tuple(node["shape"]), node["levels"]
         return Field(kind_of(shape, levels), shape, levels, node.get("vocabulary"))

@@ -27,7 +27,7 @@ def require_free(folder: Path) -> None:
         raise UserError(f"out={folder} is not an empty folder; choose another, so that nothing is overwritten")
 
 
-def write(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def write_export(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Writes an export completely or not at all; shared weights are written once for each of their names.
 
     `about` states which weights these are, and after how many steps and images.
@@ -44,7 +44,7 @@ def write(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapp
         whole.replace(folder)
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_export(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and weights of an export. UserError where it is incomplete, or was not written by `write`."""
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has {WEIGHTS} and no {CONFIG}; give the whole folder that genmodels export wrote")

@@ -22,7 +22,7 @@ from genmodels.run.layout import SNAPSHOTS
 from genmodels.run.trust import refused
 
 
-class Facts(NamedTuple):
+class SnapshotFacts(NamedTuple):
     """What a snapshot contains."""
 
     relative_std: float
@@ -63,16 +63,16 @@ def coefficients(there: Sequence[Profile], wanted: Profile) -> NDArray[np.float6
     return np.linalg.lstsq(a, b, rcond=None)[0]
 
 
-def read_facts(file: Path) -> Facts:
+def read_facts(file: Path) -> SnapshotFacts:
     """The facts of a snapshot. UserError where the file is not a snapshot."""
     try:
         with safe_open(file, "pt") as opened:
-            return Facts(**json.loads(opened.metadata()["facts"]))
+            return SnapshotFacts(**json.loads(opened.metadata()["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise refused(file, f"is not a snapshot of weights ({error})") from error
 
 
-def put_together(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor], Facts]:
+def reconstruct_average(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor], SnapshotFacts]:
     """The average of this width at the newest snapshot: the model's state and its facts.
 
     Raises:

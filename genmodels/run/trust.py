@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 
-OURS = ("genmodels",)
+OWN_PACKAGES = ("genmodels",)
 TRAINING = (
     "torch.optim",
     "pytorch_lightning.trainer",
@@ -120,7 +120,7 @@ def _resolved(target: str) -> Any:
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
-        if target.split(".")[0] in OURS:
+        if target.split(".")[0] in OWN_PACKAGES:
             why = f"is not a class of this version ({error}); load it with the version that wrote it"
         else:
             why = f"cannot be imported ({error}); add its folder to PYTHONPATH"

@@ -19,7 +19,7 @@ from genmodels.config.roles import Role, without
 from genmodels.config.schema import Train
 from genmodels.errors import UserError
 
-BESIDE = (Role.MACHINE, Role.PLACE, Role.WATCHES, Role.ABOUT)  # roles of keys that do not change what is run
+IGNORED_ROLES = (Role.MACHINE, Role.PLACE, Role.WATCHES, Role.ABOUT)  # roles of keys that do not change what is run
 
 
 class Composer:
@@ -52,7 +52,7 @@ class Composer:
 
 def what_is_run(config: Mapping[str, Any], swept: Sequence[str]) -> dict[str, Any]:
     """A config without the keys that do not change what is run, unless they are swept."""
-    return without(config, *BESIDE, keep=tuple(swept))
+    return without(config, *IGNORED_ROLES, keep=tuple(swept))
 
 
 def identity(config: Mapping[str, Any], swept: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
 from genmodels.run.layout import CONFIG
 
-FILE = "sweep.json"
+SWEEP_FILE = "sweep.json"
 
 
 def command(words: Sequence[str], sweep_dir: str) -> str:
@@ -55,7 +55,7 @@ def begin(sweep_dir: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         UserError: the directory has a search with other settings, whose proposals would not fit these.
     """
-    file = sweep_dir / FILE
+    file = sweep_dir / SWEEP_FILE
     before = _read(file) if file.exists() else dict(facts)
     studies = {before["search"], facts["search"]} - {"grid"}
     if studies and (differ := changes(before, facts)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from genmodels.config.shipped import CONFIGS
 from genmodels.report.differences import short
 
-LONGEST = 80  # characters of the overrides in a name
+MAX_CHARACTERS = 80  # characters of the overrides in a name
 
 
 def directory_name(number: int, overrides: Sequence[str], name: str) -> str:
@@ -14,7 +14,7 @@ def directory_name(number: int, overrides: Sequence[str], name: str) -> str:
     pairs = [override.lstrip("+~").partition("=")[::2] for override in overrides]
     words = [_word(key, value, [other for other, _ in pairs]) for key, value in pairs] or [name]
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", "_".join(words)).strip("-.")
-    return f"{number}_{plain[:LONGEST].rstrip('-._')}"
+    return f"{number}_{plain[:MAX_CHARACTERS].rstrip('-._')}"
 
 
 def _word(key: str, value: str, others: Sequence[str]) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.errors import UserError
 from genmodels.sweeps.settings import SweepSettings
 from genmodels.training.callbacks.pruning import Mode
 
 Modes = dict[str, Mode]  # name of a result -> whether low or high values are better
-BESIDE: dict[str, dict[str, Mode]] = {  # results of our evaluators after their first one
+FURTHER_RESULTS: dict[str, dict[str, Mode]] = {  # results of our evaluators after their first one
     "bits_per_dim": {"nll_nats": "min", "elbo_nats": "max"},
     "nll_nats": {"elbo_nats": "max"},
     "precision": {"recall": "max"},
@@ -62,13 +62,13 @@ def _mode(metric: str, modes: Modes) -> Mode:
     """Whether low or high values of the metric are better in a job; UserError unless an evaluator gives it."""
     known = dict(modes)
     for first in modes:
-        for kind, others in BESIDE.items():
+        for kind, others in FURTHER_RESULTS.items():
             if kind in first:
                 known |= {first.replace(kind, other, 1): mode for other, mode in others.items()}
     if metric not in known:
         if not modes:
             raise UserError(f"hydra.sweeper.metric={metric} is not evaluated: no evaluator is chosen")
-        hint = nearest(metric, list(modes))
+        hint = suggestion(metric, list(modes))
         choices = hint if hint.endswith("?") else f"choices are {', '.join(modes)}"
         raise UserError(f"hydra.sweeper.metric={metric} is not evaluated while training; {choices}")
     return known[metric]

@@ -14,6 +14,6 @@ def sweep_folder() -> str:
     if choices.get("sweep") is None:
         return started("%Y-%m-%d_%H-%M-%S-%f")
     loader = GlobalHydra.instance().config_loader()
-    swept = space.read(hydra.sweeper.params, hydra.overrides.task, loader).keys()
+    swept = space.read_space(hydra.sweeper.params, hydra.overrides.task, loader).keys()
     groups = ("data", "model") if choices.get("experiment") is None else ("experiment",)
     return "_".join([choices["sweep"], *(choices[group] for group in groups if group not in swept)])

@@ -25,7 +25,7 @@ class SweepSettings:
     params: Mapping[str, Any]
 
 
-def read(node: Mapping[str, Any]) -> SweepSettings:
+def read_settings(node: Mapping[str, Any]) -> SweepSettings:
     """Checks the settings in a mapping.
 
     Raises:

@@ -89,7 +89,7 @@ class SearchSpace:
         return {dimension.key: dimension.first for dimension in self.dimensions}
 
 
-def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> SearchSpace:
+def read_space(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> SearchSpace:
     """Reads the space of a sweep; the command line overrides the file.
 
     Raises:

@@ -20,7 +20,7 @@ from genmodels.sweeps.composing import Composer, identity, what_is_run
 from genmodels.sweeps.failed import JobFailed
 from genmodels.sweeps.jobs import Job, Register
 from genmodels.sweeps.plans import Grid, Plan, Search, is_due
-from genmodels.sweeps.table import Said
+from genmodels.sweeps.table import SweepOutput
 
 ONE_BY_ONE = "basic"  # Hydra's launcher that runs jobs in this process, one after the other
 OF_STUDY = ("search", "seed", "pruner")  # settings that change the proposals of a search
@@ -31,8 +31,8 @@ class Sweep:
 
     def __init__(self, node: Mapping[str, Any], context: HydraContext, task: TaskFunction, config: DictConfig):
         HydraConfig.instance().set_config(config)  # interpolations read it
-        self.settings = settings.read(node)
-        self.space = space.read(self.settings.params, config.hydra.overrides.task, context.config_loader)
+        self.settings = settings.read_settings(node)
+        self.space = space.read_space(self.settings.params, config.hydra.overrides.task, context.config_loader)
         with read_write(config.hydra):
             config.hydra.sweep.dir = config.hydra.sweep.dir  # replaces the interpolation by its present value
         self.config = config
@@ -80,7 +80,7 @@ class Sweep:
         return Search(study, self.space, self.composer, self.register, self.settings.n_trials)
 
     def _run_all(self, plan: Plan) -> None:
-        said = Said(self.directory, self.metric, self.mode, directory.command(sys.argv[1:], str(self.directory)))
+        said = SweepOutput(self.directory, self.metric, self.mode, directory.command(sys.argv[1:], str(self.directory)))
         said.begins(list(self.register.jobs.values()), plan.total)
         done = sum(not is_due(job) for job in self.register.jobs.values())
         statuses: dict[int, int] = {}

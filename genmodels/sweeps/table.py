@@ -23,7 +23,7 @@ ALONE = {
 DUE = {"begun": "go on", "failed": "are tried again"}
 
 
-class Said:
+class SweepOutput:
     """Prints the progress and results of one sweep."""
 
     def __init__(self, sweep_dir: Path, metric: str | None, mode: Mode | None, command: str):

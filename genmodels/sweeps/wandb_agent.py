@@ -55,11 +55,11 @@ def sweep_of(words: Sequence[str]) -> dict[str, Any]:
 def _composed(words: Sequence[str]) -> tuple[SweepSettings, SearchSpace, list[dict[str, Any]]]:
     """Settings, space, and the configs of all jobs of a grid, or of one job of a search."""
     loader = GlobalHydra.instance().config_loader()
-    given = space.read({}, words, loader)
+    given = space.read_space({}, words, loader)
     cfg = compose("train", list(given.fixed), return_hydra_config=True)
     node = {str(key): value for key, value in cfg.hydra.sweeper.items()}
-    chosen = settings.read({key: value for key, value in node.items() if not key.startswith("_")})
-    tried = space.read(chosen.params, words, loader)
+    chosen = settings.read_settings({key: value for key, value in node.items() if not key.startswith("_")})
+    tried = space.read_space(chosen.params, words, loader)
     if not tried.dimensions:
         raise UserError("the sweep varies no key; give sweep=NAME, or keys with values, such as optimizer.lr=1e-3,1e-2")
     jobs = tried.grid() if chosen.search == "grid" else [tried.first()]

@@ -37,7 +37,7 @@ def initialise(model: nn.Module, batch: tuple[Batch, Condition], seed: int) -> N
 
 
 @torch.no_grad()
-def prepare(model: nn.Module, data: Data, device: torch.device) -> None:
+def prepare_model(model: nn.Module, data: Data, device: torch.device) -> None:
     """Lets a model in eval mode prepare for an evaluation, if it can; always with the same batches."""
     if can(model, Prepares):
         assert isinstance(model, Prepares)
@@ -53,7 +53,7 @@ def with_statistics(model: nn.Module, data: Data, device: torch.device) -> Itera
         return
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        prepare(model, data, device)
+        prepare_model(model, data, device)
         yield
     finally:
         for buffer, value in before:

@@ -41,7 +41,7 @@ def is_sharded(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule)
 
 
-def gather(model: nn.Module, into: nn.Module, device: torch.device) -> nn.Module:
+def gather_weights(model: nn.Module, into: nn.Module, device: torch.device) -> nn.Module:
     """Loads the gathered weights of `model` into `into`, an unsharded copy, on `device`; all processes must call it."""
     into.load_state_dict(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)))
     return into.to(device)

@@ -70,7 +70,7 @@ class Watch:
     def where(self, optimizer: Optimizer) -> str:
         """Names of the optimizer's weights whose gradient is not finite, for a sentence."""
         ours = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        return named((name, p.grad) for name, p in self.model.named_parameters() if id(p) in ours)
+        return non_finite_names((name, p.grad) for name, p in self.model.named_parameters() if id(p) in ours)
 
     def explain(
         self, trainer: Trainer, optimizer: Optimizer, what: str, terms: Mapping[str, Tensor], in_a_row: int
@@ -86,7 +86,7 @@ class Watch:
     def require_finite_weights(self, trainer: Trainer) -> None:
         """Raises Fault if weights are not finite, so that they are not saved."""
         if not all(all_finite(get_total_norm(pieces(self.model.parameters()), norm_type=inf))):
-            where = named(self.model.named_parameters())
+            where = non_finite_names(self.model.named_parameters())
             raise Fault(
                 f"the weights are not finite after step {trainer.global_step}{where}, and were not saved; "
                 f"{REMEDY}; {last_good(trainer)}"
@@ -113,7 +113,7 @@ def gradient_norm(optimizer: Optimizer) -> Tensor:
     return get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def named(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
+def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
     """The first tensor with an entry that is not finite, and how many more, for a sentence; "" where all are finite."""
     names = [name for name, tensor in tensors if tensor is not None and not whole(tensor).isfinite().all()]
     return f" in {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "") if names else ""

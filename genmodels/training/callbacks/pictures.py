@@ -21,7 +21,7 @@ from genmodels.pictures import save
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import fold, seeded
 from genmodels.training.callbacks.progress import say
-from genmodels.training.loggers.base import ours
+from genmodels.training.loggers.base import run_loggers
 from genmodels.training.sharding import is_sharded
 
 STREAM = 9  # of random numbers: the second argument of fold(seed, ...)
@@ -88,5 +88,5 @@ class Pictures(Callback):
             save(picture, self.dirpath / f"{what}_{images_seen:09}.png")
         if "samples" in pictures:
             save(pictures["samples"], self.dirpath / "last.png")
-        for logger in ours(trainer.loggers):
+        for logger in run_loggers(trainer.loggers):
             logger.log_pictures(pictures, images_seen)

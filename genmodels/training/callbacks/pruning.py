@@ -19,7 +19,7 @@ from genmodels.evaluators.results import Mode
 from genmodels.run.layout import PRUNED
 from genmodels.training.callbacks.evaluation import Evaluation
 
-FILE = "reports.json"
+REPORTS_FILE = "reports.json"
 DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
 
 
@@ -41,7 +41,7 @@ class Reports:
     def read(cls, run_dir: Path) -> "Reports":
         """The reports in a run directory; empty where the file is missing or damaged."""
         try:
-            facts = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
+            facts = json.loads((run_dir / REPORTS_FILE).read_text(encoding="utf-8"))
             values = {int(step): float(value) for step, value in facts["values"].items()}
             record = facts.get("record")
             return cls(dict(sorted(values.items())), bool(facts["complete"]), dict(facts["kept"]), record)
@@ -50,7 +50,7 @@ class Reports:
 
     def write(self, run_dir: Path) -> None:
         facts = {"values": self.values, "complete": self.complete, "kept": self.kept, "record": self.record}
-        with replacing(run_dir / FILE) as file:
+        with replacing(run_dir / REPORTS_FILE) as file:
             file.write(dumps(facts).encode())
 
 
@@ -105,8 +105,8 @@ class Pruning(Callback):
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(direction=DIRECTIONS[self.mode], pruner=self.pruner, study_name="sweep")
-        jobs = {number_of(folder): folder for folder in self.run_dir.parent.iterdir() if folder != self.run_dir}
-        mine = number_of(self.run_dir)
+        jobs = {job_number(folder): folder for folder in self.run_dir.parent.iterdir() if folder != self.run_dir}
+        mine = job_number(self.run_dir)
         for number in range(max(mine, *jobs, 0) + 1):
             study.add_trial(_trial_of(own, running=True) if number == mine else _trial_in(jobs.get(number)))
         trial = optuna.Trial(study, study.trials[mine]._trial_id)
@@ -124,7 +124,7 @@ class Pruning(Callback):
         return sentence
 
 
-def number_of(folder: Path) -> int:
+def job_number(folder: Path) -> int:
     """The number at the beginning of a job's directory name; -1 for other folders."""
     number, found, _ = folder.name.partition("_")
     return int(number) if found and number.isdecimal() else -1

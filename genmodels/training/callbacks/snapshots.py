@@ -15,7 +15,7 @@ from safetensors.torch import save
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.ranges import PositiveInt, RelativeStd
-from genmodels.run.post_hoc import Facts
+from genmodels.run.post_hoc import SnapshotFacts
 from genmodels.training.ema import EMA, Power
 from genmodels.training.sharding import is_sharded
 
@@ -60,7 +60,9 @@ class Snapshots(Callback):
         """Writes the whole averaged model; tensors that are not averaged come from the raw model."""
         weights = {name: w.detach().cpu().clone() for name, w in ema.follow(raw).state_dict().items()}
         averaged = [name for name, _ in ema.model.named_parameters() if name not in ema.raw]
-        facts = Facts(relative_std=std, updates=int(ema.updates), step=step, images_seen=images_seen, averaged=averaged)
+        facts = SnapshotFacts(
+            relative_std=std, updates=int(ema.updates), step=step, images_seen=images_seen, averaged=averaged
+        )
         with replacing(self.dirpath / f"{step:09}_{std:g}.safetensors") as file:
             file.write(save(weights, {"facts": json.dumps(facts._asdict())}))
 

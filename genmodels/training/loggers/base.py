@@ -42,14 +42,14 @@ class RunLogger(Logger):
         """The process is about to end the run, which failed if `exit_code` is not 0. Never raises."""
 
 
-def ours(loggers: Iterable[Logger]) -> list[RunLogger]:
+def run_loggers(loggers: Iterable[Logger]) -> list[RunLogger]:
     """The loggers that take more than numbers."""
     return [logger for logger in loggers if isinstance(logger, RunLogger)]
 
 
 def shown_by(loggers: Iterable[Logger], images_seen: int) -> Show:
     """For `evaluate(show=...)`: gives pictures, values and neighbours of evaluators to the loggers."""
-    able = ours(loggers)
+    able = run_loggers(loggers)
 
     def picture(kind: str, picture: Image.Image) -> None:
         for logger in able:

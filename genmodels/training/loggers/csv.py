@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from genmodels.disk.atomic import replacing
-from genmodels.run.curves import Row, read_rows
+from genmodels.run.curves import MetricsRow, read_rows
 from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
@@ -28,7 +28,9 @@ class CSVLogger(RunLogger):
         super().__init__()
         self.path = Path(path)
         self.columns, rows = read_rows(self.path)
-        self.rows: dict[int, Row] = {int(row["step"]): row for row in rows}  # step -> row, in order of appearance
+        self.rows: dict[int, MetricsRow] = {
+            int(row["step"]): row for row in rows
+        }  # step -> row, in order of appearance
         self.histograms = self.path.with_name("histograms.csv")
         self.tail: int | None = None  # byte where the last row begins; None: this process has not written the file yet
 
@@ -82,7 +84,7 @@ class CSVLogger(RunLogger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the settings of a run are in its config.yaml."""
 
-    def _write_last(self, row: Row, tail: int, fresh: bool) -> None:
+    def _write_last(self, row: MetricsRow, tail: int, fresh: bool) -> None:
         """Appends the row, or replaces the last line, which begins at byte `tail`."""
         with self.path.open("r+b") as file:
             self.tail = file.seek(0 if fresh else tail, os.SEEK_END if fresh else os.SEEK_SET)
@@ -99,7 +101,7 @@ class CSVLogger(RunLogger):
             file.write(text + lines([last], self.columns))
 
 
-def lines(rows: Iterable[Row], columns: list[str]) -> bytes:
+def lines(rows: Iterable[MetricsRow], columns: list[str]) -> bytes:
     """Rows as lines of the file; a missing number is an empty field."""
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)

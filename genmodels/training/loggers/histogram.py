@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-BINS = 64
+HISTOGRAM_BINS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,5 +26,5 @@ class Histogram:
 def histogram_of(values: Float[Tensor, " n"]) -> Histogram:
     """The histogram of the finite values."""
     finite = values[values.isfinite()].double().cpu().numpy()
-    counts, edges = np.histogram(finite, bins=BINS)
+    counts, edges = np.histogram(finite, bins=HISTOGRAM_BINS)
     return Histogram(low=float(edges[0]), high=float(edges[-1]), counts=counts.tolist())

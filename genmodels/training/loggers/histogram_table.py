@@ -9,7 +9,7 @@ from genmodels.training.loggers.histogram import Histogram
 
 COLUMNS = ["images_seen", "name", "low", "high", "counts"]
 
-Row = tuple[int, str, Histogram]  # images_seen, name, histogram
+HistogramRow = tuple[int, str, Histogram]  # images_seen, name, histogram
 
 
 def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) -> None:
@@ -22,7 +22,7 @@ def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) ->
         table.writerows(_fields((images_seen, name, histogram)) for name, histogram in histograms.items())
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[HistogramRow]:
     """The rows of the file, the newest for each images_seen and name; an incomplete last row is left out."""
     if not path.exists():
         return []
@@ -39,15 +39,15 @@ def rewind(path: Path, images_seen: int) -> None:
             file.write(_text(rows).encode())
 
 
-def _text(rows: Iterable[Row]) -> str:
+def _text(rows: Iterable[HistogramRow]) -> str:
     return "".join(",".join(fields) + "\n" for fields in [COLUMNS, *(_fields(row) for row in rows)])
 
 
-def _fields(row: Row) -> list[str]:
+def _fields(row: HistogramRow) -> list[str]:
     images_seen, name, histogram = row
     return [str(images_seen), name, str(histogram.low), str(histogram.high), " ".join(map(str, histogram.counts))]
 
 
-def _row(images_seen: str, name: str, low: str, high: str, counts: str) -> Row:
+def _row(images_seen: str, name: str, low: str, high: str, counts: str) -> HistogramRow:
     histogram = Histogram(low=float(low), high=float(high), counts=[int(count) for count in counts.split()])
     return int(images_seen), name, histogram

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from genmodels.errors import UserError
-from genmodels.run.curves import FIRST, Row, read_rows
+from genmodels.run.curves import FIRST, MetricsRow, read_rows
 from genmodels.run.layout import CURVES
 from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
@@ -52,7 +52,7 @@ def _numbers(run_dir: Path, logger: RunLogger) -> Entries:
         yield seen, partial(logger.log_metrics, {"images_seen": seen, **numbers}, step=int(row["step"]))
 
 
-def _rows(run_dir: Path) -> list[Row]:
+def _rows(run_dir: Path) -> list[MetricsRow]:
     """The rows of metrics.csv; [] where it is missing or not ours."""
     try:
         return read_rows(run_dir / CURVES)[1]

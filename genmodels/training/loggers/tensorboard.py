@@ -80,7 +80,7 @@ class TensorBoard(RunLogger):
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
         for name, histogram in histograms.items():
-            self.writer.add_histogram_raw(name, **raw(histogram), global_step=images_seen)
+            self.writer.add_histogram_raw(name, **histogram_arguments(histogram), global_step=images_seen)
 
     @rank_zero_only
     def log_results(self, records: Sequence[Record]) -> None:
@@ -113,7 +113,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Settings:
     return found
 
 
-def raw(histogram: Histogram) -> dict[str, Any]:
+def histogram_arguments(histogram: Histogram) -> dict[str, Any]:
     """A histogram as arguments of TensorBoard; sums are computed from the bins' centres."""
     counts, edges = np.array(histogram.counts), histogram.edges
     centres = (edges[:-1] + edges[1:]) / 2

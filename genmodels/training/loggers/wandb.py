@@ -22,7 +22,7 @@ from genmodels.training.loggers.artifacts import CHOSEN, log_checkpoint, waiting
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
 from genmodels.training.loggers.replay import is_whole, replay
-from genmodels.training.loggers.wandb_begin import Place, require_accepted, start, wanted_mode
+from genmodels.training.loggers.wandb_begin import WandbFolders, require_accepted, start, wanted_mode
 
 TAG = 64  # characters of a tag, at most
 FAULT = 1  # the exit status of failures at run time, such as a full disk
@@ -70,7 +70,7 @@ class WandbRun(RunLogger, WandbLogger):
         """
         if self._experiment is None:
             names = {key: self._wandb_init[key] for key in ("project", "name", "group", "notes", "job_type")}
-            place = Place(run_dir=self.run_dir, replayable=self.replayable)
+            place = WandbFolders(run_dir=self.run_dir, replayable=self.replayable)
             before = place.last_id()
             self._experiment = start(self.mode, place, {**names, "tags": self.tags})
             same = self._experiment.id == before
@@ -160,7 +160,7 @@ class WandbRun(RunLogger, WandbLogger):
     def _remove_superseded(self, run: Any) -> None:
         """Removes earlier offline parts of the run, since the whole run is now on the disk under the same id."""
         current = Path(run.dir).parent.resolve()
-        for folder in Place(run_dir=self.run_dir, replayable=True).unsynced(run.id):
+        for folder in WandbFolders(run_dir=self.run_dir, replayable=True).unsynced(run.id):
             if folder.resolve() != current:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -36,7 +36,7 @@ YES, NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class WandbFolders:
     """The W&B folders in a run directory, and whether its earlier logs can be logged again."""
 
     run_dir: Path
@@ -68,7 +68,7 @@ class Place:
         return [path for end in ("", "-[0-9]*") for path in self.folder.glob(f"{kind}-*-{run_id}{end}")]
 
 
-def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
+def start(mode: str, place: WandbFolders, names: Mapping[str, Any]) -> Any:
     """Starts a new run, or continues the last one."""
     import wandb
 
@@ -161,7 +161,7 @@ def answers(url: str, seconds: float) -> bool:
     return bool(opened)
 
 
-def init(mode: WandbMode, place: Place, names: Mapping[str, Any]) -> Any:
+def init(mode: WandbMode, place: WandbFolders, names: Mapping[str, Any]) -> Any:
     """Starts a run and saves its id; it gets the id of this directory's last run if it can continue or replace it."""
     import wandb
 
@@ -187,12 +187,12 @@ def init(mode: WandbMode, place: Place, names: Mapping[str, Any]) -> Any:
     return run
 
 
-def is_at_the_server(place: Place, run_id: str) -> bool:
+def is_at_the_server(place: WandbFolders, run_id: str) -> bool:
     """Whether W&B's server has the complete run of this id."""
     return bool(place.online(run_id)) or bool(place.offline(run_id) and not place.unsynced(run_id))
 
 
-def is_begun_anew(mode: WandbMode, place: Place, run_id: str) -> bool:
+def is_begun_anew(mode: WandbMode, place: WandbFolders, run_id: str) -> bool:
     """Whether a run that starts now can replace the whole run of this id, even if parts of it were synced."""
     only_offline = bool(place.offline(run_id)) and not place.online(run_id)
     return mode != "disabled" and only_offline and place.replayable
