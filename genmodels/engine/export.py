@@ -7,8 +7,7 @@ from typing import Any
 from genmodels.console import show_paths
 from genmodels.engine.trained import named_checkpoint
 from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
-from genmodels.run.export import require_free
-from genmodels.run.export import write_export
+from genmodels.run.export import require_free, write_export
 from genmodels.run.post_hoc import reconstruct_average
 
 
