@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
         return 0
     for name in argv:
         if name not in WORKS:
-            raise UserError(f"there is no work {name} to be timed; {nearest(name, list(WORKS))}")
+            raise UserError(f"there is no work {name} to be timed; {suggestion(name, list(WORKS))}")
     show(argv or list(WORKS))
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any
 from genmodels.config import checked
 from genmodels.config.from_python import composed
 from genmodels.config.paths import quoted, with_paths_quoted
-from genmodels.config.resumed import to_go_on_with
+from genmodels.config.resumed import find_resumed_config
 from genmodels.errors import UserError
 from genmodels.processes.spawn import run_on
 from genmodels.run.run import Run
@@ -29,7 +29,7 @@ def train(*overrides: str, config_dir: str | PathLike[str] | None = None) -> Run
         UserError: what is wrong with the overrides, in one sentence.
     """
     words = with_paths_quoted(list(overrides))
-    own = to_go_on_with(words)
+    own = find_resumed_config(words)
     with composed(own.stem if own else "train", words, config_dir) as cfg:
         config = checked.training_config(cfg)
     run_on("genmodels.engine.train:train", config)
@@ -59,11 +59,11 @@ def sample(run: str | PathLike[str], *overrides: str, config_dir: str | PathLike
         config = checked.sampling_config(cfg)
     if config["devices"] > 1:
         raise UserError(f"devices={config['devices']} starts processes, which write a file: use the command line")
-    from genmodels.engine.sample import draw, path_of, write
+    from genmodels.engine.sample import draw, output_path, write_samples
 
     drawn = draw(config)
     if config["out"] is not None:
-        write(drawn, path_of(config["out"], drawn.kind))
+        write_samples(drawn, output_path(config["out"], drawn.kind))
     return drawn.x
 
 

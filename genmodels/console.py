@@ -1,4 +1,4 @@
-"""What a person reads on the terminal: the head of a run, progress of an evaluation, the table of results."""
+"""Output on the terminal: progress of an evaluation, the table of results, paths, and next commands."""
 
 import os
 import shlex
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from genmodels.evaluators.results import BETTER, Record
-from genmodels.progress import shown
+from genmodels.progress import progress_display
 from genmodels.rank import is_rank_zero
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
-SHOWN = (
+PROTOCOL_KEYS = (
     "bound",
     "draws",
     "reference",
@@ -35,29 +35,31 @@ NEUTRAL = {"sampler_guidance": 1, "sampler_temperature": 1}
 
 
 def evaluation_progress() -> AbstractContextManager[Any]:
-    """For `evaluate(progress=...)`: what the first process has done of each stage, and when it will be done."""
-    return shown(console, quiet=not is_rank_zero())
+    """For `evaluate(progress=...)`: the progress of rank zero in each stage, with the time left."""
+    return progress_display(console, quiet=not is_rank_zero())
 
 
 def show_left_out(reasons: Mapping[str, str]) -> None:
-    """Says which of the chosen evaluators do not apply, and why, if there are any."""
+    """Prints which of the chosen evaluators do not apply, and why."""
     for name, reason in reasons.items():
         console.print(f"left out: {name}: {reason}", soft_wrap=True, highlight=False)
 
 
 def show_results(records: Sequence[Record], title: str) -> None:
-    """A table of results, each with the part of its protocol that tells it from others."""
+    """Prints a table of results, each with the most important part of its protocol."""
     table = Table("metric", "value", "protocol", title=title, title_justify="left")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for record in records:
         spread = "" if record.std is None else f" ± {record.std:.3f}"
-        about = ", ".join(f"{key} {_words(record.protocol[key])}" for key in SHOWN if _is_news(key, record.protocol))
+        about = ", ".join(
+            f"{key} {_words(record.protocol[key])}" for key in PROTOCOL_KEYS if _is_news(key, record.protocol)
+        )
         table.add_row(record.key + BETTER[record.mode], f"{record.value:.4f}{spread}", about)
     console.print(table)
 
 
 def _is_news(key: str, protocol: Mapping[str, Any]) -> bool:
-    """Whether a setting has a value that a person should see: one that does something."""
+    """Whether a setting has an effect, so that it should be shown."""
     return protocol.get(key) is not None and (key not in NEUTRAL or protocol[key] != NEUTRAL[key])
 
 
@@ -66,7 +68,7 @@ def _words(value: Any) -> str:
 
 
 def show_next(run_dir: Path) -> None:
-    """What a person can do with a run that has been trained, as commands to be copied."""
+    """Prints what to do next with a trained run, as commands to copy."""
     run = shlex.quote(str(run_dir))
     commands = [f"sample run={run}", f"evaluate run={run}", f"report {run}", f"train resume={run} trainer.max_steps=N"]
     for i, command in enumerate(commands):
@@ -74,6 +76,6 @@ def show_next(run_dir: Path) -> None:
 
 
 def show_paths(paths: dict[str, Path]) -> None:
-    """Where things lie, one line each, never wrapped so that they can be copied."""
+    """Prints paths, one line each, never wrapped, so that they can be copied."""
     for what, path in paths.items():
         console.print(f"{what:9} {path}", soft_wrap=True, highlight=False)

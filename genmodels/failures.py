@@ -1,4 +1,4 @@
-"""What an exception means to the person: one sentence and an exit status."""
+"""Translates an exception into one sentence for the user and an exit status."""
 
 import errno
 import re
@@ -7,13 +7,13 @@ import signal
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 
 DONE, USERS, FAULT, INTERRUPTED, UNREAD, TERMINATED = 0, 2, 1, 130, 141, 143
-LOST = "another process of this run is gone; what that one says is the reason"
+LOST = "another process of this run is gone; its own message gives the reason"
 NO_HOME = "Could not determine home directory"  # of `Path.expanduser`
-CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # of gloo, and of GPUs
+CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL")  # in messages of gloo and NCCL
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """The sentence and the exit status for what a command raised, or for what that was raised from.
+    """The sentence and the exit status for an exception of a command, or for its cause.
 
     Lightning turns Ctrl-C into a SystemExit; Hydra wraps what a constructor raises.
     """
@@ -24,12 +24,12 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def is_explained(error: BaseException) -> bool:
-    """Whether `explain` has words of its own for an exception."""
+    """Whether `explain` has a specific sentence for an exception."""
     return _known(error) is not None
 
 
 def _known(error: BaseException) -> tuple[str, int] | None:
-    """The sentence and the status for an exception of which it is clear what it means to a person; else None."""
+    """The sentence and the status for a known kind of exception; else None."""
     chain = chain_of(error)
     ours = [cause for cause in chain if isinstance(cause, UserError | Fault | Stopped | Pruned)]
     for cause in ours + chain:
@@ -58,21 +58,21 @@ def _explain_one(error: BaseException) -> tuple[str, int] | None:
     if type(error).__module__.split(".")[0] in ("hydra", "omegaconf"):
         return (one_line(str(error)), USERS) if type(error).__name__ != "InstantiationException" else None
     if type(error) is RuntimeError and str(error).startswith(NO_HOME):
-        return "a path begins with ~ and a user that this machine does not have; write the folder in full", USERS
+        return "a path begins with ~ and the name of an unknown user; write the folder in full", USERS
     if type(error) is RuntimeError or type(error).__name__ in ("DistBackendError", "DistNetworkError"):  # torch's
         return (LOST, FAULT) if any(words in str(error) for words in CONNECTION_LOST) else None
     return _explain_os_error(error) if isinstance(error, OSError) else None
 
 
 def _refused_settings(error: BaseException) -> str:
-    """What a constructor says of the values that a config gives it."""
+    """The sentence for a constructor that refuses the values of a config."""
     target = re.search(r"target '([^']+)'", str(error))
     name, cause = target.group(1) if target else "a part", error.__cause__ or error
     return f"{name} refuses its settings: {one_line(str(cause))}; correct them (GENMODELS_DEBUG=1 shows where)"
 
 
 def chain_of(error: BaseException | None) -> list[BaseException]:
-    """The exception and what it was raised from."""
+    """The exception and its chain of causes."""
     links = []
     while error is not None and error not in links:
         links.append(error)
@@ -81,7 +81,7 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
 
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
-    if error.errno == errno.EPIPE:  # who read the output has gone, such as `head`
+    if error.errno == errno.EPIPE:  # the reader of the output, such as `head`, has ended
         return "", UNREAD
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to write or read {error.filename}; choose another place, e.g. hydra.run.dir=DIR", USERS

@@ -1,4 +1,4 @@
-"""How far a piece of work is and when it will be done: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a piece of work, with the time left: a bar on a terminal, lines at intervals elsewhere."""
 
 import sys
 import time
@@ -11,21 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_SECONDS = 5.0  # between two lines, at least
-LINES = 10  # a stage, about, at most
+LINES = 10  # of a stage, at most, about
 
 T = TypeVar("T")
 
 
 class ProgressLines:
-    """A line on stderr for each tenth of a stage, and none of what is done within seconds. A stage whose first part
-    takes longer, and that began with a call of none done, says so meanwhile."""
+    """A line on stderr for each tenth of a stage, but none for stages that take only seconds.
+
+    A stage that begins with a call with done=0 also gets a line after LINE_SECONDS, if no second call came before.
+    """
 
     def __init__(self) -> None:
         self.stage = ""
         self.meanwhile = Timer(0, print)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Takes note that so many of all are done."""
+        """Takes note that `done` of `total` parts of a stage are done."""
         now = time.monotonic()
         self.close()
         if not done:
@@ -46,13 +48,13 @@ class ProgressLines:
         print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing is said any more of what has begun."""
+        """Cancels the line about a stage without progress."""
         self.meanwhile.cancel()
 
 
 @contextmanager
-def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Takes (stage, done, of how many): a bar for each stage on a terminal or in a notebook, lines elsewhere."""
+def progress_display(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function of (stage, done, total): it shows bars on a terminal or in a notebook, lines elsewhere."""
     bars = console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal)
     if not (quiet or bars):
         with closing(ProgressLines()) as lines:
@@ -71,8 +73,8 @@ def shown(console: Console, *, quiet: bool = False) -> Iterator[Callable[[str, i
 
 
 def tracked(items: Sequence[T], stage: str, *, quiet: bool = False) -> Iterator[T]:
-    """The items one after the other, while that is shown on stderr."""
-    with shown(Console(stderr=True), quiet=quiet) as advance:
+    """Iterates over the items, and shows the progress on stderr."""
+    with progress_display(Console(stderr=True), quiet=quiet) as advance:
         for number, item in enumerate(items):
             advance(stage, number, len(items))
             yield item

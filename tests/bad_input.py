@@ -174,7 +174,7 @@ def export_of(then: Callable[[Path], object]) -> Prepare:
 
         read = read_checkpoint(run / "checkpoints" / "last.ckpt")
         about = {"weights": "ema", "step": 4, "images_seen": 256}
-        exports.write(root / "model", model_of(read), read["config"], about)
+        exports.write_export(root / "model", model_of(read), read["config"], about)
         then(root / "model")
 
     return prepare
@@ -261,13 +261,13 @@ COMMAND_LINE = [
         "tab",
         file("c/experiment/e.yaml", "# @package _global_\nmodel:\n\tbeta: 2\n"),
         f"{TRAIN} experiment=e --config-dir c",
-        "e.yaml, line 3, is no YAML that can be read",
+        "e.yaml, line 3, is not valid YAML",
     ),
     Row(
         "key twice",
         file("c/experiment/e.yaml", "# @package _global_\nseed: 1\nseed: 2\n"),
         f"{TRAIN} experiment=e --config-dir c",
-        "e.yaml, line 3, is no YAML that can be read",
+        "e.yaml, line 3, is not valid YAML",
     ),
     Row("precision", None, f"{TRAIN} trainer.precision=fp16", "expected one of 32-true, bf16-mixed, 16-mixed"),
     Row("group to list", None, "list modle", "did you mean model?"),
@@ -443,7 +443,7 @@ CHECKPOINTS = [
     Row("two models", None, "sample run={run} checkpoint=x", "not both"),
     Row("no run to evaluate", None, "evaluate run=nowhere", "nowhere does not exist"),
     Row("no run to sample", None, "sample run=nowhere", "nowhere does not exist"),
-    Row("folder that is no run", lambda root, run: (root / "a").mkdir(), "sample run=a", "a is no run directory"),
+    Row("folder that is no run", lambda root, run: (root / "a").mkdir(), "sample run=a", "a is not a run directory"),
     Row("file as run", None, "sample run={run}/config.yaml", "is a file, expected a run directory"),
     Row("folder as checkpoint", None, "sample checkpoint={run}", "is a folder, expected a file"),
     Row("no best checkpoint", None, "evaluate run={run} which=best", "no checkpoint best.ckpt"),
@@ -451,9 +451,9 @@ CHECKPOINTS = [
         "half of a checkpoint",
         part_of_checkpoint,
         "evaluate checkpoint=other.ckpt",
-        "other.ckpt is no whole checkpoint",
+        "other.ckpt is damaged or incomplete",
     ),
-    Row("empty file", file("other.ckpt"), "evaluate checkpoint=other.ckpt", "other.ckpt is no whole checkpoint"),
+    Row("empty file", file("other.ckpt"), "evaluate checkpoint=other.ckpt", "other.ckpt is damaged or incomplete"),
     Row(
         "another torch file", lambda root, run: torch.save({}, root / "a.ckpt"), "sample checkpoint=a.ckpt", "no config"
     ),
@@ -493,7 +493,7 @@ CHECKPOINTS = [
         "class of another package",
         checkpoint(lambda c: c["config"]["model"].update(encoder={"_target_": "genmodelsevil.Encoder"})),
         "sample checkpoint=other.ckpt",
-        "names genmodelsevil.Encoder, which is no class of genmodels",
+        "names genmodelsevil.Encoder, which is not a class of genmodels",
     ),
     Row("a bomb", bomb("other.ckpt"), "sample checkpoint=other.ckpt", "would unpack to 5000000000"),
     Row(
@@ -512,7 +512,7 @@ CHECKPOINTS = [
         "does not say which weights",
     ),
     Row("export to resume", export_of(lambda f: None), "train resume=model", "is an export, which has no optimizer"),
-    Row("export over a folder", file("a/b"), "export run={run} out=a", "out=a is no empty folder"),
+    Row("export over a folder", file("a/b"), "export run={run} out=a", "out=a is not an empty folder"),
     Row(
         "weights that are not there", export_of(lambda f: None), "export run=model out=a weights=raw", "no raw weights"
     ),
@@ -520,26 +520,31 @@ CHECKPOINTS = [
 ]
 
 RUN_DIRECTORIES = [
-    Row("run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "holds a run already; go on with resume="),
+    Row(
+        "run that is there", None, f"{TRAIN} hydra.run.dir={{run}}", "contains a run already; continue it with resume="
+    ),
     Row(
         "long name", None, f"sample run={{run}} out={'x' * 300}.png", "out has a name of 304 bytes, xxxxxxxxxxxxxxxxxxx"
     ),
     Row("long folder", None, f"{TRAIN} hydra.run.dir=a/{'ä' * 150}", "hydra.run.dir has a name of 300 bytes"),
     Row("long folder to resume", None, f"train resume={'x' * 300}", "resume has a name of 300 bytes"),
     Row("long name to report on", None, f"report {'x' * 300}", "File name too long"),
-    Row("home of nobody", None, "sample run=~nobody-here/a", "run=~nobody-here/a: there is no home of ~nobody-here"),
+    Row("home of nobody", None, "sample run=~nobody-here/a", "run=~nobody-here/a: ~nobody-here has no home"),
     Row(
-        "run of nobody", None, "train resume=~nobody-here", "there is no home of ~nobody-here; write the folder in full"
+        "run of nobody",
+        None,
+        "train resume=~nobody-here",
+        "~nobody-here has no home directory; write the folder in full",
     ),
-    Row("report of nobody", None, "report ~nobody-here", "begins with ~ and a user that this machine does not have"),
+    Row("report of nobody", None, "report ~nobody-here", "begins with ~ and the name of an unknown user"),
     Row(
         "data of nobody",
         None,
         f"{TRAIN} data=mnist",
-        "begins with ~ and a user that this machine does not have",
+        "begins with ~ and the name of an unknown user",
         environment={"GENMODELS_DATA": "~nobody-here"},
     ),
-    Row("no run to resume", None, "train resume=nowhere", "nowhere is no run directory"),
+    Row("no run to resume", None, "train resume=nowhere", "nowhere is not a run directory"),
     Row("nothing to resume", None, "train resume=", "resume= names no run"),
     Row(
         "checkpoint to resume", None, "train resume={run}/checkpoints/last.ckpt", "is a file, expected a run directory"
@@ -551,15 +556,13 @@ RUN_DIRECTORIES = [
     Row("other rate", None, "train resume={run} optimizer.lr=1", "start a new run"),
     Row("other experiment", None, "train resume={run} experiment=digits_vae", "start a new run"),
     Row("trusted as text", None, "train resume={run} trusted=mine", "expected a list of packages: trusted=[mine]"),
-    Row("no YAML", run_with_text("a: ["), "train resume=other", "is no YAML that can be read"),
+    Row("no YAML", run_with_text("a: ["), "train resume=other", "is not valid YAML"),
     Row("YAML of nothing", run_with_text(""), "train resume=other", "has no data"),
-    Row("list", run_with_text("- 1"), "train resume=other", "no mapping of keys to values"),
+    Row("list", run_with_text("- 1"), "train resume=other", "not a mapping of keys to values"),
     Row("billion laughs", run_with_text(LAUGHS), "train resume=other", "repeats parts by YAML aliases"),
-    Row("deep YAML", run_with_text("a: " + "[" * 3000), "train resume=other", "more than 50 lists or mappings within"),
+    Row("deep YAML", run_with_text("a: " + "[" * 3000), "train resume=other", "more than 50 nested lists or mappings"),
     Row("large YAML", run_with_text("a: " + "x" * 600_000), "train resume=other", "is larger than 500000 bytes"),
-    Row(
-        "object in YAML", run_with_text("a: !!python/name:os.system"), "train resume=other", "no YAML that can be read"
-    ),
+    Row("object in YAML", run_with_text("a: !!python/name:os.system"), "train resume=other", "not valid YAML"),
     Row(
         "secret of the environment",
         run_with(lambda c: c.update(name="${oc.env:HOME}")),
@@ -570,7 +573,7 @@ RUN_DIRECTORIES = [
         "callback of another package",
         run_with(lambda c: c["callbacks"].update(x={"_target_": "os.system", "command": "touch attacked"})),
         "train resume=other",
-        "names os.system, which is no class of genmodels or torch.optim or pytorch_lightning.trainer or optuna",
+        "names os.system, which is not a class of genmodels or torch.optim or pytorch_lightning.trainer or optuna",
     ),
     Row(
         "plugin of Hydra",
@@ -578,7 +581,7 @@ RUN_DIRECTORIES = [
             lambda c: c.update(hydra={"callbacks": {"x": {"_target_": "os.system", "command": "touch attacked"}}})
         ),
         "train resume=other",
-        "has the key hydra, which tells Hydra what to do",
+        "has the key hydra, which controls Hydra",
     ),
     Row(
         "no table",
@@ -684,7 +687,7 @@ IMAGES = [
     Row("reference alone", None, "evaluate reference=real", "samples is not given"),
     Row("samples alone", sides(), "evaluate samples=fake", "reference is not given"),
     Row(
-        "a model as well", sides(), f"{SCORE} run=somewhere", "run= gives a model, samples= and reference= give images"
+        "a model as well", sides(), f"{SCORE} run=somewhere", "run= names a model, samples= and reference= name images"
     ),
     Row("a key of runs", sides(), f"{SCORE} split=test", "there is no key split"),
     Row("no folder", sides(), f"{SCORE} samples=nowhere", "samples=nowhere does not exist"),
@@ -707,8 +710,10 @@ IMAGES = [
     Row("one sample", sides(lambda r: folder(r, "one", FAKE[:1])), f"{SCORE} samples=one", "got 1 images in one"),
     Row("one reference", sides(lambda r: folder(r, "one", FAKE[:1])), f"{SCORE} reference=one", "got 1 images in one"),
     Row("more than there are", sides(), f"{SCORE} n=64", "got n=64 of 30 images in fake"),
-    Row("n of an evaluator", sides(), f"{SCORE} evaluator.fid.n=10", "of images that are there, set n="),
-    Row("reference", sides(), f"{SCORE} reference=digit", "reference=digit is no dataset (did you mean digits?)"),
+    Row("n of an evaluator", sides(), f"{SCORE} evaluator.fid.n=10", "for existing images, set n="),
+    Row(
+        "reference", sides(), f"{SCORE} reference=digit", "reference=digit is neither a dataset (did you mean digits?)"
+    ),
     Row("open keys", sides(), f"{SCORE} reference=npz", "give the folder or the .npz file itself: reference=PATH"),
     Row("a split of a folder", sides(), f"{SCORE} reference_split=test", "reference=real has no splits"),
     Row("a model's evaluator", sides(), f"{SCORE} evaluator=[likelihood]", "evaluator=likelihood measures a model"),
@@ -777,13 +782,13 @@ IMAGES = [
         f"{LEARN} reference=bad.npz",
         "give classifier_data=DATASET (",
     ),
-    Row("an unknown classifier", sides(), f"{LEARN} classifier_data=digit", "classifier_data=digit is no dataset"),
+    Row("an unknown classifier", sides(), f"{LEARN} classifier_data=digit", "classifier_data=digit is not a dataset"),
     Row("a classifier's data for others", sides(), f"{SCORE} classifier_data=digits", "is for features=classifier"),
     Row(
         "a classifier of another size",
         sides(lambda r: folder(r, "wide", np.zeros((3, 8, 9), np.uint8))),
         f"{LEARN} samples=wide",
-        "wide has images of 8x9, and real, which the features are made for, of 8x8",
+        "wide has images of 8x9, and real, which the features are prepared for, of 8x8",
     ),
     Row(
         "colours for a classifier of grey",
@@ -835,7 +840,7 @@ ENVIRONMENTS = [
         "a stray rank of two",
         None,
         f"{TRAIN} trainer=ddp trainer.accelerator=cpu trainer.devices=2",
-        "LOCAL_RANK=0 is set, as for one of several processes",
+        "LOCAL_RANK=0 is set, as in one of several processes",
         environment={"LOCAL_RANK": "0"},
     ),
     Row("permission", None, f"{TRAIN} hydra.run.dir=/proc/run", "/proc/run cannot be used"),

@@ -60,7 +60,7 @@ def test_a_person_has_configs_of_their_own(here):
         (lambda: genmodels.train("model.latent_dims=3"), "latent_dim"),
         (lambda: genmodels.train("seed=0,1"), "-m"),
         (lambda: genmodels.train("trainer.max_steps=-3"), "trainer.max_steps"),
-        (lambda: genmodels.train("resume=nowhere"), "nowhere is no run directory"),
+        (lambda: genmodels.train("resume=nowhere"), "nowhere is not a run directory"),
         (lambda: genmodels.evaluate("nowhere"), "nowhere does not exist"),
         (lambda: genmodels.sample("nowhere", "devices=2"), "use the command line"),
     ],

@@ -14,7 +14,7 @@ from genmodels.capabilities import NO_CONDITION, Clock, FollowsClock, HasLoss, H
 from genmodels.clock import clock_of, set_clock
 from genmodels.engine import build
 from genmodels.engine.train import train
-from genmodels.training.hooks import prepare
+from genmodels.training.hooks import prepare_model
 from tests.helpers import train_config
 from tests.test_resume import assert_same_run, last, resumed
 
@@ -172,7 +172,7 @@ def test_an_evaluation_is_prepared_and_told_the_time_and_training_does_not_notic
         kept = evaluated.prepared.clone()
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(before[name], value) for name, value in training.state_dict().items())
-    prepare(model, data, torch.device("cpu"))
+    prepare_model(model, data, torch.device("cpu"))
     assert torch.equal(model.prepared, kept)  # `genmodels evaluate` sees the same batches
 
 

@@ -174,7 +174,7 @@ def test_data_may_move_and_must_not_change(genmodels, tmp_path):
     assert status == 2 and f"{tmp_path / 'mine.npz'} is not there" in err
     np.savez(tmp_path / "other.npz", images[::-1])
     status, err = genmodels(*resume, "data.path=other.npz")
-    assert status == 2 and "the training data of npz are other than those" in err
+    assert status == 2 and "the training data of npz differ from those" in err
     assert "other.npz" not in (tmp_path / "run" / "config.yaml").read_text()
     assert genmodels(*resume, "data.path=moved.npz") == (0, "") and step_of(tmp_path / "run") == 6
     (tmp_path / "moved.npz").rename(tmp_path / "again.npz")
@@ -194,7 +194,7 @@ def test_an_option_of_trainer_says_where_and_not_how_long(run_dir):
     [
         ("model=ddpm", "model=ddpm would change what"),
         ("trainer.accumulate_grad_batches=2", "would change what"),
-        ("-m", "give them one after the other"),
+        ("-m", "resume them one after the other"),
         ("logger=tensorbord", "did you mean tensorboard?"),
         ("trainer.max_step=5", "did you mean trainer.max_steps?"),
     ],
@@ -214,14 +214,17 @@ def test_a_changed_config_is_refused_however_it_comes(run_dir):
 
 def test_a_finished_run_says_so(genmodels, run_dir, capsys):
     train({**config_of(run_dir), "resume": str(run_dir)})
-    assert "is finished: it took its 4 steps" in " ".join(capsys.readouterr().out.split())
+    assert "is finished after 4 steps" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_longer_run_is_told_that_its_schedule_has_ended(tmp_path, capsys):
     config = config_of(tmp_path / "run", "scheduler=cosine")
     train(config)
     train({**config, "trainer": {**config["trainer"], "max_steps": 6}, "resume": config["run_dir"]})
-    assert "the schedule ends at step 4 (scheduler.total_steps): from there on the rate is 0" in capsys.readouterr().out
+    assert (
+        "the schedule ends at step 4 (scheduler.total_steps); after it the learning rate is 0"
+        in capsys.readouterr().out
+    )
 
 
 def test_two_processes_do_not_train_in_one_directory(genmodels, run_dir):
@@ -266,7 +269,7 @@ def test_a_job_of_slurm_goes_on_when_it_is_started_again(tmp_path, slurm, monkey
     with pytest.raises(Stopped, match="ended to be queued again") as stopped:
         train(with_signals(config, signal.SIGUSR1))
     assert explain(stopped.value)[1] == 143 and slurm.read_text() == "requeue 123\n" and step_of(tmp_path / "run") == 3
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="contains a run already"):
         train(config)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     train(config)
@@ -280,4 +283,4 @@ def test_a_job_array_and_a_scontrol_that_fails(slurm, monkeypatch, capsys):
     assert slurm.read_text() == "requeue 7_5\n"
     monkeypatch.setenv("PATH", "")
     queue_again()
-    assert "SLURM does not queue job 7_5 again" in capsys.readouterr().err
+    assert "SLURM does not requeue job 7_5" in capsys.readouterr().err

@@ -107,10 +107,10 @@ class Tied(nn.Module):
 
 def test_shared_weights_and_other_types_are_written(tmp_path):
     model = Tied()
-    exports.write(
+    exports.write_export(
         tmp_path / "mine", model, {"model": {"_target_": "x.Y"}}, {"weights": "raw", "step": 0, "images_seen": 0}
     )
-    _, weights = exports.read(tmp_path / "mine")
+    _, weights = exports.read_export(tmp_path / "mine")
     again = Tied()
     again.load_state_dict(weights)
     assert "table" not in weights and again.two.weight is again.one.weight
@@ -124,5 +124,5 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(exports, "save", full)
     with pytest.raises(OSError, match="No space"):
-        exports.write(tmp_path / "mine", Tied(), {}, ABOUT)
+        exports.write_export(tmp_path / "mine", Tied(), {}, ABOUT)
     assert not list(tmp_path.iterdir())

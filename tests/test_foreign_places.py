@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from genmodels.config.compose import compose_config
-from genmodels.config.foreign import GROUPS, NOWHERE, PLACES, believed, remember, require_given
+from genmodels.config.foreign import GROUPS, NOWHERE, PLACES, remember, require_given, without_foreign_paths
 from genmodels.config.shipped import CONFIGS
 from genmodels.engine.train import train
 from genmodels.errors import UserError
@@ -45,7 +45,7 @@ def test_places_and_addresses_are_left_out_and_what_is_ours_stands_in_their_plac
     monkeypatch.setenv("GENMODELS_DATA", "/mine")
     mnist = yaml.safe_load((CONFIGS / "data" / "mnist.yaml").read_text())
     theirs = mnist | {"root": "/theirs", "urls": ["http://evil/x"], "folder": "../x", "binarize": "mean"}
-    data, left = believed("data", {"_target_": "a.B", "parts": [theirs]})
+    data, left = without_foreign_paths("data", {"_target_": "a.B", "parts": [theirs]})
     assert data["parts"] == [theirs | {"root": "/mine", "urls": mnist["urls"], "folder": "mnist"}]
     assert left == ["data.parts.0.root=/theirs", "data.parts.0.folder=../x", "data.parts.0.urls=['http://evil/x']"]
     node = {
@@ -55,22 +55,20 @@ def test_places_and_addresses_are_left_out_and_what_is_ours_stands_in_their_plac
         "test_path": None,
         "urls": ["http://e"],
     }
-    assert believed("data", node)[0] == node | {"path": NOWHERE, "urls": []}
-    with pytest.raises(
-        UserError, match="data.path came with the file and names a place.*give your own: data.path=PATH"
-    ):
-        require_given(believed("data", node)[0], "data")
+    assert without_foreign_paths("data", node)[0] == node | {"path": NOWHERE, "urls": []}
+    with pytest.raises(UserError, match="data.path in the file is a path.*give your own: data.path=PATH"):
+        require_given(without_foreign_paths("data", node)[0], "data")
     remember({group: {} for group in GROUPS} | {"data": node})  # as this person trains with it
-    assert believed("data", node) == (node, [])
+    assert without_foreign_paths("data", node) == (node, [])
 
 
 def test_what_lies_in_the_run_directory_is_believed(tmp_path):
     for place, there in (("samples", True), (".", True), ("../other", False), ("a/../../b", False)):
         node = {"pictures": {"dirpath": f"{tmp_path}/run/{place}"}}
-        assert (believed("callbacks", node, inside=tmp_path / "run") == (node, [])) == there
+        assert (without_foreign_paths("callbacks", node, inside=tmp_path / "run") == (node, [])) == there
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "out").symlink_to(tmp_path)
-    assert believed("callbacks", {"a": {"dirpath": f"{tmp_path}/run/out"}}, inside=tmp_path / "run")[1]
+    assert without_foreign_paths("callbacks", {"a": {"dirpath": f"{tmp_path}/run/out"}}, inside=tmp_path / "run")[1]
 
 
 def test_every_key_of_ours_that_names_a_place_is_known():
@@ -107,7 +105,7 @@ def test_a_resume_writes_into_its_directory_and_nowhere_else(elsewhere, genmodel
     other = elsewhere(lambda c: c["callbacks"]["checkpoint"].update(dirpath=f"{c['run_dir']}/../attacked"))
     before = sorted(path.name for path in other.iterdir())
     status, err = genmodels("train", f"resume={other}", "trainer.max_steps=6")
-    assert status == 2 and "callbacks.checkpoint.dirpath came with the file and names a place" in err, err
+    assert status == 2 and "callbacks.checkpoint.dirpath in the file is a path" in err, err
     assert not away.exists() and sorted(path.name for path in other.iterdir()) == before
     own = f"callbacks.checkpoint.dirpath={other}/checkpoints"
     status, err = genmodels("train", f"resume={other}", "trainer.max_steps=6", own)
@@ -130,7 +128,7 @@ def test_classes_of_their_own_load_for_who_trained_with_them(tmp_path, monkeypat
     assert config_to_resume(tmp_path / "run", [])["model"] == {"_target_": "tests.test_clock.Model"}
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "of another person"))
     with pytest.raises(
-        UserError, match=r"names tests.test_clock.Model, which is no class of genmodels.*trusted=\[tests\]"
+        UserError, match=r"names tests.test_clock.Model, which is not a class of genmodels.*trusted=\[tests\]"
     ):
         load(tmp_path / "run")
     assert isinstance(load(tmp_path / "run", trusted=["tests"]), Model)
@@ -142,8 +140,8 @@ def test_what_cannot_be_imported_says_where_to_put_it(tmp_path):
         if not trusted:
             note_of(call).parent.mkdir(parents=True, exist_ok=True)
             note_of(call).touch()
-        with pytest.raises(UserError, match="nowhere.Net, which cannot be imported .*on PYTHONPATH"):
+        with pytest.raises(UserError, match="nowhere.Net, which cannot be imported .*add its folder to PYTHONPATH"):
             require_trusted(call, trusted)
     require_trusted({"_target_": "genmodels.models.vae.VAE"}, ["genmodels"])
-    with pytest.raises(UserError, match="no class of genmodels"):
+    with pytest.raises(UserError, match="not a class of genmodels"):
         require_trusted({"_target_": "nowhere.Net", "width": 1}, ["genmodels"])

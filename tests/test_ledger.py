@@ -353,7 +353,7 @@ BAD = [
     ("tinny", "there is no experiment tinny with a baseline; did you mean tiny?"),
     ("plain", "experiment plain has no baseline"),
     ("--chek", "there is no flag --chek; choices are --check"),
-    ("--check tiny", "--check looks at the whole page"),
+    ("--check tiny", "--check checks the whole page"),
     ("buget=5", "there is no key buget; did you mean budget?"),
     ("seed=1", "there is no key seed; did you mean seeds?"),
     ("docs=", "docs is empty, expected a folder"),

@@ -17,7 +17,7 @@ from PIL import Image
 from genmodels.errors import UserError
 from genmodels.evaluators.results import Record
 from genmodels.training.loggers import histogram_table
-from genmodels.training.loggers.base import ours, shown_by
+from genmodels.training.loggers.base import run_loggers, shown_by
 from genmodels.training.loggers.csv import CSVLogger
 from genmodels.training.loggers.histogram import histogram_of
 from genmodels.training.loggers.tensorboard import TensorBoard
@@ -268,4 +268,4 @@ def test_a_foreign_logger_is_given_numbers_alone(path):
     from pytorch_lightning.loggers import CSVLogger as Lightnings
 
     foreign, own = Lightnings(save_dir=str(path)), CSVLogger(path=str(path))
-    assert ours([foreign, own]) == [own]
+    assert run_loggers([foreign, own]) == [own]

@@ -16,7 +16,7 @@ from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.run.checkpoint import load, read_checkpoint
 from genmodels.run.config import config_to_resume
-from genmodels.run.trust import OURS, TRAINING, require_trusted
+from genmodels.run.trust import OWN_PACKAGES, TRAINING, require_trusted
 from tests.helpers import train_config
 
 FILES = sorted(Path(package.__file__).parent.rglob("*.py"))
@@ -111,7 +111,7 @@ def test_a_checkpoint_may_only_build_our_classes(run_dir, tmp_path, monkeypatch,
     checkpoint = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")
     checkpoint["config"]["model"]["encoder"] = PLACES[place]({"_target_": target})
     torch.save(checkpoint, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match="no class of"):
+    with pytest.raises(UserError, match="not a class of"):
         load(tmp_path / "other.ckpt")
     assert not (tmp_path / "attacked").exists()
 
@@ -119,10 +119,10 @@ def test_a_checkpoint_may_only_build_our_classes(run_dir, tmp_path, monkeypatch,
 def test_a_trusted_package_may_be_built_and_no_more_of_it_than_is_named(tmp_path):
     node = {"_target_": "tests.helpers.Crash", "after_batches": 1}
     for trusted in (["tests"], ["tests.helpers"], ["tests.helpers.Crash"]):
-        require_trusted(node, [*OURS, *trusted])
+        require_trusted(node, [*OWN_PACKAGES, *trusted])
     for trusted in (["tests.hel"], ["test"], ["tests.conftest"]):
         with pytest.raises(UserError, match=r"name its package: trusted=\[tests\]"):
-            require_trusted(node, [*OURS, *trusted])
+            require_trusted(node, [*OWN_PACKAGES, *trusted])
 
 
 @pytest.mark.parametrize("part", ["data", "features", "evaluator"])
@@ -140,7 +140,7 @@ def test_every_option_of_ours_may_be_resumed(group):
     for file in (CONFIGS / group).glob("*.yaml"):
         node = yaml.safe_load(file.read_text())
         if file.stem != "module":  # a class that the person names
-            require_trusted(node, [*OURS, *TRAINING])
+            require_trusted(node, [*OWN_PACKAGES, *TRAINING])
 
 
 def test_a_class_of_ones_own_is_resumed_when_it_is_named(run_dir, tmp_path):
@@ -166,5 +166,5 @@ def test_weights_that_claim_what_they_do_not_hold(tmp_path):
         whole[:-4],
     ):
         weights.write_bytes(broken)
-        with pytest.raises(UserError, match="no whole file of weights"):
+        with pytest.raises(UserError, match="is damaged or incomplete"):
             load(tmp_path)

@@ -120,12 +120,12 @@ def test_a_run_with_other_weights_is_refused(stages, tmp_path):
     ("run", "overrides", "message"),
     [
         ("nowhere", [], "nowhere does not exist"),
-        (".", [], "is no run directory"),
-        ("pixelcnn", [], "codes of a run that has none: Autoregressive has no codes"),
+        (".", [], "is not a run directory"),
+        ("pixelcnn", [], "whose model has no codes: Autoregressive has no codes"),
         (
             "vqvae",
             ["data=mnist"],
-            r"of data of shape \[1, 8, 8\] with levels=17, expected \[1, 28, 28\] with levels=256",
+            r"trained on data of shape \[1, 8, 8\] with levels=17, expected shape \[1, 28, 28\] with levels=256",
         ),
     ],
 )

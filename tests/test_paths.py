@@ -69,8 +69,8 @@ def test_a_run_in_a_strange_place_is_gone_on_with(genmodels, run_dir, tmp_path, 
     assert genmodels("export", f"run={STRANGE}", "out=~/a=b") == (0, "")
     assert (tmp_path / "a=b" / "model.safetensors").is_file() and not (tmp_path / "~").exists()
     status, err = genmodels("train", f"hydra.run.dir=~/{STRANGE}", "trainer=smoke")
-    assert status == 2 and "holds a run already" in err
-    hint = re.search(r"go on with (.*), or choose", err).group(1)  # as it is copied into a shell
+    assert status == 2 and "contains a run already" in err
+    hint = re.search(r"continue it with (.*), or choose", err).group(1)  # as it is copied into a shell
     assert shlex.split(hint) == [f"resume={tmp_path / STRANGE}"]
 
 

@@ -195,7 +195,7 @@ def test_a_short_training_beats_the_best_gaussian(run_dir):
 def test_what_scores_pictures_is_left_out_and_said(run_dir, genmodels, capsys):
     assert not (run_dir / "samples" / "fid.png").exists() and (run_dir / "checkpoints" / "best.ckpt").is_file()
     status, error = genmodels("evaluate", f"run={run_dir}", "evaluator=[fid]")
-    assert status == 2 and "none of the evaluators applies (fid: 8gaussians has no images" in error
+    assert status == 2 and "no evaluator applies to this model (fid: 8gaussians has no images" in error
 
 
 def test_samples_of_points(run_dir, genmodels, tmp_path):

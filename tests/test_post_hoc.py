@@ -13,7 +13,7 @@ from torch import nn
 from genmodels.capabilities import Clock
 from genmodels.engine.train import train
 from genmodels.run.checkpoint import load
-from genmodels.run.post_hoc import Profile, coefficients, gamma_of, inner_product, put_together, read_facts
+from genmodels.run.post_hoc import Profile, coefficients, gamma_of, inner_product, read_facts, reconstruct_average
 from genmodels.training.ema import EMA, Power
 from tests.helpers import train_config
 
@@ -97,7 +97,7 @@ def test_an_export_has_the_width_that_was_asked_for(tmp_path, genmodels):
     ("words", "sentence"),
     [
         (["relative_std=0.3"], "relative_std is 0.3, expected a number above 0 and below 0.2886"),
-        (["relative_std=0.07", "weights=raw"], "leave weights= and checkpoint= out"),
+        (["relative_std=0.07", "weights=raw"], "leave out weights= and checkpoint="),
         (["relative_std=0.07"], "has no snapshots of averaged weights"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_run_that_began_without_snapshots_does_not_take_them_up(tmp_path, genm
     status, said = genmodels(
         "train", f"resume={tmp_path / 'run'}", "callbacks=[checkpoint,snapshots]", "trainer.max_steps=5"
     )
-    assert status == 2 and "this run has begun without it" in said
+    assert status == 2 and "this run began without it" in said
 
 
 def test_frozen_and_unaveraged_parts_stay_as_they_are(tmp_path):
@@ -119,7 +119,7 @@ def test_frozen_and_unaveraged_parts_stay_as_they_are(tmp_path):
     gan = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4"]
     config = train_config(tmp_path, *gan, "data.batch_size=400", "callbacks=[checkpoint,snapshots]", *KEPT)
     train(config)
-    state, facts = put_together(tmp_path, 0.07)
+    state, facts = reconstruct_average(tmp_path, 0.07)
     raw = load(tmp_path, weights="raw").state_dict()
     critic = [name for name in raw if name.startswith("discriminator.")]
     assert critic and all(torch.equal(state[name], raw[name]) for name in critic)

@@ -53,7 +53,7 @@ def test_what_is_done_within_seconds_is_not_shown(capsys):
 
 def test_a_stage_of_one_part_says_that_it_goes_on(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
-    with progress.shown(Console(file=StringIO())) as show:
+    with progress.progress_display(Console(file=StringIO())) as show:
         show("samples", 0, 300)
         sleep(0.3)
         show("samples", 300, 300)

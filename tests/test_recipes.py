@@ -134,8 +134,8 @@ def test_frozen_weights_have_no_optimizer():
     "group, sentence",
     [
         ({"pattern": "nowhere", "lr": 0.1}, "parameter_groups.mine matches no weight"),
-        ({"lr": 0.1}, "parameter_groups.mine does not say of which weights it is"),
-        ({"below_dims": 2, "decay": 0.1}, "parameter_groups.mine.decay is no setting of the optimizer"),
+        ({"lr": 0.1}, "parameter_groups.mine does not select weights"),
+        ({"below_dims": 2, "decay": 0.1}, "parameter_groups.mine.decay is not a setting of the optimizer"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(group, sentence, tmp_path):

@@ -107,10 +107,13 @@ def test_runs_are_found_below_folders_once_and_nothing_within_a_run_is_one(tmp_p
         ('{"version": 0, "results": []}', "is of version 0, expected version 1"),
         ('{"results": []}', "has no version, expected version 1"),
         ("[]", "has no version"),
-        ('{"version": 1}', "something else than records"),
-        ('{"version": 1, "results": [{"metric": "fid"}]}', "something else than records"),
-        (json.dumps({"version": 1, "results": [record("fid", 1) | {"value": "1"}]}), "something else than records"),
-        (json.dumps({"version": 1, "results": [record("fid", 1) | {"value": 10**400}]}), "something else than records"),
+        ('{"version": 1}', "entries that are not records"),
+        ('{"version": 1, "results": [{"metric": "fid"}]}', "entries that are not records"),
+        (json.dumps({"version": 1, "results": [record("fid", 1) | {"value": "1"}]}), "entries that are not records"),
+        (
+            json.dumps({"version": 1, "results": [record("fid", 1) | {"value": 10**400}]}),
+            "entries that are not records",
+        ),
     ],
 )
 def test_results_that_are_damaged_or_older_are_named_skipped_and_never_overwritten(tmp_path, text, reason):
@@ -128,12 +131,12 @@ def test_results_that_are_damaged_or_older_are_named_skipped_and_never_overwritt
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: [", "is no YAML"),
+        ("a: [", "is not valid YAML"),
         ("a: 1", "has no data"),
         ("exported: {step: 1}", "is an export"),
         ("a: ${oc.env:HOME}", "interpolation"),
-        (OmegaConf.to_yaml(config(seed="x")), "has a seed that is 'x'"),
-        (OmegaConf.to_yaml(config(data=["digits"])), "has a data that is"),
+        (OmegaConf.to_yaml(config(seed="x")), "has 'x' as seed"),
+        (OmegaConf.to_yaml(config(data=["digits"])), "has ['digits'] as data"),
     ],
 )
 def test_a_config_that_is_none_of_a_run_is_skipped(tmp_path, text, reason):
@@ -154,7 +157,7 @@ def test_a_damaged_history_and_what_is_no_run_are_named(tmp_path):
     found = gather([tmp_path / name for name in ("a", "images", "empty", "note.txt")])
     assert [run.status.state for run in found.runs] == ["unfinished"]
     reasons = {skipped.path.name: skipped.reason for skipped in found.skipped}
-    assert "has lines that are none of a history, 3 of 3" in reasons["history.jsonl"]
+    assert "has 3 unreadable lines of 3" in reasons["history.jsonl"]
     assert "no config.yaml" in reasons["images"]
     assert reasons["empty"] == "has no run in it" and reasons["note.txt"] == "is a file, no folder"
     with pytest.raises(UserError, match="missing does not exist; give run directories"):
@@ -184,7 +187,7 @@ def test_a_line_that_was_cut_off_by_a_kill_is_no_damage(tmp_path):
 )
 def test_a_damaged_table_of_metrics_is_refused(tmp_path, text):
     write_run(tmp_path / "a", config(), metrics_csv=text)
-    with pytest.raises(UserError, match="metrics.csv is no table of metrics that genmodels wrote"):
+    with pytest.raises(UserError, match="metrics.csv is not a table of metrics from genmodels"):
         _ = only(tmp_path).series
 
 

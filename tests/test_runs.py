@@ -90,7 +90,7 @@ def test_a_record_says_which_way_it_is_better_and_an_older_one_does_not(tmp_path
     add_results(file, [record(4.0, seed=0) | {"mode": "min"}])  # the same measurement, made anew
     assert [(r["value"], r["mode"]) for r in read_results(file)] == [(4.0, "min"), (2.0, "max"), (3.0, None)]
     file.write_text(json.dumps({"version": 1, "results": [record(1.0) | {"mode": "up"}]}))
-    with pytest.raises(UserError, match="something else than records of metric, split, value, std, protocol and mode"):
+    with pytest.raises(UserError, match="entries that are not records of metric, split, value, std, protocol and mode"):
         read_results(file)
 
 

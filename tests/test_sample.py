@@ -10,7 +10,7 @@ from PIL import Image
 from genmodels.capabilities import NO_CONDITION, Samples
 from genmodels.engine.conditions import conditions
 from genmodels.engine.originals import originals
-from genmodels.engine.sample import Drawn, in_batches, samples, write
+from genmodels.engine.sample import DrawnSamples, in_batches, samples, write_samples
 from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import Field, label
@@ -20,7 +20,7 @@ from genmodels.run.checkpoint import load
 from genmodels.run.data import data_of, fields_of, placed
 from genmodels.run.trust import read_config
 from genmodels.seeds import GLOBAL, ByNumber
-from genmodels.training.hooks import prepare
+from genmodels.training.hooks import prepare_model
 from tests.helpers import train_config
 from tests.test_degraded import degraded
 
@@ -84,14 +84,18 @@ def test_rows_of_a_file(tmp_path: Path):
         (LABELS, {"label": -1}, r"label is -1, expected 0\.\.9"),
         (LABELS, {"label": [3, 10]}, r"label is \[3, 10\], expected 0\.\.9, or a list of these"),
         (LABELS, {"label": []}, r"label is \[\], expected 0\.\.9"),
-        ({"image": IMAGE}, {"label": 1}, "label=1 is for a model of labels, and this one is conditional on image"),
+        (
+            {"image": IMAGE},
+            {"label": 1},
+            "label=1 is for a model conditional on labels, and this one is conditional on image",
+        ),
         (
             BOTH,
             {},
-            r"conditional on image \(image \[1, 4, 4\] of 0\.\.16\), which cannot be made up; give condition=val",
+            r"conditional on image \(image \[1, 4, 4\] of 0\.\.16\), which has no default; give condition=val",
         ),
         (BOTH, {"label": 1}, "conditional on image"),
-        (BOTH, {"condition": "nowhere.npz"}, "condition=nowhere.npz is no split .* that exists"),
+        (BOTH, {"condition": "nowhere.npz"}, "condition=nowhere.npz is neither a split .* existing"),
         ({"pose": IMAGE}, {"condition": "val"}, "conditional on pose"),
     ],
 )
@@ -198,12 +202,12 @@ class Labelled(Samples):
 def test_files_hold_what_samples_are_conditioned_on(tmp_path: Path):
     config = {"label": [2, 0], "condition": None, "n": 5, "trusted": [], "batch_size": 2, "seed": 0}
     x, given, _ = samples(Labelled(), config, node(), torch.device("cpu"))
-    drawn = Drawn(x, given, None, kind_of(Field("image", (1, 8, 8), 17)), Labelled())
-    write(drawn, tmp_path / "a.npz")
+    drawn = DrawnSamples(x, given, None, kind_of(Field("image", (1, 8, 8), 17)), Labelled())
+    write_samples(drawn, tmp_path / "a.npz")
     arrays = np.load(tmp_path / "a.npz")
     assert sorted(arrays) == ["images", "label", "levels"] and arrays["label"].tolist() == [2, 0, 2, 0, 2]
     assert arrays["images"][:, 0, 0, 0].tolist() == [7, 5, 7, 5, 7]
-    write(drawn, tmp_path / "a.png")
+    write_samples(drawn, tmp_path / "a.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(by_class(x, given["label"], 17)))
 
 
@@ -222,7 +226,7 @@ def test_a_model_that_prepares_is_prepared(genmodels, tmp_path: Path):
     model = load(tmp_path / "run")
     raw = model.sample(3, rng=ByNumber(0, 0, 3))
     data = data_of(read_config(tmp_path / "run" / "config.yaml")["data"], [])
-    prepare(model, data, torch.device("cpu"))
+    prepare_model(model, data, torch.device("cpu"))
     right = model.sample(3, rng=ByNumber(0, 0, 3))
     assert not torch.equal(right, raw)
     status, said = genmodels("sample", f"run={tmp_path / 'run'}", "n=3", "device=cpu", "out=a.npz")
@@ -244,5 +248,5 @@ def test_a_root_is_of_all_datasets_within_and_a_path_of_one():
     moved = placed(both, {"root": "r", "path": None})["domains"]
     assert [moved[name]["source"]["root"] for name in ("first", "second")] == ["r", "r"]
     assert placed(both, {"root": None, "path": None}) == both
-    with pytest.raises(UserError, match=r"data.path names one place.*domains.first.source.path, data.domains.second"):
+    with pytest.raises(UserError, match=r"data.path is one path.*domains.first.source.path, data.domains.second"):
         placed(both, {"path": "p"})

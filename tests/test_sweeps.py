@@ -13,7 +13,7 @@ import pytest
 from pytorch_lightning import Callback
 
 from genmodels.sweeps.directory import command
-from genmodels.sweeps.table import Said
+from genmodels.sweeps.table import SweepOutput
 from genmodels.training.callbacks.pruning import Reports
 from tests.synthetic_runs import config, record, write_run
 
@@ -71,7 +71,7 @@ def test_the_command_given_again_runs_what_is_new_or_failed(genmodels, tmp_path,
     assert ends(sweep / "1_seed-1") == ends(sweep / "2_seed-2") == [0]
     assert not (sweep / "0_seed-0" / "error.txt").exists()
 
-    Said(sweep, "val/bits_per_dim", "min", "the command").table()
+    SweepOutput(sweep, "val/bits_per_dim", "min", "the command").table()
     table = capsys.readouterr().out
     assert "best val/bits_per_dim first" in table and "mean ± standard deviation over seeds" in table
     assert table.count("finished") == 3 and "goes on   the command" in table
@@ -86,7 +86,7 @@ def test_the_table_of_a_sweep_has_the_best_first_as_its_evaluator_says(genmodels
     facts = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert (facts["metric"], facts["mode"]) == ("val/sharpness", "max")
     assert Reports.read(tmp_path / "sweep" / "0_lr-0.0001").record["mode"] == "max"
-    Said(tmp_path / "sweep", facts["metric"], facts["mode"], "the command").table()
+    SweepOutput(tmp_path / "sweep", facts["metric"], facts["mode"], "the command").table()
     table = capsys.readouterr().out
     assert "best val/sharpness first" in table and table.index("lr=0.1") < table.index("lr=0.0001")
 
@@ -96,7 +96,7 @@ def test_the_table_of_a_sweep_compares_no_bound_with_an_exact_likelihood(tmp_pat
         write_run(tmp_path / f"{number}_x", config(seed=number), [], job_json='{"overrides": []}')
         measured = record("bits_per_dim", value, split="val", bound=bound, reference="digits/val")
         Reports({200: value}, complete=True, record=measured).write(tmp_path / f"{number}_x")
-    Said(tmp_path, "val/bits_per_dim", "min", "the command").table()
+    SweepOutput(tmp_path, "val/bits_per_dim", "min", "the command").table()
     table = " ".join(capsys.readouterr().out.split())
     assert "best val/bits_per_dim (bound elbo) first" in table and "bound exact" in table
     assert table.index("1.75 │") < table.index("2.25 │") < table.index("1.25 │")
@@ -182,15 +182,15 @@ BAD = {
     "an empty choice": (["seed=choice()"], "cannot read 'seed=choice()' (empty choice is not legal)"),
     "an empty interval": ([*RANDOM, "optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1) is empty"),
     "a logarithm of zero": ([*RANDOM, "optimizer.lr=tag(log,interval(0,1))"], "of positive numbers"),
-    "an unknown tag": ([*RANDOM, "optimizer.lr=tag(lin,interval(0,1))"], "the only one that says something is log"),
-    "nothing to try": (RANDOM, "random search has nothing to try"),
+    "an unknown tag": ([*RANDOM, "optimizer.lr=tag(lin,interval(0,1))"], "expected log, the only tag with a meaning"),
+    "nothing to try": (RANDOM, "random search has no keys to vary"),
     "no jobs": ([*RANDOM, "hydra.sweeper.n_trials=0", "seed=0,1"], "n_trials is 0, expected an integer of at least 1"),
     "no number of jobs": (
         ["hydra.sweeper.search=tpe", "seed=0,1"],
         "tpe search needs a number of jobs; set hydra.sweeper.n_trials=N",
     ),
     "a number of jobs of a grid": (["hydra.sweeper.n_trials=3", "seed=0,1"], "a grid tries everything"),
-    "an interval in a grid": (["optimizer.lr=interval(0,1)"], "has no end of values for a grid"),
+    "an interval in a grid": (["optimizer.lr=interval(0,1)"], "has infinitely many values for a grid"),
     "a metric that is not evaluated": (
         ["seed=0,1", "hydra.sweeper.metric=val/bits_per_dimm"],
         "val/bits_per_dimm is not evaluated while training; did you mean val/bits_per_dim?",
@@ -199,10 +199,10 @@ BAD = {
         ["seed=0,1", "hydra.sweeper.metric=test/nll_nats"],
         "is not evaluated while training",
     ),
-    "a mode without a metric": (["seed=0,1", "hydra.sweeper.mode=min"], "set metric, too"),
+    "a mode without a metric": (["seed=0,1", "hydra.sweeper.mode=min"], "set the metric, too"),
     "tpe without evaluation": (
         ["~callbacks.evaluation", "hydra.sweeper.search=tpe", "hydra.sweeper.n_trials=3", "seed=0,1"],
-        "tpe search follows a metric, and no job evaluates one",
+        "tpe search needs a metric, and no job evaluates one",
     ),
 }
 
@@ -228,7 +228,7 @@ def test_a_directory_of_something_else(genmodels, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "config.yaml").touch()
     status, err = genmodels("train", "-m", *QUICK, "seed=0,1", HERE)
-    assert status == 2 and err.count("\n") == 1 and "sweep is a run and no sweep" in err, err
+    assert status == 2 and err.count("\n") == 1 and "sweep is a run, expected a sweep" in err, err
 
 
 @pytest.mark.parametrize("name, what", [("sweep.json", "remove it"), ("0_seed-0/job.json", "remove sweep/0_seed-0")])
@@ -246,9 +246,9 @@ def test_a_search_goes_on_with_what_it_was_begun_with(genmodels, tmp_path):
     assert genmodels(*words, "hydra.sweeper.n_trials=1", "seed=0,1,2")[0] == 0
     before = (tmp_path / "sweep" / "sweep.json").read_text()
     for other, sentence in (
-        (["seed=0,1"], "was begun with params.seed=0,1,2, and now it is 0,1; set it as it was"),
-        (["seed=0,1,2", "trainer.max_steps=3"], "was begun with trainer.max_steps=2, and now it is 3"),
-        (["seed=0,1,2", "hydra.sweeper.seed=1"], "was begun with seed=0, and now it is 1"),
+        (["seed=0,1"], "was started with params.seed=0,1,2, and now it is 0,1; set it as before"),
+        (["seed=0,1,2", "trainer.max_steps=3"], "was started with trainer.max_steps=2, and now it is 3"),
+        (["seed=0,1,2", "hydra.sweeper.seed=1"], "was started with seed=0, and now it is 1"),
     ):
         status, err = genmodels(*words, "hydra.sweeper.n_trials=2", *other)
         assert status == 2 and err.count("\n") == 1 and sentence in err, err

@@ -23,18 +23,20 @@ from genmodels.sweeps.jobs import Job, Register, read_jobs
 from genmodels.sweeps.metric import followed
 from genmodels.sweeps.plans import Search
 from genmodels.sweeps.study import Study
-from genmodels.sweeps.table import Said
+from genmodels.sweeps.table import SweepOutput
 from genmodels.training.callbacks.pruning import Pruning, Reports
 from tests.helpers import train_config
 
 pytestmark = pytest.mark.slow
 
-SPACE = space.read({"optimizer.lr": "tag(log,interval(1e-5,1e-1))", "model.width": "choice(8,16)"}, ["seed=3"], None)
+SPACE = space.read_space(
+    {"optimizer.lr": "tag(log,interval(1e-5,1e-1))", "model.width": "choice(8,16)"}, ["seed=3"], None
+)
 
 
 def test_the_grammar_of_a_space():
     params = {"a": "1,2", "b.c": "range(0,3)", "d": 5, "e": None, "f": "1,2,3"}
-    found = space.read(params, ["+g='x y',null", "f=7", "data=digits"], None)
+    found = space.read_space(params, ["+g='x y',null", "f=7", "data=digits"], None)
     assert [(one.key, one.values) for one in found.dimensions] == [
         ("a", ("1", "2")),
         ("b.c", ("0", "1", "2")),
@@ -42,10 +44,10 @@ def test_the_grammar_of_a_space():
     ]
     assert found.fixed == ("d=5", "e=null", "f=7", "data=digits")
     assert len(found.grid()) == 12 and found.grid()[1] == {"a": "1", "b.c": "0", "+g": "null"}
-    (whole,) = space.read({}, ["k=int(interval(1,9))"], None).dimensions
+    (whole,) = space.read_space({}, ["k=int(interval(1,9))"], None).dimensions
     assert (whole.low, whole.high, whole.whole, whole.log) == (1, 9, True, False)
     with pytest.raises(UserError, match="write the key in full, optimizer.lr"):
-        space.read({"optimizer": {"lr": "1,2"}}, [], None)
+        space.read_space({"optimizer": {"lr": "1,2"}}, [], None)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +198,13 @@ def test_damaged_files_are_named(content, tmp_path):
 def test_settings_and_file_agree():
     """configs/hydra/sweeper/genmodels.yaml holds the settings, and each of them once."""
     node = yaml.safe_load((CONFIGS / "hydra" / "sweeper" / "genmodels.yaml").read_text())
-    assert settings.read({key: value for key, value in node.items() if not key.startswith("_")}).search == "grid"
+    assert (
+        settings.read_settings({key: value for key, value in node.items() if not key.startswith("_")}).search == "grid"
+    )
 
 
 def test_the_time_left(tmp_path, capsys):
-    said = Said(tmp_path, None, None, "the command")
+    said = SweepOutput(tmp_path, None, None, "the command")
     job = Job(4, "", ("model.beta=2", "seed=1"), tmp_path)
     said.launches([job], 2, 12)
     said.seconds = [60.0, 120.0]
@@ -240,22 +244,22 @@ def evaluated_by(folder: Path, *classes: str, metric: str | None = None, mode: s
     mine = [{"mine": {"_target_": f"tests.test_sweeps_search.{name}"}} for name in classes]
     configs = [{**train_config(folder), "callbacks": WHILE_TRAINING, "evaluator": evaluator} for evaluator in mine]
     given = {"search": "tpe", "n_trials": 3, "metric": metric, "mode": mode, "pruner": None, "n_jobs": 1, "seed": 0}
-    return followed(settings.read({**given, "params": {}}), configs)
+    return followed(settings.read_settings({**given, "params": {}}), configs)
 
 
 def test_the_evaluator_says_which_way_its_metric_is_better(tmp_path):
     assert evaluated_by(tmp_path, "Sharpness") == ("val/sharpness", "max")
     assert evaluated_by(tmp_path, "Bluntness", metric="val/sharpness") == ("val/sharpness", "min")
     assert evaluated_by(tmp_path, "Sharpness", metric="val/sharpness", mode="min") == ("val/sharpness", "min")
-    with pytest.raises(UserError, match="val/sharpness is better low in some jobs and high in others; say which"):
+    with pytest.raises(UserError, match="low values of val/sharpness are better in some jobs and high ones in others"):
         evaluated_by(tmp_path, "Sharpness", "Bluntness")
 
 
 def test_what_evaluators_give_beside_their_first_result_has_its_own_mode(tmp_path):
     config = train_config(tmp_path, "evaluator=[likelihood]") | {"callbacks": WHILE_TRAINING}
-    chosen = settings.read({**asdict_of_defaults(), "metric": "val/elbo_nats"})
+    chosen = settings.read_settings({**asdict_of_defaults(), "metric": "val/elbo_nats"})
     assert followed(chosen, [config]) == ("val/elbo_nats", "max")
-    assert followed(settings.read(asdict_of_defaults()), [config]) == ("val/bits_per_dim", "min")
+    assert followed(settings.read_settings(asdict_of_defaults()), [config]) == ("val/bits_per_dim", "min")
 
 
 def asdict_of_defaults() -> dict:
@@ -305,10 +309,10 @@ def test_what_wandb_is_told(genmodels, tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ([], "there is nothing to try"),
+        ([], "the sweep varies no key"),
         (["sweep=typo"], "there is no sweep=typo"),
         (["optimizer.lrr=1,2"], "there is no key optimizer.lrr"),
-        (["optimizer.lr=interval(0,1)"], "has no end of values for a grid"),
+        (["optimizer.lr=interval(0,1)"], "has infinitely many values for a grid"),
         (["seed=0,1", "hydra.sweeper.metric=val/typo"], "is not evaluated while training"),
         (["seed=0,1", "out="], "out= names no file"),
     ],

@@ -14,7 +14,7 @@ import yaml
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from genmodels.engine import build
-from genmodels.engine.launch import trains_elsewhere
+from genmodels.engine.launch import train_in_new_processes
 from genmodels.errors import Fault, UserError
 from genmodels.failures import FAULT, USERS
 from genmodels.processes import group, workers
@@ -67,7 +67,7 @@ def test_a_fault_is_said_with_its_rank_and_a_mistake_once(placed, monkeypatch):
     said = []
     for rank in range(2):
         placed(TORCHRUN | {"RANK": str(rank), "WORLD_SIZE": "2"})
-        said += [[module.to_be_said("it broke", FAULT), module.to_be_said("no such file", USERS)]]
+        said += [[module.final_sentence("it broke", FAULT), module.final_sentence("no such file", USERS)]]
     assert said == [["rank 0: it broke", "no such file"], ["rank 1: it broke", ""]]
 
 
@@ -77,7 +77,7 @@ def test_a_fault_is_said_where_the_processes_do_not_meet(placed, monkeypatch):
 
     placed(TORCHRUN)
     monkeypatch.setattr(module, "meeting_point", meet)
-    assert module.to_be_said("it broke", FAULT) == "it broke"
+    assert module.final_sentence("it broke", FAULT) == "it broke"
 
 
 # Waiting
@@ -92,7 +92,9 @@ def test_what_is_waited_for_is_said_and_then_that_nobody_came(placed, monkeypatc
     for _ in range(2):  # the second time at once
         with pytest.raises(Fault, match=f"the 2 processes of this run do not meet at {place} .*; start as many"):
             module.meeting_point()
-    assert f"rank 0 waits for all 2 processes of this run to come to {place}; on another" in capsys.readouterr().err
+    assert (
+        f"rank 0 waits until all 2 processes of this run connect to {place}; on each other" in capsys.readouterr().err
+    )
 
 
 def test_processes_that_do_not_meet_are_a_fault_of_no_config(placed, monkeypatch, genmodels, tmp_path):
@@ -113,7 +115,7 @@ EVALUATE = ["-c", "from genmodels.cli.main import main; main('evaluate')", "eval
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_waits_for_another_machine_is_ended(tmp_path, number, status):
     said, returned, seconds = ended_while_waiting(tmp_path, TRAIN, number)
-    assert returned == status and "waits for all 2 processes" in said and seconds < 20, said
+    assert returned == status and "waits until all 2 processes" in said and seconds < 20, said
     assert not (tmp_path / "outputs").exists()
 
 
@@ -133,7 +135,7 @@ def ended_while_waiting(folder, words, number, **environment):
     with subprocess.Popen([sys.executable, *words], **how) as process:
         try:
             lines = [process.stderr.readline()]
-            while lines[-1] and "waits for" not in lines[-1]:
+            while lines[-1] and "waits until" not in lines[-1]:
                 lines.append(process.stderr.readline())
             sent = time.monotonic()
             process.send_signal(number)
@@ -182,7 +184,7 @@ def test_a_single_process_takes_the_gpu_that_is_named(gpus):
 @pytest.mark.parametrize("name", ["auto", "cuda"])
 def test_more_processes_than_gpus_are_refused(name, gpus, placed):
     placed(TORCHRUN | {"LOCAL_RANK": "4"})
-    with pytest.raises(UserError, match="process 4 of this machine would take a GPU of its own, and there are 4"):
+    with pytest.raises(UserError, match="process 4 of this machine needs a GPU of its own, and there are 4"):
         group.device_named(name)
 
 
@@ -193,7 +195,7 @@ def test_in_an_allocation_without_srun_this_is_the_only_process(placed, tmp_path
     placed(ALLOCATION)
     config = train_config(tmp_path, "trainer=smoke")
     trainer = build.trainer(config, {})
-    assert trainer.world_size == 1 and not trains_elsewhere(config)
+    assert trainer.world_size == 1 and not train_in_new_processes(config)
     two = build.trainer(train_config(tmp_path, "trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp"), {})
     assert isinstance(two.strategy.cluster_environment, LightningEnvironment)
 
@@ -209,11 +211,11 @@ def test_in_an_allocation_without_srun_this_is_the_only_process(placed, tmp_path
 def test_strategies_that_start_processes_by_themselves_are_refused(strategy, method, tmp_path):
     config = train_config(tmp_path, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     config["trainer"]["strategy"] = yaml.safe_load(strategy)
-    with pytest.raises(UserError, match=f"trainer.strategy would start its processes by {method}.*=ddp"):
-        trains_elsewhere(config)
+    with pytest.raises(UserError, match=f"trainer.strategy starts its processes by {method}.*=ddp"):
+        train_in_new_processes(config)
 
 
 def test_several_nodes_without_srun_are_refused(placed, tmp_path):
     placed(ALLOCATION)
-    with pytest.raises(UserError, match="trainer.num_nodes=2 in a job of SLURM .*; start it with srun"):
-        trains_elsewhere(train_config(tmp_path, "trainer=smoke", "trainer.num_nodes=2"))
+    with pytest.raises(UserError, match="trainer.num_nodes=2 in a SLURM job .*; start it with srun"):
+        train_in_new_processes(train_config(tmp_path, "trainer=smoke", "trainer.num_nodes=2"))

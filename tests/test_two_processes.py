@@ -227,7 +227,7 @@ TORCHRUN = {
     [
         (0, "cpu", {}, "devices is 0, expected the number of processes"),
         (2, "cpu", TORCHRUN, "4 processes were started, and devices is 2"),
-        (2, "cuda:1", {}, "device=cuda:1 is one, and devices=2 asks for several"),
+        (2, "cuda:1", {}, "device=cuda:1 is a single device, and devices=2 needs several"),
     ],
 )
 def test_devices_that_cannot_be_are_refused(devices, device, environment, message, monkeypatch):

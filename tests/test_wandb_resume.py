@@ -14,7 +14,7 @@ from genmodels.training.loggers.csv import CSVLogger
 from genmodels.training.loggers.histogram import histogram_of
 from genmodels.training.loggers.replay import is_whole
 from genmodels.training.loggers.wandb import WandbRun
-from genmodels.training.loggers.wandb_begin import Place, init
+from genmodels.training.loggers.wandb_begin import WandbFolders, init
 from tests.helpers import train_config
 from tests.wandb_files import folders, history_of, id_of, only, places_of, summary_of
 
@@ -172,7 +172,7 @@ def begun(tmp_path: Path, mode: str, *left: str, replayable: bool = True) -> Non
     (tmp_path / "wandb" / "run_id.txt").write_text("first\n")
     for path in left:
         (tmp_path / "wandb" / path).mkdir(parents=True)
-    init(mode, Place(run_dir=tmp_path, replayable=replayable), {})
+    init(mode, WandbFolders(run_dir=tmp_path, replayable=replayable), {})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Running a command as a Hydra app: its config composed, once or for every job of a sweep, and a task run on it."""
+"""Runs a command as a Hydra app: composes its config, once or for every job of a sweep, and runs a task on it."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from genmodels.cli.help import FLAGS, asked, show
+from genmodels.cli.help import HELP_FLAGS, keys_to_explain, show_help
 from genmodels.config.messages import explain_composition
 from genmodels.config.paths import with_paths_quoted
 from genmodels.config.shipped import CONFIGS
@@ -38,12 +38,12 @@ WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-
 def run_app(command: str, argv: list[str], *, check: str, work: str, config: Path | None = None) -> int:
     """Composes `command`'s config (or the one in `config`) and does its work, once or for every job of a sweep.
 
-    `check` names the function of `genmodels.config.checked` that makes a checked config of the composed one, `work`
-    the function ("module:name") that takes it; both are imported when it comes to them. Returns the exit status, in a
-    sweep that of the first job that failed.
+    `check` names the function of `genmodels.config.checked` that checks the composed config, `work` the function
+    ("module:name") that takes the checked one; both are imported when they are called. Returns the exit status, for a
+    sweep that of the first failed job.
     """
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # without messages about its font cache
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     if {*MULTIRUN} & {*argv} and this_process().world > 1:
         raise UserError("the jobs of a sweep start their own processes; start -m without torchrun or srun")
     argv = with_paths_quoted(argv)
@@ -65,9 +65,9 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
 
     folder, name = (config.parent, config.stem) if config else (CONFIGS, command)
     task: Callable[[DictConfig], None] = job
-    if (about := asked(argv)) is not None:
-        argv = [*(word for word in argv if word not in (*FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
-        task = partial(show, about=about, name=name if config and config.parent == CONFIGS else command)
+    if (about := keys_to_explain(argv)) is not None:
+        argv = [*(word for word in argv if word not in (*HELP_FLAGS, *MULTIRUN, *about)), "hydra.run.dir=."]
+        task = partial(show_help, about=about, name=name if config and config.parent == CONFIGS else command)
     sys.argv = [sys.argv[0], *flags_first(argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(folder.resolve()), config_name=name)(task)()
@@ -75,7 +75,9 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
         list_failures(failed.sweep_dir)
         return failed.status
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
-        if any(isinstance(cause, Fault) for cause in chain_of(error)):  # no mistake in it: the processes do not meet
+        if any(
+            isinstance(cause, Fault) for cause in chain_of(error)
+        ):  # not a mistake in the config: the processes do not meet
             raise
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error
@@ -83,7 +85,7 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
 
 
 def flags_first(argv: list[str]) -> list[str]:
-    """The words with the flags, and the values that follow some, before the rest, as Hydra wants them."""
+    """The words with flags and their values before all others, as Hydra needs them."""
     flags, rest, words = [], [], iter(argv)
     for word in words:
         if not word.startswith("-"):
@@ -94,6 +96,6 @@ def flags_first(argv: list[str]) -> list[str]:
 
 
 def _remove_if_empty(run_dir: Path) -> None:
-    """Removes the directory that Hydra made for a run that was never begun, and those above it down from here."""
+    """Removes the empty directory that Hydra made for a run that never began, and its empty parents below here."""
     with suppress(OSError, ValueError):
         os.removedirs(run_dir.relative_to(Path.cwd()))

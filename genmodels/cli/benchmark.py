@@ -1,4 +1,4 @@
-"""genmodels benchmark: how fast pieces of work are, as ratios to the plainest code that does the same."""
+"""genmodels benchmark: speed of pieces of work, as ratios to the simplest code that does the same."""
 
 import sys
 from importlib import import_module
@@ -8,7 +8,7 @@ from genmodels.errors import UserError
 
 
 def run(argv: list[str]) -> int:
-    """Times the works that are named, or all of them; they are part of a clone, and not of the installed package."""
+    """Times the named benchmarks, or all; they are in a clone of the repository, not in the installed package."""
     clone = CONFIGS.parent
     if not (clone / "benchmarks").is_dir():
         raise UserError("the benchmarks are not installed; run make bench in a clone of the repository")

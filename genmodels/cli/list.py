@@ -1,11 +1,11 @@
-"""genmodels list: every option of every group and of its parts' groups, a line each: its name and what it is."""
+"""genmodels list: the options of all groups and of their parts' groups, one line each: name and description."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from genmodels.cli.config_dir import config_dir
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.config.shipped import CONFIGS, description
 from genmodels.errors import UserError
 
@@ -58,13 +58,13 @@ def wanted(named: list[str], configs: Sequence[Path]) -> list[str]:
     known = [each for group in GROUPS for each in (group, *parts(configs, group))]
     for group in named:
         if _singular(group) not in known:
-            raise UserError(f"there is no group {group}; {nearest(group, known)}")
+            raise UserError(f"there is no group {group}; {suggestion(group, known)}")
     asked = [_singular(group) for group in named] or GROUPS
     return list(dict.fromkeys(each for group in asked for each in (group, *parts(configs, group))))
 
 
 def _singular(group: str) -> str:
-    """The name of a group, also for those who write experiments."""
+    """The name of a group, also from its plural, such as "experiments"."""
     return group if group in GROUPS else group.removesuffix("s")
 
 

@@ -1,4 +1,4 @@
-"""Which command runs, and how it ends: 0 done, 2 the person's mistake, 1 a fault, 130, 141 and 143 by a signal.
+"""Runs a command and exits with its status: 0 done, 2 the user's mistake, 1 a fault, 130, 141 and 143 by a signal.
 
 Nothing heavy is imported here, so that `--help` answers at once.
 """
@@ -19,10 +19,10 @@ COMMANDS = {
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
     "export": "writes a run's model as model.safetensors and config.yaml",
-    "report": "lays many runs side by side: a page, tables, figures",
-    "reproduce": "runs the published baselines and keeps the page that lays ours beside the papers'",
+    "report": "compares many runs: a page, tables, figures",
+    "reproduce": "runs the published baselines and writes the page that compares our results with the papers'",
     "wandb-sweep": "writes a search space as the YAML that W&B's sweep agent takes",
-    "benchmark": "times pieces of work beside the plainest code that does the same",
+    "benchmark": "compares the speed of pieces of work with the simplest code that does the same",
     "list": "shows every dataset, model, experiment, evaluator and sampler",
 }
 
@@ -51,13 +51,13 @@ def main(command: str | None = None, argv: list[str] | None = None) -> None:
 
 
 def _command_of(argv: list[str]) -> str:
-    """The command that the words begin with, which is taken out of them."""
+    """Removes and returns the first word, the command."""
     _answer_completion_of_commands(argv)
     return argv.pop(0) if argv else "--help"
 
 
 def _module_of(command: str) -> ModuleType:
-    """The module that runs a command. UserError where there is no such command; SystemExit once it has answered."""
+    """The module that runs a command. UserError for an unknown command; SystemExit after printing help or version."""
     if command in ("-h", "--help", "help"):
         print(USAGE.format(commands="\n".join(f"  {name:13}{text}" for name, text in COMMANDS.items())))
         sys.exit(0)
@@ -74,7 +74,7 @@ def _module_of(command: str) -> ModuleType:
 
 
 def _answer_completion_of_commands(argv: list[str]) -> None:
-    """Completes the command's name, and takes it out of the line that Hydra completes the rest of."""
+    """Completes the command's name in the shell; for the other words, removes the name from the line for Hydra."""
     if "-sc" not in argv or "COMP_LINE" not in os.environ:
         return
     words = os.environ["COMP_LINE"].split(" ")

@@ -1,4 +1,4 @@
-"""genmodels report: lays many runs side by side, as tables on the terminal and as files."""
+"""genmodels report: compares many runs, as tables on the terminal and as files."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 from genmodels.errors import UserError
 
-USAGE = """genmodels report: lays many runs side by side
+USAGE = """genmodels report: compares many runs
 
 usage: genmodels report RUNS... [key=value ...]
   genmodels report outputs                                  # every run below a folder
   genmodels report outputs/sweeps/2026-11-20_10-00-00 metric=test/nll_nats
   genmodels report RUN_DIR RUN_DIR out=comparison
 
-RUNS are run directories, sweep directories, or any folders that have such below them. Prints the runs, best first, with
-mean and spread over seeds, and writes into the folder `out`:
+RUNS are run directories, sweep directories, or any folders that contain such directories. Prints the runs, best first,
+with mean and spread over seeds, and writes into the folder `out`:
 
   report.html   one page that opens without a network: sortable tables with the protocol of every number, curves,
                 samples side by side, quality against diversity against speed, likelihood against quality, quality
@@ -23,14 +23,14 @@ mean and spread over seeds, and writes into the folder `out`:
   report.csv    one row for each result
 
 keys:
-  out=DIR       where the files go; unless given, outputs/report/<date>_<time>
-  metric=NAME   what the runs are sorted by, such as test/nll_nats; unless given, the first result that they share"""
+  out=DIR       folder of the files; default: outputs/report/<date>_<time>
+  metric=NAME   metric to sort the runs by, such as test/nll_nats; default: the first result that they share"""
 
 KEYS = ("out", "metric")
 
 
 def run(argv: list[str]) -> int:
-    """Gathers, shows, writes."""
+    """Shows the runs that the words name, and writes the files."""
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
 
 
 def paths_and_keys(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
-    """Paths, and keys with their values; a word that is there on the disk is a path, whatever it looks like."""
+    """Paths, and keys with their values; a word that exists as a file or folder is a path, even with "=" in it."""
     paths, keys = [], {}
     for word in argv:
         key, equals, text = word.partition("=")
@@ -52,7 +52,7 @@ def paths_and_keys(argv: list[str]) -> tuple[list[Path], dict[str, str]]:
             paths.append(Path(word))
     if not paths:
         raise UserError(
-            "there is nothing to report on; give run directories, or a folder of them: genmodels report outputs"
+            "no run is given; give run directories, or a folder that contains some: genmodels report outputs"
         )
     return paths, keys
 
@@ -66,11 +66,11 @@ def _given(key: str, text: str) -> str:
 def _no_key(key: str) -> str:
     near = get_close_matches(key.lstrip("-"), KEYS, 1)
     hint = f"did you mean {near[0]}=?" if near else f"keys are {', '.join(f'{key}=' for key in KEYS)}"
-    return f"there is no key {key}, nor a file of that name; {hint}"
+    return f"there is neither a key {key} nor a file of that name; {hint}"
 
 
 def report(paths: list[Path], *, out: str | None, metric: str | None) -> None:
-    """Shows the tables of the runs below some folders and writes the page, the Markdown and the CSV."""
+    """Shows the tables of the runs below these folders, and writes the page, the Markdown and the CSV."""
     from genmodels.console import console, show_paths
     from genmodels.report.contents import contents
     from genmodels.report.files import write_files
@@ -91,13 +91,13 @@ def report(paths: list[Path], *, out: str | None, metric: str | None) -> None:
 
 
 def _folder(out: str | None) -> Path:
-    """Where the files go. Raises UserError where a file lies there."""
+    """The folder of the report's files. UserError where it cannot be a folder."""
     from datetime import datetime
 
     folder = Path("outputs", "report", f"{datetime.now():%Y-%m-%d_%H-%M-%S}") if out is None else Path(out).expanduser()
     in_the_way = next((place for place in (folder, *folder.parents) if place.is_file()), None)
     if in_the_way:
-        raise UserError(f"out={folder} cannot be a folder, for {in_the_way} is a file; give another")
+        raise UserError(f"out={folder} cannot be a folder, since {in_the_way} is a file; give another")
     return folder
 
 
@@ -111,7 +111,7 @@ def _refuse_nothing(paths: list[Path], skipped: list[Any]) -> None:
 
 
 def _known(metric: str | None, runs: list[Any]) -> str | None:
-    """The metric in full. Raises UserError where no run has it."""
+    """The full name of the metric. UserError where no run has it."""
     from genmodels.report.metrics import in_order
 
     names = in_order(record.key for run in runs for record in run.results)
@@ -120,12 +120,12 @@ def _known(metric: str | None, runs: list[Any]) -> str | None:
     if ends := [name for name in names if name.partition("/")[2] == metric]:
         return ends[0]
     near = get_close_matches(metric, [*names, *(name.partition("/")[2] for name in names)], 1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'no results'}"
+    hint = f"did you mean {near[0]}?" if near else f"results are {', '.join(names) or 'none'}"
     raise UserError(f"no run has a result metric={metric}; {hint}")
 
 
 def _track(what: str) -> Any:
-    """Shows on a terminal how far it is."""
+    """Shows the progress of a loop on a terminal."""
     from rich.progress import track
 
     from genmodels.console import console

@@ -1,4 +1,4 @@
-"""genmodels sample: draws samples from a run's model, or translates images by it, into a picture, a text or arrays."""
+"""genmodels sample: draws samples from a run's model, or translates images with it; saves a picture, text or arrays."""
 
 from genmodels.cli.app import run_app
 

@@ -15,11 +15,11 @@ usage: genmodels wandb-sweep [sweep=NAME] [group=option] [key=values] ... [out=F
   genmodels wandb-sweep experiment=digits_vae 'optimizer.lr=tag(log,interval(1e-4,1e-2))' hydra.sweeper.search=tpe
 
 Then:
-  wandb sweep sweep.yaml                # gives the sweep to W&B, which answers with its id
-  wandb agent ENTITY/PROJECT/ID         # asks W&B for jobs and runs them; on as many machines as you like
+  wandb sweep sweep.yaml                # creates the sweep in W&B and prints its id
+  wandb agent ENTITY/PROJECT/ID         # fetches jobs from W&B and runs them; on as many machines as you like
 
 The overrides are those of genmodels train -m. W&B proposes the jobs: by grid, at random, or by its bayes for tpe.
-Metric and mode are hydra.sweeper.metric and mode, by default what the first evaluator gives on the validation split.
+Metric and mode are hydra.sweeper.metric and mode, by default those of the first evaluator, on the validation split.
 Without out=FILE the YAML is printed."""
 
 
@@ -39,7 +39,7 @@ def run(argv: list[str]) -> int:
         print(text, end="")
         return 0
     _write(Path(out).expanduser(), text)
-    print(f"written to {out}; next:\n  wandb sweep {shlex.quote(out)}\n  wandb agent ID   # that it answers with")
+    print(f"written to {out}; next:\n  wandb sweep {shlex.quote(out)}\n  wandb agent ID   # the id that it prints")
     return 0
 
 

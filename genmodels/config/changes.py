@@ -5,7 +5,7 @@ from typing import Any
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> dict[str, list]:
-    """Every key, dotted, whose value differs: [before, now], None where there is none; of a whole part its class."""
+    """Every dotted key whose value differs: [before, now]; None: no value. A whole part is shown as its class."""
     found: dict[str, list] = {}
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)

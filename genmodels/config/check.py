@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from genmodels.config import schema as schemas
 from genmodels.config.libraries import INSTEAD, TRAINER, is_trainer, types_of
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.config.schema import Parts
 from genmodels.config.shipped import CONFIGS
 from genmodels.config.unimported import TRAINERS, keys_in, types_in
@@ -114,7 +114,7 @@ def _no_key(key: str, keys: Sequence[str] | None, here: str, trainer: bool) -> s
     if key in HYDRAS_KEYS or keys is None:
         return None
     if key not in keys:
-        return f"there is no key {here}; {nearest(key, sorted(keys))}"
+        return f"there is no key {here}; {suggestion(key, sorted(keys))}"
     if trainer and key not in TRAINER:
         why = INSTEAD.get(key, f"it follows {', '.join(TRAINER)}")
         return f"{here} is a setting of Lightning's that a run does not follow; {why}"
@@ -192,7 +192,7 @@ def _unknown_parts(parts: Mapping[str, Any], group: str) -> Problems:
     """Those that were not chosen, and of which no option of ours has the name."""
     known = [file.stem for file in (CONFIGS / group).glob("*.yaml")]
     for name in parts.keys() - chosen(parts).keys() - {*known}:
-        yield f"{group}.{name}", f"there is no key {group}.{name}; {nearest(name, known)}"
+        yield f"{group}.{name}", f"there is no key {group}.{name}; {suggestion(name, known)}"
 
 
 def _check_target(node: Mapping[str, Any], path: str) -> Problems:

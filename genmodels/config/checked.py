@@ -1,4 +1,4 @@
-"""The checked config of each command, in plain containers, from the one that was composed."""
+"""Makes the checked config of each command, in plain containers, from the composed one."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,19 +23,19 @@ LEVELS = 3  # of such samples
 SUBSETS = "evaluator.kid.subset_size"
 
 
-def checked(cfg: DictConfig, schema: type) -> dict[str, Any]:
-    """A composed config, resolved. UserError names what its schema, or what it calls, does not take."""
+def checked_config(cfg: DictConfig, schema: type) -> dict[str, Any]:
+    """Resolves a composed config. UserError names what its schema, or a class that it builds, does not take."""
     config = resolved(cfg)
     check(config, schema, origin)
     return config
 
 
 def training_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `train`: with the places of files in full, so that the run can be gone on with from any directory."""
-    config = checked(cfg, Train)
+    """The config of `train`, with absolute paths, so that the run can be resumed from any directory."""
+    config = checked_config(cfg, Train)
     for group in GROUPS:
         require_given(config[group], group)
-    from genmodels.run.first_stages import with_absolute_runs  # and torch with it: what is wrong is said before
+    from genmodels.run.first_stages import with_absolute_runs  # imports torch, so only after the checks
 
     absolute = {"data": _absolute(config["data"]), "model": with_absolute_runs(config["model"])}
     return {**config, **absolute, **{group: chosen(config[group]) for group in ("evaluator", "callbacks", "logger")}}
@@ -68,25 +68,26 @@ def _in_small(cfg: DictConfig) -> Iterator[dict[str, Any]]:
 
 
 def evaluation_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `evaluate` with a run."""
-    config = checked(cfg, Evaluate)
+    """The config of `evaluate` for a run."""
+    config = checked_config(cfg, Evaluate)
     require_one_model(config, "; or images: samples=... and reference=...")
     return config
 
 
 def image_evaluation_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `evaluate` with images; `by_hand` in it are those keys that a person set which else depend on the images."""
-    config = checked(cfg, EvaluateImages)
+    """The config of `evaluate` for images; its `by_hand` lists the keys set by the user that otherwise depend on the
+    images."""
+    config = checked_config(cfg, EvaluateImages)
     evaluators = chosen(config["evaluator"])
     for name in evaluators:
         if on_command_line(f"evaluator.{name}.n"):
-            raise UserError(f"evaluator.{name}.n is for samples that a model draws; of images that are there, set n=")
+            raise UserError(f"evaluator.{name}.n is for samples that a model draws; for existing images, set n=")
     return {**config, "evaluator": evaluators, "by_hand": [SUBSETS] if on_command_line(SUBSETS) else []}
 
 
 def sampling_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `sample`."""
-    config = checked(cfg, Sample)
+    """The config of `sample`."""
+    config = checked_config(cfg, Sample)
     for name, keys in OF_TASK.items():
         given = [key for key in keys if config[key] is not None]
         if name != config["task"] and given:
@@ -96,19 +97,19 @@ def sampling_config(cfg: DictConfig) -> dict[str, Any]:
 
 
 def export_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `export`."""
-    config = checked(cfg, Export)
+    """The config of `export`."""
+    config = checked_config(cfg, Export)
     require_one_model(config)
     if config["relative_std"] is not None and (config["weights"] is not None or config["run"] is None):
         raise UserError(
-            "relative_std= puts weights together from a run's snapshots; give run=RUN_DIR, and leave weights= and "
-            "checkpoint= out"
+            "relative_std= combines weights from a run's snapshots; give run=RUN_DIR, and leave out weights= and "
+            "checkpoint="
         )
     return config
 
 
 def require_one_model(config: Mapping[str, Any], otherwise: str = "") -> None:
-    """UserError unless either `run` or `checkpoint` names a model, and a directory or a file, as its name says."""
+    """UserError unless exactly one of `run` (a directory) and `checkpoint` (a file) names a model."""
     run, checkpoint = config["run"], config["checkpoint"]
     if (run is None) == (checkpoint is None):
         raise UserError(f"give the model: run=RUN_DIR, or checkpoint=FILE, and not both{otherwise}")

@@ -1,4 +1,4 @@
-"""Composing configs: what interpolations may call, which options a group has, and the result in plain containers."""
+"""Composes configs: the resolvers that interpolations call, the options of a group, the result in plain containers."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -8,14 +8,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
-from genmodels.config import naming  # noqa: F401  its resolvers
+from genmodels.config import naming  # noqa: F401  registers its resolvers
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
 from genmodels.processes.rendezvous import started
 
 
 def label_sizes(classes: int | None) -> dict[str, int]:
-    """Sizes of the context of a label (`genmodels.parts.conditioners.Label`); UserError where the data have none."""
+    """Sizes of the context of a label (`genmodels.parts.conditioners.Label`); UserError without labels."""
     if classes is None:
         raise UserError("model/conditioner=label needs labels, and the data have none (data.classes is null)")
     return {"vector": classes + 1}
@@ -27,13 +27,13 @@ def image_sizes(shape: Sequence[int]) -> dict[str, int]:
 
 
 def degraded_shape(shape: Sequence[int], degradation: str, factor: int | None) -> list[int]:
-    """Shape of a degraded copy (`genmodels.data.degraded`); what has none is refused once the config is checked."""
+    """Shape of a degraded copy (`genmodels.data.degraded`); wrong settings are refused later, by the config's check."""
     c, *sides = shape
     return [1, *sides] if degradation == "grey" else [c, *(side // max(1, factor or 1) for side in sides)]
 
 
 def modelled_shape(*, _root_: Any) -> Any:
-    """The shape of what the model sees: that of its space, or of a sample where it has none."""
+    """The shape of the model's input: that of its space, or of a sample where it has no space."""
     space = _root_.model.get("space")
     return _root_.data.shape if space is None else space.shape
 
@@ -51,7 +51,7 @@ def condition_of(name: str, fact: str, *, _root_: Any) -> Any:
 
 
 def code_of(run: str, fact: str, *, _root_: Any) -> Any:
-    """`shape` or `levels` of the codes of the first stage that a run trained (`genmodels.parts.of_run.OfRun`)."""
+    """`shape` or `levels` of the codes of a run's model as a first stage (`genmodels.parts.of_run.OfRun`)."""
     found = getattr(_stage(run, _root_).code, fact)
     return list(found) if isinstance(found, tuple) else found
 
@@ -87,18 +87,18 @@ def npz_levels(path: str) -> int | None:
 
 
 def options(group: str) -> list[str]:
-    """Names of a group's options: ours, and those of a person's own config directories once an app runs."""
+    """Names of a group's options: ours, and those in the user's own config directories once an app runs."""
     if GlobalHydra.instance().is_initialized():
         return GlobalHydra.instance().config_loader().get_group_options(group)
     return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
 
 
 def option(group: str, name: str) -> dict[str, Any]:
-    """An option of a group, composed beside the config that an app runs with; keys left open stay "???"."""
+    """An option of a group, composed beside the config of the running app; missing values stay "???"."""
     cfg = compose(overrides=[f"+{group}={name}"])
     try:
         return cast(dict, OmegaConf.to_container(cfg, resolve=True))[group]
-    except InterpolationToMissingValueError:  # of keys that are made of an open one
+    except InterpolationToMissingValueError:  # a key refers to one whose value is missing
         return cast(dict, OmegaConf.to_container(cfg, resolve=False))[group]
 
 
@@ -121,17 +121,17 @@ OmegaConf.register_new_resolver("started", started, use_cache=True, replace=True
 
 
 def compose_config(command: str, overrides: list[str]) -> DictConfig:
-    """The config that a command would get with these overrides, without its `hydra` node."""
+    """The config of a command with these overrides, without its `hydra` node."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose(command, overrides)
 
 
 def resolved(cfg: DictConfig) -> dict:
-    """The config in plain containers, interpolations resolved; UserError names a key that was left open (???)."""
+    """The config in plain containers, interpolations resolved; UserError names a key whose value is missing (???)."""
     try:
         missing = sorted(OmegaConf.missing_keys(cfg))
-    except InterpolationToMissingValueError as error:  # of a key that others are made of
+    except InterpolationToMissingValueError as error:  # a key that others refer to
         missing = [str(error).split("Missing mandatory value: ")[-1].split()[0]]
     if missing:
         raise UserError(f"{missing[0]} is not given; set it on the command line: {missing[0]}=...")

@@ -1,4 +1,4 @@
-"""What the source of a class says of its constructor's parameters; it is read and not run, which would import torch."""
+"""Types and comments of a constructor's parameters, read from the source: importing the class would import torch."""
 
 import ast
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class Parameter(NamedTuple):
-    """As it stands in the source."""
+    """A parameter as the source states it."""
 
     annotation: ast.expr | None
-    comment: str  # beside it; "" is none
+    comment: str  # on its line; "": none
 
 
 class Source(NamedTuple):
@@ -67,7 +67,7 @@ def _source(name: str) -> Source | None:
 
 
 def _file_of(module: str) -> Path | None:
-    """Where the source of a module lies, whose package is not imported for it."""
+    """The source file of a module, found without importing its package."""
     top, *rest = module.split(".")
     spec = find_spec(top)
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""What each key of a config means: the comment beside it where its constructor takes it, else beside it in a YAML."""
+"""What each key of a config means: the comment beside the constructor's parameter, else beside the key in a YAML."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ from genmodels.config.check import HYDRAS_KEYS
 from genmodels.config.constructors import parameters
 from genmodels.config.shipped import CONFIGS
 
-NOT_OPTIONS = ("experiment", "sweep", "hydra")  # folders of configs whose files set keys of others
+NOT_OPTIONS = ("experiment", "sweep", "hydra")  # config folders whose files set keys of other groups
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.'-]+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
-PAD = 44  # characters of a key with its value, as far as that is enough
+PAD = 44  # column of the comments, in characters; a longer key moves its own comment
 
 
 class Key(NamedTuple):
-    """A key of a config, or of a part of it the class."""
+    """A key of a config with its value, or a part with its class."""
 
     name: str  # in full: "model.encoder.width"
-    value: str  # as it is written on a command line; of a part its class
+    value: str  # as written on a command line; for a part, its class
     meaning: str
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
 
 def keys(node: Mapping[str, Any], of: str, at: str = "") -> Iterator[Key]:
-    """The keys of a config that is not resolved, those of its parts after them; `of` is the class that takes them."""
+    """The keys of an unresolved config, then those of its parts; `of` is the class that takes the keys."""
     beside = {key: parameter.comment for key, parameter in parameters(of).items() if parameter.comment}
     meanings = {**in_yaml().get(of, {}), **beside} if of else {}
     inner = {key: value for key, value in node.items() if isinstance(value, Mapping) and value}
@@ -44,13 +44,13 @@ def keys(node: Mapping[str, Any], of: str, at: str = "") -> Iterator[Key]:
 
 
 def _written(value: Any) -> str:
-    """A value as it is written on a command line."""
+    """A value as written on a command line."""
     return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
 
 
 @cache
 def in_yaml() -> dict[str, dict[str, str]]:
-    """The comments in the YAMLs of all options by the class that takes the keys."""
+    """The comments in the YAMLs of all options, by the class that takes the keys."""
     found: dict[str, dict[str, str]] = {}
     for file in sorted(CONFIGS.rglob("*.yaml")):
         if file.relative_to(CONFIGS).parts[0] not in NOT_OPTIONS:
@@ -60,10 +60,10 @@ def in_yaml() -> dict[str, dict[str, str]]:
 
 
 def _commented(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """For each mapping in a YAML its `_target_` and the comments beside its keys."""
+    """For each mapping in a YAML, its `_target_` and the comments beside its keys."""
     targets: dict[tuple[str, ...], str] = {}
     comments: dict[tuple[str, ...], dict[str, str]] = {}
-    above: list[tuple[int, str]] = []  # indents and names of the keys that a line lies in
+    above: list[tuple[int, str]] = []  # indents and names of the keys that enclose a line
     for match in filter(None, map(LINE.match, file.read_text(encoding="utf-8").splitlines())):
         indent, key = len(match["indent"]), match["key"].strip("'")
         above = [(i, name) for i, name in above if i < indent]

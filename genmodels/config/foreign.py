@@ -1,7 +1,7 @@
-"""Places and addresses in a config that came in a file: taken where this person has trained with them, else left out.
+"""Paths and URLs in a config from a file: kept where this user has trained with them, otherwise left out.
 
-A file that somebody else made may name options, numbers and hashes. Where files are read and written, and from which
-addresses they are fetched, is for the person to say; what they trained with before is remembered in their own cache.
+A file that somebody else made may name options, numbers and hashes. Only the user decides where files are read and
+written, and from which URLs they are downloaded; the user's cache remembers what they have trained with.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from omegaconf import OmegaConf
 from genmodels.config.paths import LAST as PLACES
 from genmodels.config.shipped import CONFIGS
 from genmodels.errors import UserError
-from genmodels.run.trust import OURS, TRAINING, calls_in, note_of
+from genmodels.run.trust import OWN_PACKAGES, TRAINING, calls_in, note_of
 
-GROUPS = {"data", "evaluator", "features", "callbacks", "logger"}  # groups whose options name places
-KNOWN = {package.split(".")[0] for package in (*OURS, *TRAINING)}  # packages whose classes need no note
-UNNEEDED = ("save", "weights")  # places without which a part works
-NOWHERE = "/dev/null/left-out"  # in place of one that has to be given; nothing can lie there
+GROUPS = {"data", "evaluator", "features", "callbacks", "logger"}  # groups whose options name paths
+KNOWN = {package.split(".")[0] for package in (*OWN_PACKAGES, *TRAINING)}  # packages whose classes need no note
+UNNEEDED = ("save", "weights")  # paths that a part can do without
+NOWHERE = "/dev/null/left-out"  # stands for a path that the user must give; no file can exist there
 
 
 def remember(config: Mapping[str, Any]) -> None:
-    """Notes what a person trains with: parts that name places, and calls of classes that are not ours.
+    """Notes in the cache what the user trains with: parts that name paths, and calls of classes that are not ours.
 
-    Where nothing can be noted, they give the places, and say trusted=, again.
+    Where the cache cannot be written, the user must give the paths and trusted= again later.
     """
     theirs = [call for call in calls_in(config) if str(call["_target_"]).split(".")[0] not in KNOWN]
     for file in map(note_of, [*(config[group] for group in GROUPS), *theirs]):
@@ -34,11 +34,13 @@ def remember(config: Mapping[str, Any]) -> None:
             file.touch()
 
 
-def believed(group: str, node: Any, *, inside: Path | None = None, noted: Any = None) -> tuple[Any, list[str]]:
-    """A part of a file's config, and the places and addresses that were left out of it, as "data.path=x".
+def without_foreign_paths(
+    group: str, node: Any, *, inside: Path | None = None, noted: Any = None
+) -> tuple[Any, list[str]]:
+    """A part of a file's config, and the paths and URLs that were left out of it, as "data.path=x".
 
-    Nothing is left out of what this person has trained with (`noted`, where the run was moved since), nor what lies in
-    the run directory `inside`. A dataset of ours gets the places and addresses of its own option.
+    Nothing is left out of a part that this user has trained with (`noted`: the part before the run was moved), and no
+    path within the run directory `inside`. Our own datasets get the paths and URLs of their option instead.
     """
     if note_of(node if noted is None else noted).exists():
         return node, []
@@ -66,14 +68,14 @@ def _without_places(node: Any, at: str, inside: Path | None, left: list[str]) ->
 def _names_place(key: str, value: Any, inside: Path | None) -> bool:
     if key == "urls":
         return bool(value)
-    if key == "folder":  # a name within another place
+    if key == "folder":  # a name within another path
         return Path(str(value)).name != value
     within = inside is not None and isinstance(value, str) and Path(value).resolve().is_relative_to(inside.resolve())
     return key in PLACES and value is not None and not within
 
 
 def _ours(node: Mapping[str, Any], key: str) -> Any:
-    """What our own option for this dataset has for a place or for addresses; else what stands for none."""
+    """The path or URLs that our own option for this dataset has; where it has none, a value that means none."""
     option = _option(str(node.get("name")))
     if option.get("_target_") == node.get("_target_") and option.get(key, "???") != "???":
         own = OmegaConf.to_container(OmegaConf.create({key: option[key]}), resolve=True)
@@ -82,22 +84,22 @@ def _ours(node: Mapping[str, Any], key: str) -> Any:
 
 
 def _option(name: str) -> dict[str, Any]:
-    """The YAML of a dataset, not resolved; empty where there is none of that name."""
+    """The unresolved YAML of a dataset; {} where no dataset has that name."""
     file = next((file for file in (CONFIGS / "data").glob("*.yaml") if file.stem == name), None)
     return {} if file is None else cast(dict, OmegaConf.to_container(OmegaConf.load(file), resolve=False))
 
 
 def require_given(node: Any, at: str) -> None:
-    """UserError where a place was left out that a person has to give."""
+    """UserError where a path was left out that the user must give."""
     if isinstance(node, Mapping | list):
         for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
             require_given(value, f"{at}.{key}")
     elif node == NOWHERE:
-        raise UserError(f"{at} came with the file and names a place, so that it was left out; give your own: {at}=PATH")
+        raise UserError(f"{at} in the file is a path, which was left out; give your own: {at}=PATH")
 
 
-def say_left_out(left: list[str], file: Path) -> None:
-    """Says which places and addresses of a file were left out, if there are any."""
+def print_left_out(left: list[str], file: Path) -> None:
+    """Prints which paths and URLs of a file were left out, if any."""
     from genmodels.console import console
     from genmodels.rank import is_rank_zero
 

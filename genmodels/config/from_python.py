@@ -1,4 +1,4 @@
-"""Composing a command's config without a command line: for `genmodels.train(...)` and the like."""
+"""Composes a command's config without a command line, for `genmodels.train(...)` and similar calls."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ from genmodels.errors import UserError
 
 @contextmanager
 def composed(name: str, overrides: Sequence[str], config_dir: str | PathLike[str] | None) -> Iterator[DictConfig]:
-    """The config that Hydra would hand to a command, for the block in which it is checked; as there, its interpolations
-    know the run's directory and the options that were chosen.
+    """The config that Hydra would give to a command, valid in the block; its interpolations know the run directory and
+    the chosen options, as on the command line.
 
     Raises:
         UserError: it cannot be composed.

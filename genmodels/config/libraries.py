@@ -1,4 +1,4 @@
-"""What may be set of the classes that others wrote: which keys, and which values, where their signatures do not say."""
+"""Keys and values that classes of other packages accept, where their signatures do not say."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,7 +13,7 @@ OPTIMIZER = {
     "momentum": NonNegativeFloat,
     "weight_decay": NonNegativeFloat,
 }
-TRAINER = {  # what a run follows; the rest it sets itself, or has no use for
+TRAINER = {  # keys that a user may set; the others are set by the run, or have no effect on it
     "accelerator": str,
     "devices": list[int] | str | int,
     "num_nodes": PositiveInt,
@@ -42,12 +42,12 @@ INSTEAD = {
 
 
 def types_of(function: Any) -> Mapping[str, Any]:
-    """The types of those parameters of another package's class or function that we know better than its signature."""
+    """Types of parameters of another package's class or function, more precise than its signature's."""
     if function.__module__.startswith("torch.optim."):
         return OPTIMIZER
     return TRAINER if is_trainer(function) else {}
 
 
 def is_trainer(function: Any) -> bool:
-    """Whether it is Lightning's Trainer, of which a run follows the keys of `TRAINER` alone."""
+    """Whether it is Lightning's Trainer, which takes only the keys of `TRAINER` here."""
     return f"{function.__module__}.{function.__name__}" == "pytorch_lightning.trainer.trainer.Trainer"

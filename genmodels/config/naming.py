@@ -1,4 +1,4 @@
-"""What a run is called where people look for it among many: its name and notes, its group and tags."""
+"""How a run is named where people search among many: its name and notes, its group and tags."""
 
 import json
 import os
@@ -14,22 +14,23 @@ from genmodels.families import family_of
 from genmodels.run.layout import JOB
 
 UNTELLING = (Role.MACHINE, Role.WATCHES, Role.MEASURES, Role.PLACE, Role.NAMES, Role.ABOUT)
-LONGEST = 128  # characters of a name, which is as many as W&B takes
+MAX_NAME_CHARACTERS = 128  # characters of a name; W&B's limit
 
 
 def sweep_name() -> str | None:
-    """Name of the sweep's directory within a sweep (`-m`), else None."""
+    """Name of the sweep's directory in a sweep (`-m`), else None."""
     return Path(HydraConfig.get().sweep.dir).name if _in_sweep() else None
 
 
 def run_name(name: str, seed: int) -> str:
-    """Such as "digits_vae seed=0"; of a sweep's job with what differs: "digits_vae seed=1 optimizer.lr=0.003"."""
+    """Such as "digits_vae seed=0"; a sweep's job lists its overrides: "digits_vae seed=1 optimizer.lr=0.003"."""
     differs = _overrides() if _in_sweep() or "WANDB_SWEEP_ID" in os.environ else []
-    return " ".join([name, *(differs or [f"seed={seed}"])])[:LONGEST]
+    return " ".join([name, *(differs or [f"seed={seed}"])])[:MAX_NAME_CHARACTERS]
 
 
 def _overrides() -> list[str]:
-    """What tells this job from others, as its sweep wrote it down; else what was given to it, but where it trains."""
+    """The overrides that distinguish this job from others: from its job.json, else from the command line, without those
+    that only say where and how it runs."""
     file = Path(HydraConfig.get().runtime.output_dir) / JOB
     if file.exists():
         return json.loads(file.read_text())["overrides"]
@@ -42,7 +43,7 @@ def _in_sweep() -> bool:
 
 
 def notes() -> str | None:
-    """What the experiment's file says that it is, in its first comment; None without an experiment."""
+    """The description of the experiment, from the first comment of its file; None without an experiment."""
     runtime = HydraConfig.get().runtime if HydraConfig.initialized() else None
     name = runtime.choices.get("experiment") if runtime else None
     folders = [source.path for source in runtime.config_sources if source.schema == "file"] if runtime else []

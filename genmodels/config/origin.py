@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 
 def origin(path: str) -> str:
-    """For the end of a sentence about the key `path`: " (set ...)", or nothing where it cannot be told."""
+    """Text for the end of a sentence about the key `path`: " (set ...)", or "" where the origin is unknown."""
     hydra = HydraConfig.get()
     choices = hydra.runtime.choices
     if path == "experiment":

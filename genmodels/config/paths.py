@@ -1,7 +1,7 @@
-"""Paths on the command line are taken as they are, whatever characters they have; `~` is a home directory.
+"""Takes paths on the command line literally, whatever characters they contain; `~` is a home directory.
 
-Hydra's grammar gives a meaning to many characters that names of files may have, such as `=`, `,`, `#` and brackets, and
-a shell expands no `~` that comes after `=`.
+Hydra's grammar gives a meaning to many characters that are valid in file names, such as `=`, `,`, `#` and brackets, and
+a shell does not expand a `~` after `=`.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from hydra.errors import HydraException
 from genmodels.errors import UserError
 
 KEYS = ("resume", "run", "checkpoint", "out", "samples", "reference", "condition", "images", "run_dir", "--config-dir")
-LAST = ("root", "path", "test_path", "weights", "save", "run", "dir", "dirpath")  # of keys within keys
-LONGEST = 255  # bytes of a name, on nearly every file system
+LAST = ("root", "path", "test_path", "weights", "save", "run", "dir", "dirpath")  # last words of dotted keys
+MAX_NAME_BYTES = 255  # bytes of a file name, on nearly every file system
 
 
 def with_paths_quoted(argv: list[str]) -> list[str]:
-    """The words of a command line with their paths in full, and in quotes where Hydra would read something else."""
+    """The words of a command line with `~` expanded in paths, and quoted where Hydra would parse them differently."""
     swept = bool({"-m", "--multirun"} & set(argv))
     return [_with_path_quoted(word, swept) for word in argv]
 
@@ -39,32 +39,36 @@ def _is_of_path(key: str) -> bool:
 
 
 def path_given(key: str, text: str) -> str:
-    """The path that a word of the command line gives, without the quotes that Hydra would take off.
+    """The path in a word of the command line, without the quotes that Hydra would remove.
 
     Raises:
-        UserError: it has a name that is too long, or begins with the home of a user that there is not.
+        UserError: a name in it is too long, or it begins with the home directory of an unknown user.
     """
     unquoted = _value(_read(f"{key}={text}")) if text[:1] in ("'", '"') else None
     path = text if unquoted is None else str(unquoted)
     try:
         path = str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError as error:
-        raise UserError(f"{key}={text}: there is no home of {path.split('/')[0]}; write the folder in full") from error
-    if longest := next((name for name in path.split("/") if len(name.encode()) > LONGEST and "${" not in path), None):
         raise UserError(
-            f"{key} has a name of {len(longest.encode())} bytes, {longest[:20]}..., expected at most {LONGEST}; "
+            f"{key}={text}: {path.split('/')[0]} has no home directory; write the folder in full"
+        ) from error
+    if longest := next(
+        (name for name in path.split("/") if len(name.encode()) > MAX_NAME_BYTES and "${" not in path), None
+    ):
+        raise UserError(
+            f"{key} has a name of {len(longest.encode())} bytes, {longest[:20]}..., expected at most {MAX_NAME_BYTES}; "
             "choose a shorter one"
         )
     return path
 
 
 def quoted(text: str) -> str:
-    """A text as Hydra's grammar takes it, whatever characters it has."""
+    """A text quoted for Hydra's grammar, whatever characters it contains."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def _read(word: str) -> Override | None:
-    """What Hydra reads in a word; None where it cannot."""
+    """A word as Hydra parses it; None where Hydra cannot."""
     try:
         return OverridesParser.create().parse_override(word)
     except HydraException:
@@ -72,7 +76,7 @@ def _read(word: str) -> Override | None:
 
 
 def _is_swept(word: str) -> bool:
-    """Whether Hydra reads several values in a word, each for a job of its own."""
+    """Whether Hydra parses a word as several values, one for each job."""
     override = _read(word)
     return override is not None and override.is_sweep_override()
 

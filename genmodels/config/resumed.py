@@ -1,4 +1,4 @@
-"""The config of a run that goes on: its own, what the command line changes of it, and what must not change."""
+"""The config of a resumed run: its own, with what the command line may change; other changes are refused."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import ListConfig, OmegaConf
 
-from genmodels.config.foreign import GROUPS, believed, say_left_out
+from genmodels.config.foreign import GROUPS, print_left_out, without_foreign_paths
 from genmodels.config.paths import path_given
 from genmodels.config.roles import Role, role
 from genmodels.config.shipped import CONFIGS
@@ -20,8 +20,8 @@ QUIET = [{f"override hydra/{which}_logging": "none"} for which in ("job", "hydra
 PARTS, SETS = ("features", "sampler"), ("evaluator", "callbacks", "logger")  # groups: one option, or several
 
 
-def to_go_on_with(argv: list[str]) -> Path | None:
-    """The config of the run that `resume=RUN_DIR` names; None where none is named."""
+def find_resumed_config(argv: list[str]) -> Path | None:
+    """The config of the run that `resume=RUN_DIR` names; None without `resume=`."""
     resume = next((word.partition("=")[2] for word in reversed(argv) if word.lstrip("+").startswith("resume=")), "null")
     if resume == "null":
         return None
@@ -32,7 +32,7 @@ def to_go_on_with(argv: list[str]) -> Path | None:
 
 
 def _trusted(argv: list[str]) -> list[str]:
-    """The packages that the command line names as trusted=[...]; what a run's own config says of them is nothing."""
+    """The packages that the command line names as trusted=[...]; those in the run's own config do not count."""
     given = OmegaConf.from_dotlist(["trusted=[]", *(word for word in argv if word.startswith("trusted="))])["trusted"]
     if not isinstance(given, ListConfig):
         raise UserError(f"trusted is {given!r}, expected a list of packages: trusted=[{given}]")
@@ -40,16 +40,16 @@ def _trusted(argv: list[str]) -> list[str]:
 
 
 def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) -> Path:
-    """A primary config for Hydra: the run's own, where a group that the command line names takes the place of its part.
+    """A primary config for Hydra: the run's own, except for groups that the command line names.
 
-    An option of `trainer` says where the run goes on; how long and in which steps it trains is still the run's.
+    An option of `trainer` changes only the machine and precision; number and kind of steps stay those of the run.
     """
     for word in argv:
         key = word.lstrip("+~").split("=")[0].split("@")[0]
         if is_fixed(key.replace("/", ".")):
             raise refusal(word, run_dir)
     if {"-m", "--multirun"} & set(argv):
-        raise UserError("a resume goes on with one run, and -m asks for several; give them one after the other")
+        raise UserError("resume= continues one run, and -m starts several; resume them one after the other")
     named = {word.partition("=")[0] for word in argv}
     node = {**_believed(config, run_dir), "resume": None, "trusted": []}
     node |= {group: None for group in PARTS if group in named} | {group: {} for group in SETS if group in named}
@@ -67,17 +67,17 @@ def resumed_config(argv: list[str], run_dir: Path, config: Mapping[str, Any]) ->
 
 
 def _believed(config: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
-    """A run's config as its directory lies now, without the places of who made it, where that was somebody else."""
+    """A run's config with the paths of its present directory, and without foreign paths if somebody else made it."""
     node, left = moved(dict(config), run_dir), []
     for group in GROUPS & node.keys():
-        node[group], out = believed(group, node[group], inside=run_dir, noted=config[group])
+        node[group], out = without_foreign_paths(group, node[group], inside=run_dir, noted=config[group])
         left += out
-    say_left_out(left, run_dir)
+    print_left_out(left, run_dir)
     return node
 
 
 def moved(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """A run's config with the run's paths where the directory lies now."""
+    """A run's config with the paths within the run directory changed to where the directory is now."""
     before, now = config["run_dir"], str(run_dir.resolve())
 
     def there(node: Any) -> Any:
@@ -92,12 +92,12 @@ def moved(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
 
 
 def is_fixed(key: str) -> bool:
-    """Whether a key must stay as it is when a run goes on."""
+    """Whether a resumed run must keep the value of a key."""
     return role(key) in FIXED
 
 
 def refusal(what: str, run_dir: Path) -> UserError:
     return UserError(
-        f"{what} would change what {run_dir} was trained with; a resume takes settings of trainer, callbacks, "
-        "logger, evaluator, data.root and data.path, for anything else start a new run"
+        f"{what} would change what {run_dir} was trained with; a resume accepts settings of trainer, callbacks, "
+        "logger, evaluator, data.root and data.path; for anything else start a new run"
     )

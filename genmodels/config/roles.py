@@ -1,7 +1,7 @@
-"""What each key of a training's config is: what trains, or what names a machine, a place, a watcher or a measurement.
+"""The role of each key of a training's config: it trains, or names a machine, a path, an observer or a measurement.
 
-Which keys a run may change when it goes on, which make two jobs of a sweep the same, which tell one run from another
-and which decide whether a run is that of a published number: all of these ask here.
+The roles decide which keys may change on resume, which make two jobs of a sweep the same, which distinguish one run
+from another, and which decide whether a run reproduces a published number.
 """
 
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from typing import Any
 
 
 class Role(Enum):
-    """What a key is."""
+    """The role of a key."""
 
-    TRAINS = auto()  # decides what is trained, from the first step to the last
-    STEERS = auto()  # decides it, and may change when a run goes on
-    REPEATS = auto()  # tells repetitions of the same from each other
-    NAMES = auto()  # what people call the run
-    COMPUTES = auto()  # in which precision and pieces it is computed: changes the last digits
-    MACHINE = auto()  # which devices compute it
-    PLACE = auto()  # where files lie
-    WATCHES = auto()  # what is shown and kept while it trains
+    TRAINS = auto()  # decides what is trained, fixed from the first step to the last
+    STEERS = auto()  # changes training, and may change on resume
+    REPEATS = auto()  # distinguishes repetitions of the same training
+    NAMES = auto()  # the name of the run
+    COMPUTES = auto()  # precision and batching of computations: changes the last digits
+    MACHINE = auto()  # the devices that compute
+    PLACE = auto()  # where files are
+    WATCHES = auto()  # what is shown and saved during training
     MEASURES = auto()  # what is measured, and how samples are drawn
-    ABOUT = auto()  # how the command was given, and what it is compared with
+    ABOUT = auto()  # how the command was given, and what the run is compared with
 
 
-ROLES = {  # of a key, or of all keys below it that have none of their own
+ROLES = {  # role of a key, and of all keys below it that have none of their own
     "data": Role.TRAINS,
     "model": Role.TRAINS,
     "optimizer": Role.TRAINS,
@@ -52,7 +52,7 @@ ROLES = {  # of a key, or of all keys below it that have none of their own
     "trainer.precision": Role.COMPUTES,
     "trainer.max_steps": Role.STEERS,
     "trainer.log_every_n_steps": Role.WATCHES,
-    "trainer.accumulate_grad_batches": Role.TRAINS,  # a position in the data counts batches
+    "trainer.accumulate_grad_batches": Role.TRAINS,  # the position in the data is counted in batches
     "trainer.gradient_clip_val": Role.STEERS,
     "trainer.gradient_clip_algorithm": Role.STEERS,
     "resume": Role.ABOUT,
@@ -62,13 +62,13 @@ ROLES = {  # of a key, or of all keys below it that have none of their own
     "sweep": Role.ABOUT,
     "genmodels": Role.ABOUT,
 }
-OPTION = {"trainer": Role.MACHINE}  # of a group's option where its keys have several
-OTHERS = {"trainer": Role.STEERS}  # of keys that a person adds to a group
-MOVABLE = ("root", "path", "test_path", "run", "dir", "dirpath", "run_dir", "urls")  # last words of keys: PLACE
+GROUP_ROLES = {"trainer": Role.MACHINE}  # role of choosing a group's option, where its keys have different roles
+ADDED_KEY_ROLES = {"trainer": Role.STEERS}  # role of keys that a user adds to a group
+MOVABLE = ("root", "path", "test_path", "run", "dir", "dirpath", "run_dir", "urls")  # last words of PLACE keys
 
 
 def role(key: str) -> Role:
-    """The role of a dotted key; of a group, that of choosing another option."""
+    """The role of a dotted key; for a group, the role of choosing another option."""
     first = key.partition(".")[0]
     if key.rpartition(".")[2] in MOVABLE:
         return Role.PLACE
@@ -77,11 +77,11 @@ def role(key: str) -> Role:
         above = above.rpartition(".")[0]
     if above in ROLES:
         return ROLES[above]
-    return (OPTION if key == first else OTHERS).get(first, Role.ABOUT)
+    return (GROUP_ROLES if key == first else ADDED_KEY_ROLES).get(first, Role.ABOUT)
 
 
 def without(config: Mapping[str, Any], *roles: Role, keep: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The config without the keys that have these roles, but for those in `keep` and below them."""
+    """The config without the keys that have these roles, except those in `keep` and below them."""
     return _without(config, "", roles, keep)
 
 

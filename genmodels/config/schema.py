@@ -1,4 +1,4 @@
-"""The top level of each command's config, as a call: its keys, their types, and what they mean."""
+"""The top level of each command's config, as a dataclass: its keys, their types and meanings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ Parts = Mapping[str, Part]  # parts by name
 
 @dataclass(kw_only=True)
 class Baseline:
-    """The published number that an experiment aims at, or a variant of it that is named as such."""
+    """The published number that an experiment reproduces, or a variant of it that is named as such."""
 
     system: str  # as the paper calls it, such as "IWAE, 1 layer, k = 5"
     paper: str  # such as "Burda et al. 2016"
     link: str
-    metric: str  # ours that is laid beside the figure, such as "test/nll_nats"
-    figure: FiniteFloat  # the paper's
+    metric: str  # our metric that is compared with the figure, such as "test/nll_nats"
+    figure: FiniteFloat  # the paper's number
     source: str  # where the figure was read
     protocol: str  # how the paper measured, in words
-    tolerance: tuple[FiniteFloat, FiniteFloat]  # what ours may be below and above the figure: [-0.5, 0.3]
+    tolerance: tuple[FiniteFloat, FiniteFloat]  # allowed difference below and above the figure: [-0.5, 0.3]
     variant: str | None  # how this is shorter or smaller than the paper's; null: it is the paper's
-    minutes: NonNegativeFloat  # of one seed on 2 CPU cores, about; what is cheapest is reproduced first
+    minutes: NonNegativeFloat  # of one seed on 2 CPU cores, about; the cheapest is reproduced first
 
 
 @dataclass(kw_only=True)
@@ -33,20 +33,20 @@ class Train:
     name: str  # of the experiment: names the folder of its runs, and the run in W&B
     seed: NonNegativeInt
     run_dir: str
-    resume: str | None  # a run directory to go on with
+    resume: str | None  # a run directory to continue
     trusted: Sequence[str]  # packages whose classes the config of a resumed run may build
-    baseline: Baseline | None  # what the run is to reproduce
+    baseline: Baseline | None  # the published number that the run reproduces
     data: Part
     model: Part
     optimizer: Part
-    players: Mapping[str, Any]  # by a player's name: what differs from `optimizer` for it
-    parameter_groups: Mapping[str, Any]  # by name: which weights, and what differs from `optimizer` for them
+    players: Mapping[str, Any]  # by a player's name: its settings that differ from `optimizer`
+    parameter_groups: Mapping[str, Any]  # by name: which weights, and their settings that differ from `optimizer`
     scheduler: Part
     ema: Part
-    compile: bool  # the networks, by torch.compile
+    compile: bool  # compile the networks by torch.compile
     channels_last: bool  # how the weights of 2-D convolutions lie in memory
     nan_policy: Literal["stop", "skip"]  # what to do with a step whose loss or gradient is not finite
-    eval_batch_size: PositiveInt  # images that an evaluator takes or draws at a time
+    eval_batch_size: PositiveInt  # images that an evaluator processes at a time
     evaluator: Parts
     features: Part | None
     sampler: Part | None
@@ -57,18 +57,18 @@ class Train:
 
 @dataclass(kw_only=True)
 class ReferenceData:
-    """Where a dataset's files lie."""
+    """Where a dataset's files are."""
 
-    root: str | None  # null: where its config says
+    root: str | None  # null: as in its config
 
 
 @dataclass(kw_only=True)
 class EvaluatedData:
-    """What may differ from the run's own data."""
+    """Paths that may differ from those of the run's own data."""
 
-    root: str | None  # null: where the run had it, if you trained it
-    path: str | None  # likewise
-    test_path: str | None  # likewise
+    root: str | None  # null: as in the run, if you trained it
+    path: str | None  # null: as in the run, if you trained it
+    test_path: str | None  # null: as in the run, if you trained it
 
 
 @dataclass(kw_only=True)
@@ -119,11 +119,11 @@ class Sample:
     which: Literal["last", "best"]
     task: Literal["sample", "translate"]
     n: PositiveInt
-    out: str | None  # null: samples.png, samples.txt or samples.npz, as the kind of the samples has it
+    out: str | None  # null: samples.png, samples.txt or samples.npz, by the kind of the samples
     label: NonNegativeInt | Sequence[NonNegativeInt] | None
     condition: str | None  # a split of the run's data, or an .npz of arrays by name
-    source: NonNegativeInt | None  # of translate: domains
-    target: NonNegativeInt | None
+    source: NonNegativeInt | None  # task=translate: the domain to translate from
+    target: NonNegativeInt | None  # task=translate: the domain to translate to
     images: str | None
     seed: NonNegativeInt
     batch_size: PositiveInt
@@ -143,5 +143,5 @@ class Export:
     which: Literal["last", "best"]
     out: str
     weights: Literal["raw", "ema"] | None
-    relative_std: RelativeStd | None  # of an average put together from the run's snapshots
+    relative_std: RelativeStd | None  # width of an average that is reconstructed from the run's snapshots
     trusted: Sequence[str]  # further packages whose classes the file's config may build

@@ -1,4 +1,4 @@
-"""Where the configs lie, beside the package in a checkout, inside it once it is installed; what each says it is."""
+"""Where the configs are, beside the package in a checkout, inside it when installed; and their descriptions."""
 
 from pathlib import Path
 
@@ -7,6 +7,6 @@ CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.
 
 
 def description(file: Path) -> str:
-    """The first comment line that is no Hydra directive."""
+    """The first comment line that is not a Hydra directive."""
     comments = (line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#"))
     return next((line for line in comments if line and not line.startswith("@package")), "")

@@ -31,7 +31,7 @@ from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of, 
 from genmodels.data.transforms import random_flip
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
-from genmodels.progress import shown
+from genmodels.progress import progress_display
 
 VERSION = 2  # to be raised with every change of what is made of the same files and rules
 CHUNK = 256  # images that are decoded at a time
@@ -148,7 +148,7 @@ def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> 
     console.print(f"preparing {plan.n} images, once; they are kept in {final}", highlight=False)
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in NAMES}
-        advance = stack.enter_context(shown(console))
+        advance = stack.enter_context(progress_display(console))
         for file in files.values():
             write_header(file, (0, *shape))
         for name, x, y in plan.chunks:

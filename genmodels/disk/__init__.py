@@ -1,1 +1,1 @@
-"""Files whatever is in them: written whole or not at all, archives that are what they claim, the user's cache."""
+"""Files in general: atomic writes, checked archives, strict JSON, the user's cache."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written to a temporary name, flushed to the disk, renamed."""
+"""Atomic writes: a file is written under a temporary name, flushed to the disk, and renamed."""
 
 import os
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from genmodels.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` once it is whole and on the disk; until then that one stays.
+    """A new file that replaces `path` once it is complete and on the disk; until then the old file stays.
 
-    No two processes write the same temporary file. Where writing fails nothing of it is left.
+    Each process writes its own temporary file, which is removed if writing fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid4().hex}.tmp")
@@ -31,13 +31,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file completely or not at all."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def require_writable(path: Path) -> None:
-    """UserError where nothing could be written at `path`, a file if its name has an ending: asked before the work."""
+    """UserError where `path`, a file if its name has a suffix, cannot be written; to be checked before the work."""
     there = next(each for each in (path, *path.absolute().parents) if each.exists())
     if path.is_dir() and path.suffix:
         raise UserError(f"{path} is a folder, expected the name of a file; choose another")
@@ -48,7 +48,7 @@ def require_writable(path: Path) -> None:
 
 
 def _flush_directory(folder: Path) -> None:
-    """Makes a new name in the folder survive a loss of power."""
+    """Flushes a folder, so that a new name in it survives a power loss."""
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -57,6 +57,6 @@ def _flush_directory(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what processes that were killed while they wrote have left; no other may be writing there."""
+    """Removes temporary files of processes that were killed while writing; no process may be writing there now."""
     for file in folder.rglob(".*.tmp"):
         file.unlink(missing_ok=True)

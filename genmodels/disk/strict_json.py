@@ -1,14 +1,14 @@
-"""JSON that every program reads: numbers that are not finite, which it has none of, are the texts nan, inf and -inf."""
+"""JSON that every program can read: numbers that are not finite are written as the texts nan, inf and -inf."""
 
 import json
 from math import isfinite
 from typing import Any
 
-NOT_FINITE = ("nan", "inf", "-inf")  # what `float` reads again
+NOT_FINITE = ("nan", "inf", "-inf")  # `float` can parse them
 
 
 def dumps(found: Any, **layout: Any) -> str:
-    """Plain containers, texts and numbers as JSON, laid out as `json.dumps` is told to."""
+    """Plain containers, texts and numbers as JSON; `layout` are keywords of `json.dumps`."""
     return json.dumps(_finite(found), allow_nan=False, **layout)
 
 

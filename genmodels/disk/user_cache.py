@@ -1,4 +1,4 @@
-"""The user's cache directory: what is computed once and kept for all runs lies there."""
+"""The user's cache directory, for data that are computed once and kept for all runs."""
 
 import os
 from pathlib import Path

@@ -37,9 +37,9 @@ from genmodels.errors import UserError
 from genmodels.failures import explain, is_explained, one_line
 from genmodels.fields import Field
 from genmodels.run.checkpoint import load, model_of, read_checkpoint, weights_of
-from genmodels.run.export import write as write_export
+from genmodels.run.export import write_export
 from genmodels.run.trust import calls_in
-from genmodels.training.hooks import initialise, prepare
+from genmodels.training.hooks import initialise, prepare_model
 from genmodels.trees import part
 
 CPU = torch.device("cpu")
@@ -134,7 +134,7 @@ def begun(model: Any, data: Noise) -> Held:
     initialise(held.model, (held.x, held.condition), seed=0)
     contract.jiggle(held.model, by=0.01)
     set_clock(held.model, Clock(0, 0, STEPS))
-    prepare(held.model.eval(), data, CPU)
+    prepare_model(held.model.eval(), data, CPU)
     return held
 
 

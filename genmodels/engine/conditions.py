@@ -1,4 +1,4 @@
-"""The conditions of samples that are to be drawn: labels, rows of the run's data, or arrays of a file."""
+"""The conditions of samples to draw: labels, rows of the run's data, or arrays in a file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ from genmodels.run.data import data_of
 
 
 def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
-    """The condition of each of `n` samples; {}: there is none. UserError where they do not fit the model.
+    """The conditions of `n` samples, {} for an unconditional model. UserError where they do not fit the model.
 
-    Of labels and rows that are given sample i has the i-th, and from the first again where there are fewer. A model of
-    labels that is given nothing has every class in turn.
+    Sample i gets the i-th of the given labels or rows, which repeat if there are fewer than n. By default a
+    class-conditional model gets every class in turn.
     """
     fields: Fields = model.condition
     label, named, n = config["label"], config["condition"], config["n"]
@@ -30,21 +30,23 @@ def conditions(model: Any, config: Mapping[str, Any], node: Any) -> Condition:
             raise UserError(f"{key}={value} is for a conditional model, and this one is unconditional; leave it out")
     rows = {} if named is None else dict(rows_of(named, fields, config, node))
     if label is not None:
-        rows["label"] = checked_labels(label, fields)
+        rows["label"] = label_tensor(label, fields)
     elif named is None and fields.keys() == {"label"}:
         rows["label"] = torch.arange(fields["label"].levels or 1)
     if missing := sorted(fields.keys() - rows.keys()):
         raise UserError(
-            f"this model is conditional on {missing[0]} ({fields[missing[0]]}), which cannot be made up; give "
+            f"this model is conditional on {missing[0]} ({fields[missing[0]]}), which has no default; give "
             f"condition=val for rows of the run's data, or condition=FILE.npz with an array {missing[0]}"
         )
     return {name: values[torch.arange(n) % len(values)] for name, values in rows.items()}
 
 
-def checked_labels(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " k"]:
-    """The labels that are asked for; UserError unless the model is conditional on labels, and these are some."""
+def label_tensor(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " k"]:
+    """The given labels as a tensor; UserError unless the model is conditional on labels and has these classes."""
     if "label" not in fields:
-        raise UserError(f"label={label} is for a model of labels, and this one is conditional on {', '.join(fields)}")
+        raise UserError(
+            f"label={label} is for a model conditional on labels, and this one is conditional on {', '.join(fields)}"
+        )
     classes, labels = fields["label"].levels or 0, [label] if isinstance(label, int) else label
     if not labels or not all(0 <= each < classes for each in labels):
         raise UserError(f"label is {label}, expected 0..{classes - 1}, or a list of these")
@@ -52,13 +54,15 @@ def checked_labels(label: int | Sequence[int], fields: Fields) -> Int[Tensor, " 
 
 
 def rows_of(named: str, fields: Fields, config: Mapping[str, Any], node: Any) -> Condition:
-    """What the model takes of the conditions of a split, or in a file."""
+    """Those conditions of a split, or in a file, that the model takes."""
     if named in get_args(SplitName):
         there = data_of(node, config["trusted"]).split(named).condition  # type: ignore[arg-type]
         return {name: there[name] for name in fields if name in there}
     path = Path(named).expanduser()
     if not path.is_file():
-        raise UserError(f"condition={named} is no split (train, val, test) and no .npz file that exists; give one")
+        raise UserError(
+            f"condition={named} is neither a split (train, val, test) nor an existing .npz file; give one of these"
+        )
     arrays = read_npz(path)
     if unknown := sorted(arrays.keys() - fields.keys()):
         raise UserError(f"{path} has the condition {unknown[0]}, and this model takes {', '.join(fields)}; rename it")
@@ -66,7 +70,7 @@ def rows_of(named: str, fields: Fields, config: Mapping[str, Any], node: Any) ->
 
 
 def as_rows(array: np.ndarray, field: Field, name: str) -> Tensor:
-    """An array as conditions of this field; UserError where it cannot be."""
+    """An array as conditions of this field; UserError where dtype, shape or values do not fit."""
     kinds = "fiu" if field.levels is None else "iu"
     if array.shape[1:] != field.shape or array.dtype.kind not in kinds or not len(array):
         raise UserError(

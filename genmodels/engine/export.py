@@ -1,4 +1,4 @@
-"""Exports a run's model as a folder that `genmodels.load` and other programs read."""
+"""Exports a run's model into a folder that `genmodels.load` and other programs can read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,8 @@ from typing import Any
 from genmodels.console import show_paths
 from genmodels.engine.trained import named_checkpoint
 from genmodels.run.checkpoint import model_of, read_checkpoint, weights_of
-from genmodels.run.export import require_free
-from genmodels.run.export import write as write_export
-from genmodels.run.post_hoc import put_together
+from genmodels.run.export import require_free, write_export
+from genmodels.run.post_hoc import reconstruct_average
 
 
 def export(config: dict[str, Any]) -> None:
@@ -21,7 +20,7 @@ def export(config: dict[str, Any]) -> None:
     if config["relative_std"] is None:
         about = _about(config["weights"] or weights_of(checkpoint), checkpoint)
     else:
-        state, facts = put_together(Path(config["run"]).expanduser(), config["relative_std"])
+        state, facts = reconstruct_average(Path(config["run"]).expanduser(), config["relative_std"])
         model.load_state_dict(state)
         about = {**_about("ema", facts._asdict()), "relative_std": facts.relative_std}
     write_export(out, model, checkpoint["config"], about)
@@ -29,6 +28,6 @@ def export(config: dict[str, Any]) -> None:
 
 
 def _about(weights: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Which weights are exported, after how many steps and images."""
+    """Which weights are exported, and after how many steps and images."""
     step = facts["step"] if "step" in facts else facts["global_step"]
     return {"weights": weights, "step": step, "images_seen": facts.get("images_seen")}

@@ -1,4 +1,4 @@
-"""The last evaluation of a training, on the test split: results.json and the table of results."""
+"""The final evaluation of a training, on the test split: results.json and the table of results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from genmodels.training.loggers.base import shown_by
 
 
 def evaluate_on_test(session: Session) -> None:
-    """Evaluates on every process; the first writes results.json and shows the table."""
+    """Evaluates on all processes; rank zero writes results.json and prints the table."""
     records = _measured(session) if session.evaluators else []
     trainer, training, run_dir = session.trainer, session.training, session.run_dir
     if not trainer.is_global_zero:
@@ -57,8 +57,8 @@ def _measured(session: Session) -> list[Record]:
 
 
 def _known(trainer: Any, config: Mapping[str, Any]) -> dict[str, list[Record]]:
-    """Results of the last step's evaluation, by those evaluators that the test has as well: of samples of the same
-    model, which need not be drawn again."""
+    """Results of the evaluation at the last step, for evaluators that the test has too: they measured samples of the
+    same model, which need not be drawn again."""
     node = config["callbacks"].get("evaluation", {})
     evaluated = next((callback for callback in trainer.callbacks if isinstance(callback, Evaluation)), None)
     if evaluated is None or node.get("features") != config["features"]:

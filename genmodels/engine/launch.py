@@ -1,7 +1,7 @@
-"""The processes of a training on several devices: started here, where torchrun or srun have not started them.
+"""Starts the processes of a training on several devices, unless torchrun or srun have started them.
 
-Lightning's own launcher would run the command line again in each process, a sweep too, and ends a run whose process
-has died by killing the rest without a word.
+Lightning's own launcher would run the command line again in each process, even a whole sweep, and when one process
+dies it kills the others without a message.
 """
 
 import os
@@ -20,11 +20,11 @@ from genmodels.processes.workers import run_workers
 WORK = "genmodels.engine.train:train"
 
 
-def trains_elsewhere(config: Mapping[str, Any]) -> bool:
-    """Whether this config's processes had to be started and have trained; what is wrong with it is found before.
+def train_in_new_processes(config: Mapping[str, Any]) -> bool:
+    """Trains in new processes if the config needs some, and returns whether it did; checks the config before.
 
     Raises:
-        UserError, Fault, Stopped: as the process that failed first.
+        UserError, Fault, Stopped: as in the process that failed first.
     """
     trainer = build.trainer({**config, "logger": {}}, {})
     _require_world(trainer)
@@ -47,18 +47,18 @@ def _require_world(trainer: Trainer) -> None:
     started, asked = this_process().world, trainer.world_size
     if started not in (1, asked):
         raise UserError(
-            f"{started} processes were started, and the config asks for {asked} (trainer.devices x trainer.num_nodes); "
+            f"{started} processes were started, and the config needs {asked} (trainer.devices x trainer.num_nodes); "
             f"set trainer=ddp with trainer.devices, the number on each machine, and trainer.num_nodes"
         )
 
 
 def _refuse_strays(trainer: Trainer) -> None:
-    """UserError where the environment makes this process one of several, and there are no others."""
+    """UserError where environment variables make this process one of several, and no others were started."""
     if this_process().world > 1:
         return
     if trainer.num_nodes > 1 and "SLURM_JOB_ID" in os.environ:
         raise UserError(
-            f"trainer.num_nodes={trainer.num_nodes} in a job of SLURM needs a process on each node, and srun has not "
+            f"trainer.num_nodes={trainer.num_nodes} in a SLURM job needs a process on each node, and srun has not "
             "started them; start it with srun"
         )
     alone = trainer.world_size == 1
@@ -66,23 +66,23 @@ def _refuse_strays(trainer: Trainer) -> None:
         value = os.environ.get(name, "0")
         if (alone and value != "0") or (not alone and name == "LOCAL_RANK" and name in os.environ):
             raise UserError(
-                f"{name}={value} is set, as for one of several processes, and no torchrun or srun has started any; "
-                "unset it"
+                f"{name}={value} is set, as in one of several processes, and neither torchrun nor srun has started "
+                "any; unset it"
             )
 
 
 def _refuse_notebooks(strategy: str | Mapping[str, Any]) -> None:
-    """UserError where each process would start others once more, by Lightning's ways for notebooks."""
+    """UserError for Lightning's strategies for notebooks, with which each process would start others again."""
     registered = dict(StrategyRegistry)
     named = strategy if isinstance(strategy, Mapping) else registered.get(strategy, {}).get("init_params", {})
     if (method := named.get("start_method", "popen")) != "popen":
         raise UserError(
-            f"trainer.strategy would start its processes by {method}, as in a notebook; set trainer.strategy=ddp"
+            f"trainer.strategy starts its processes by {method}, as in a notebook; set trainer.strategy=ddp"
         )
 
 
 def _environments(trainer: Trainer, place: ClusterEnvironment) -> Iterator[dict[str, str]]:
-    """What each process of this machine needs to find the others."""
+    """The environment variables by which each process of this machine finds the others."""
     shared = {STARTED_HERE: "1", "MASTER_ADDR": place.main_address, "MASTER_PORT": str(place.main_port)}
     shared |= {"NODE_RANK": str(place.node_rank()), "WORLD_SIZE": str(trainer.world_size)}
     for local in range(trainer.num_devices):

@@ -1,4 +1,4 @@
-"""Pictures of metrics, such as samples beside their nearest neighbours, as files of a run."""
+"""Saves pictures of metrics, such as samples beside their nearest neighbours."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from genmodels.rank import is_rank_zero
 
 
 def saves_pictures(folder: Path) -> Show:
-    """For `evaluate(show=...)`: writes a metric's picture into the folder and says where it is."""
+    """For `evaluate(show=...)`: writes a metric's picture into the folder and prints its path."""
 
     def keep(kind: str, picture: Image.Image) -> None:
         if is_rank_zero():

@@ -1,4 +1,4 @@
-"""The images that are to be translated: of the run's test split, or of a person's own files."""
+"""The images to translate: from the run's test split, or from the user's own files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmodels.data.image_files import SUFFIXES, decode
 from genmodels.data.pictures_on_disk import pictures_on_disk
-from genmodels.engine.score import evenly
+from genmodels.engine.score import spread_indices
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.run.data import data_of, fields_of
@@ -18,7 +18,7 @@ from genmodels.units import from_pixels
 
 
 def originals(model: Any, config: Mapping[str, Any], node: Any) -> Tensor:
-    """`n` images of the source's domain, in data units: of those that are given, or the first of the test split."""
+    """`n` images of the source domain, in data units: from the given files, or the first of the test split."""
     source = require_directions(config["source"], config["target"], model.domains)
     if config["images"] is not None:
         field = fields_of(node, config["trusted"])
@@ -32,7 +32,7 @@ def originals(model: Any, config: Mapping[str, Any], node: Any) -> Tensor:
 
 
 def require_directions(source: int | None, target: int | None, domains: int) -> int:
-    """The domain to translate from. UserError unless both are there, and two."""
+    """The source domain. UserError unless source and target are two different domains of the model."""
     for name, domain in (("source", source), ("target", target)):
         if domain is None or not 0 <= domain < domains:
             raise UserError(f"{name} is {domain}, expected a domain 0..{domains - 1} to translate")
@@ -43,14 +43,14 @@ def require_directions(source: int | None, target: int | None, domains: int) -> 
 
 
 def given_images(path: Path, field: Field, n: int) -> Tensor:
-    """`n` pictures, evenly of a folder or an .npz, or an image file, in data units."""
+    """`n` images in data units: spread evenly over a folder or an .npz, or one image file."""
     if not path.exists():
         raise UserError(f"images={path} does not exist; give a folder of images, an .npz or an image file")
     if path.suffix.lower() in SUFFIXES and path.is_file():
         x = torch.from_numpy(decode(path, field.shape[0]).copy())[None]
     else:
         there = pictures_on_disk(path)
-        x = there.read(evenly(min(n, len(there)), len(there)))
+        x = there.read(spread_indices(min(n, len(there)), len(there)))
     if x.shape[1] == 1:
         x = x.expand(-1, field.shape[0], -1, -1)  # grey
     if tuple(x.shape[1:]) != field.shape:

@@ -1,4 +1,4 @@
-"""Where a training begins: at step 0, or where the run in its directory was left."""
+"""Where a training begins: at step 0, or at the last checkpoint of the run in its directory."""
 
 import os
 import shlex
@@ -26,23 +26,24 @@ class Beginning:
     checkpoint: Path | None = None  # None: at step 0
     step: int = 0
     images_seen: int = 0
-    data: str = ""  # fingerprint of the training data so far
-    changed: dict[str, list] = field(default_factory=dict)  # key: its value before and now
+    data: str = ""  # fingerprint of the training data in the checkpoint
+    changed: dict[str, list] = field(default_factory=dict)  # key: [value before, value now]
 
 
 def beginning(config: Mapping[str, Any]) -> Beginning:
-    """A new run's, whose directory must not hold one already; or that of a run to go on with, if it may so.
+    """The beginning of a new run, or of one to resume. UserError if a new run's directory contains a run already, or if
+    a resume would change what is trained.
 
-    A run goes on where `resume` says so, or where SLURM has started its job again. Without a checkpoint it begins anew,
-    which gives the same.
+    A run is resumed if `resume` is set, or if SLURM has started its job again. Without a checkpoint it starts at step
+    0, which gives the same result.
     """
     run_dir = Path(config["run_dir"])
     exists = (run_dir / CONFIG).exists()
     if config["resume"] is None and not (queued_again() and exists):
         if exists and is_rank_zero():
             raise UserError(
-                f"{run_dir} holds a run already; go on with resume={shlex.quote(str(run_dir))}, or choose another "
-                "hydra.run.dir"
+                f"{run_dir} contains a run already; continue it with resume={shlex.quote(str(run_dir))}, or choose "
+                "another hydra.run.dir"
             )
         return Beginning()
     before, now = read_config(run_dir / CONFIG), {**config, "resume": None}
@@ -58,21 +59,23 @@ def beginning(config: Mapping[str, Any]) -> Beginning:
         return Beginning(changed=changed)
     held = read_checkpoint(checkpoint)
     if "data" not in held:
-        raise UserError(f"{checkpoint} is of an earlier version of genmodels; go on with that one, or start a new run")
+        raise UserError(
+            f"{checkpoint} is of an earlier version of genmodels; resume with that version, or start a new run"
+        )
     return Beginning(checkpoint, held["global_step"], held["images_seen"], held["data"], changed)
 
 
 def require_same_data(begun: Beginning, data: Any) -> None:
-    """UserError where a run would go on with other training data, wherever they lie now."""
+    """UserError where a resumed run would train on other data; their location may differ."""
     if begun.checkpoint is not None and begun.data != data.fingerprint("train"):
         raise UserError(
-            f"the training data of {data.name} are other than those that the run was trained on; give it the same "
-            "files, or start a new run"
+            f"the training data of {data.name} differ from those that the run was trained on; give the same files, or "
+            "start a new run"
         )
 
 
 def queued_again() -> bool:
-    """Whether SLURM has put this job back into its queue before."""
+    """Whether SLURM has requeued this job."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
@@ -83,19 +86,21 @@ def is_finished(begun: Beginning, config: Mapping[str, Any], end: Mapping[str, A
     return ended and not any(role(key) is Role.MEASURES for key in begun.changed)
 
 
-def news(begun: Beginning, config: Mapping[str, Any], world_size: int, before: Mapping[str, Any]) -> list[str]:
-    """What a person should know of a run that goes on; `before` is the line of its history that began it last."""
+def resume_notes(begun: Beginning, config: Mapping[str, Any], world_size: int, before: Mapping[str, Any]) -> list[str]:
+    """What the user should know about a resumed run, as lines; `before` is the last "start" of its history, or {}."""
     if not before:
         return []
     changed = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in begun.changed.items())
-    lines = [f"goes on from step {begun.step}" + (f" with {changed}" if changed else "")]
+    lines = [f"continues from step {begun.step}" + (f" with {changed}" if changed else "")]
     if world_size != before["world_size"]:
         lines.append(
-            f"{world_size} process(es) instead of {before['world_size']}: the same data in the same order, but other "
-            "noise, so not the same numbers to the last bit"
+            f"{world_size} process(es) instead of {before['world_size']}: the data have the same order, but the noise "
+            "differs, so the results are not bit-identical"
         )
     last, steps = config["scheduler"].get("total_steps"), config["trainer"]["max_steps"]
     if last is not None and "trainer.max_steps" in begun.changed and steps > last:
         rate = config["scheduler"]["final"] * config["optimizer"]["lr"]
-        lines.append(f"the schedule ends at step {last} (scheduler.total_steps): from there on the rate is {rate:g}")
+        lines.append(
+            f"the schedule ends at step {last} (scheduler.total_steps); after it the learning rate is {rate:g}"
+        )
     return lines

@@ -1,4 +1,4 @@
-"""Draws samples from a run's model, or translates images by it, into a picture, a text or arrays."""
+"""Draws samples from a run's model, or translates images with it, and writes a picture, a text or arrays."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from genmodels.capabilities import Condition, Prepares, Samples, Translates, can, why_not
-from genmodels.config.foreign import believed, say_left_out
+from genmodels.config.foreign import print_left_out, without_foreign_paths
 from genmodels.console import console
 from genmodels.engine.conditions import conditions
 from genmodels.engine.originals import originals
@@ -25,59 +25,58 @@ from genmodels.rank import is_rank_zero
 from genmodels.run.checkpoint import model_of, read_checkpoint
 from genmodels.run.data import data_of, fields_of
 from genmodels.seeds import ByNumber, seeded
-from genmodels.training.hooks import prepare
+from genmodels.training.hooks import prepare_model
 from genmodels.trees import cat, count, first, part, to
 
-READ = 3  # samples that can be read are printed, so many
+READ = 3  # samples of a readable kind, such as text, that are printed
 
 
-class Drawn(NamedTuple):
-    """What was drawn, in data units on the CPU."""
+class DrawnSamples(NamedTuple):
+    """Samples or translations, in data units on the CPU."""
 
     x: Any
-    condition: Condition  # what each was conditioned on
-    originals: Any  # what translations were made from; None of samples
+    condition: Condition  # of each sample
+    originals: Any  # the images that were translated; None for samples
     kind: Kind  # how it can be shown and saved
     model: Any
 
 
 def sample(config: dict[str, Any]) -> None:
-    """Draws or translates as a checked, resolved config says and writes it into `out`; of several processes this is
-    the part of one, and the first one writes."""
+    """Draws or translates by a checked, resolved config; each process does its part, and rank zero writes `out`."""
     drawn = draw(config)
     if not is_rank_zero():
         return
-    out = path_of(config["out"], drawn.kind)
-    write(drawn, out)
+    out = output_path(config["out"], drawn.kind)
+    write_samples(drawn, out)
     if text := drawn.kind.text(first(drawn.x, READ)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{count(drawn.x)} samples: {out}", soft_wrap=True, highlight=False)
 
 
-def path_of(out: str | None, kind: Kind) -> Path:
-    """Where samples are written: where a person says, else a file in this folder."""
+def output_path(out: str | None, kind: Kind) -> Path:
+    """The file or folder for the samples: the given one, else a default name in the working directory."""
     return Path(out or kind.file).expanduser()
 
 
-def draw(config: dict[str, Any]) -> Drawn:
-    """Draws or translates; UserError before that, where `out` could not be written."""
+def draw(config: dict[str, Any]) -> DrawnSamples:
+    """Draws or translates; raises UserError before the work where `out` cannot be written."""
     file = named_checkpoint(config)
     checkpoint = read_checkpoint(file)
     device = device_named(config["device"])
     model = with_sampler(model_of(checkpoint, trusted=config["trusted"]), config["sampler"]).to(device)
-    node, left = believed("data", checkpoint["config"].get("data"))
-    say_left_out(left, file)
+    node, left = without_foreign_paths("data", checkpoint["config"].get("data"))
+    print_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
-    kind.require_way(path_of(config["out"], kind), model)
+    kind.require_way(output_path(config["out"], kind), model)
     if can(model, Prepares):
-        prepare(model, data_of(node, config["trusted"]), device)
+        prepare_model(model, data_of(node, config["trusted"]), device)
     make = {"sample": samples, "translate": translations}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
-        return Drawn(*make(model, config, node, device), kind, model)
+        return DrawnSamples(*make(model, config, node, device), kind, model)
 
 
-def write(drawn: Drawn, out: Path) -> None:
-    """Writes samples; a picture of translations has the originals above them."""
+def write_samples(drawn: DrawnSamples, out: Path) -> None:
+    """Writes samples; a picture of translations shows the originals above them."""
     kind, x = drawn.kind, drawn.x
     if drawn.originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):
         kind.save(x, out, drawn.model, drawn.condition)
@@ -87,8 +86,8 @@ def write(drawn: Drawn, out: Path) -> None:
 
 
 def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, None]:
-    """`n` samples in data units on the CPU, each a function of (seed, its number), whatever the batch size, and their
-    conditions."""
+    """`n` samples in data units on the CPU, and their conditions. A sample depends on the seed and its number, not on
+    the batch size."""
     if reason := why_not(model, Samples):
         raise UserError(f"this model draws no samples ({reason}); give another run, or another task=")
     given = conditions(model, config, node)
@@ -101,7 +100,7 @@ def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple
 
 
 def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, Any]:
-    """Images in the target's domain, its number, and what they were in the source's, in data units on the CPU."""
+    """Translated images, their domain as the label, and the originals, in data units on the CPU."""
     if reason := why_not(model, Translates):
         raise UserError(f"this model cannot translate ({reason}); give a run of a model such as cyclegan")
     x = originals(model, config, node)
@@ -114,14 +113,13 @@ def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> 
 
 
 def in_batches(of: Callable[[int, int], Any], n: int, config: dict[str, Any]) -> Any:
-    """What `of(start, size)` gives for 0..n-1, on the CPU, whichever of the processes made it."""
-
+    """The results of `of(start, size)` for 0..n-1, computed in batches on all processes and gathered on the CPU."""
     rank, world = this_process()
     size = min(config["batch_size"], -(-n // world))
     starts = range(0, n, size)
     mine: list[Any] = []
     for start in tracked(starts[rank::world], "sampling", quiet=rank > 0):
-        with seeded(config["seed"], start), torch.no_grad():  # for a model that draws from elsewhere than its rng
+        with seeded(config["seed"], start), torch.no_grad():  # for a model that also draws from the global generator
             mine.append(to(of(start, min(size, n - start)), torch.device("cpu")))
     if world == 1:
         return cat(mine)

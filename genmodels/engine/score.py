@@ -1,4 +1,4 @@
-"""Scores images that any program made against others: the samples, reference and evaluators of a checked config."""
+"""Scores images of any program against reference images: with the evaluators of a checked config."""
 
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -18,20 +18,22 @@ from genmodels.run.results import add_results
 
 
 def score(config: dict[str, Any]) -> None:
-    """The part of this process in scoring the images that a checked, resolved config names; `by_hand` in it are keys
-    that a person set."""
+    """Scores the images that a checked, resolved config names; each process calls it and does its part.
+
+    The config's `by_hand` lists keys that the user has set.
+    """
     require_metrics_of_images(config["evaluator"])
     device, run_dir = device_named(config["device"]), Path(config["run_dir"])
     samples = scored_images.images_to_score(config["samples"])
     reference, data = scored_images.reference(config)
     scored_images.refuse_data_units(samples, data)
     n = how_many(config["n"], len(samples), samples.name)
-    chosen = evenly(n, len(samples))
-    least = min(n, scored_images.number_of(reference, n))
+    chosen = spread_indices(n, len(samples))
+    least = min(n, scored_images.image_count(reference, n))
     metrics = build.instances(sized(config["evaluator"], n, least, config["by_hand"]))
     features = build.instance(config["features"])
     with process_group(device), evaluation_progress() as progress:
-        drawn, against = scored_images.ready(features, config, samples, reference, data, device)
+        drawn, against = scored_images.prepare_sides(features, config, samples, reference, data, device)
         records = measure(
             list(metrics.values()),
             lambda index: drawn.read([chosen[i] for i in index]),
@@ -51,25 +53,25 @@ def score(config: dict[str, Any]) -> None:
 
 
 def how_many(n: int | None, there: int, name: str) -> int:
-    """How many samples are scored."""
+    """The number of samples to score."""
     if there < 2 or (n is not None and not 2 <= n <= there):
         asked = "" if n is None else f"n={n} of "
-        raise UserError(f"got {asked}{there} images in {name}, expected at least 2, and no more than there are")
+        raise UserError(f"got {asked}{there} images in {name}, expected at least 2, and at most all of them")
     return there if n is None else n
 
 
-def evenly(n: int, there: int) -> list[int]:
-    """The numbers of n images, spread evenly over all that are there: of each class as many as it has a share."""
+def spread_indices(n: int, there: int) -> list[int]:
+    """Indices of n images, spread evenly over all: of images sorted by class, each class gets its share."""
     return [i * there // n for i in range(n)]
 
 
 def about_choice(n: int, there: int) -> dict[str, str]:
-    """What the protocol says of which images count, unless all do."""
+    """The protocol's entry for which images were scored; {} for all."""
     return {} if n == there else {"samples_chosen": f"evenly over {there}"}
 
 
 def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Container[str]) -> dict[str, Any]:
-    """The evaluators for n samples. With fewer images on a side than a subset of kid has, it takes all at once."""
+    """The evaluators for n samples. If a side has fewer images than a subset of kid, kid uses all images at once."""
     parts = {name: {**node, "n": n} for name, node in nodes.items()}
     kid = parts.get("kid", {"subset_size": None})
     if (kid["subset_size"] or 0) > least and SUBSETS not in by_hand:
@@ -78,9 +80,9 @@ def sized(nodes: Mapping[str, Any], n: int, least: int, by_hand: Container[str])
 
 
 def require_metrics_of_images(nodes: Mapping[str, Any]) -> None:
-    """UserError unless there are evaluators, and all of them are of samples."""
+    """UserError unless there are evaluators, and all of them measure samples."""
     if not nodes:
-        raise UserError("there is nothing to measure; choose evaluator=[fid]")
+        raise UserError("no evaluator is chosen; set evaluator=[fid]")
     for name, node in nodes.items():
         metric = build.class_of(node)
         if not issubclass(metric, SampleMetric) or metric.conditional:

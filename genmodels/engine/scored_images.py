@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from genmodels.config.compose import option, options
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
 from genmodels.engine import build
 from genmodels.errors import UserError
@@ -20,7 +20,7 @@ from genmodels.run.data import placed
 
 
 def images_to_score(name: str) -> PicturesOnDisk:
-    """The images to be scored."""
+    """The images to score."""
     path = Path(name).expanduser()
     if not path.exists():
         raise UserError(f"samples={name} does not exist; give a folder of images or an .npz file")
@@ -28,7 +28,7 @@ def images_to_score(name: str) -> PicturesOnDisk:
 
 
 def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Examples | None]:
-    """What samples are laid against, and the same as a dataset, unless it is mere statistics."""
+    """The reference that samples are compared with, and its images as a dataset; None where it is only statistics."""
     name, split = config["reference"], config["reference_split"]
     path = Path(name).expanduser()
     if name in options("data"):
@@ -36,7 +36,8 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
         return OfSplit(data, split or "train"), data
     if not path.exists():
         raise UserError(
-            f"reference={name} is no dataset ({nearest(name, options('data'))}), nor a folder or .npz file that exists"
+            f"reference={name} is neither a dataset ({suggestion(name, options('data'))}) nor an existing folder or "
+            ".npz file"
         )
     if split is not None:
         raise UserError(f"reference_split={split} is for a dataset, and reference={name} has no splits; leave it out")
@@ -46,25 +47,25 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
     return pictures, pictures
 
 
-def number_of(source: Pictures | Statistics, unknown: int) -> int:
-    """The number of images; of statistics it is not known."""
+def image_count(source: Pictures | Statistics, unknown: int) -> int:
+    """The number of images; `unknown` for statistics."""
     return unknown if isinstance(source, Statistics) else len(source)
 
 
 def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
-    """The dataset of that name, with its files below `data.root` where that is given."""
+    """The dataset of that name, with its files below `data.root` if that is set."""
     if name not in options("data"):
-        raise UserError(f"{key}={name} is no dataset; {nearest(name, options('data'))}")
+        raise UserError(f"{key}={name} is not a dataset; {suggestion(name, options('data'))}")
     node = option("data", name)
     if open_keys := [given for given, value in node.items() if value == "???"]:
         raise UserError(
-            f"{key}={name} would need data.{open_keys[0]}; give the folder or the .npz file itself: reference=PATH"
+            f"{key}={name} needs data.{open_keys[0]}; give the folder or the .npz file itself: reference=PATH"
         )
     return build.instance(placed(node, {"root": config["data"]["root"]}))
 
 
 def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
-    """A UserError where an .npz has a dataset's own few levels, which would pass for nearly black images."""
+    """UserError where an .npz has values in a dataset's few levels, which would be read as nearly black images."""
     levels = data.levels if data else None
     if isinstance(pictures, Array) and not pictures.declared and levels and pictures.largest < levels < 256:
         raise UserError(
@@ -73,14 +74,16 @@ def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -
         )
 
 
-def made_for(
+def feature_data(
     features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
 ) -> dataset.Examples:
-    """What features are made ready for: the side in colours, or the dataset whose labels a classifier learns."""
+    """The images that features are prepared for: the side with more channels, or a classifier's training data."""
     name = config["classifier_data"]
     if not isinstance(features, Classifier):
         if name is not None:
-            raise UserError(f"classifier_data={name} is for features=classifier, and these are others; leave it out")
+            raise UserError(
+                f"classifier_data={name} is for features=classifier, and other features are chosen; leave it out"
+            )
         return data if data is not None and data.shape[0] > pictures.shape[0] else pictures
     if name is not None:
         return named_data(name, "classifier_data", config)
@@ -92,7 +95,7 @@ def made_for(
     return data
 
 
-def ready(
+def prepare_sides(
     features: Features,
     config: dict[str, Any],
     pictures: PicturesOnDisk,
@@ -100,19 +103,20 @@ def ready(
     data: dataset.Examples | None,
     device: torch.device,
 ) -> tuple[Pictures, Pictures | Statistics]:
-    """Prepares the features; both sides as these take them."""
-    made = made_for(features, config, pictures, data)
+    """Prepares the features, and returns both sides in the form that the features take."""
+    made = feature_data(features, config, pictures, data)
     prepared(features, made, device)
-    fitting = against if isinstance(against, Statistics) else seen_by(against, features, made)
-    return seen_by(pictures, features, made), fitting
+    fitting = against if isinstance(against, Statistics) else fitted_to_features(against, features, made)
+    return fitted_to_features(pictures, features, made), fitting
 
 
-def seen_by(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
-    """The pictures as prepared features take them: with the channels of `data`, and of its size unless they resize."""
+def fitted_to_features(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+    """The pictures in the form that prepared features take: with the channels of `data`. UserError where they have
+    another size and the features do not resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):
         h, w = pictures.shape[1:]
         raise UserError(
-            f"{pictures.name} has images of {h}x{w}, and {data.name}, which the features are made for, of "
-            f"{data.shape[1]}x{data.shape[2]} (height x width): resize them, or choose features=inception"
+            f"{pictures.name} has images of {h}x{w}, and {data.name}, which the features are prepared for, of "
+            f"{data.shape[1]}x{data.shape[2]} (height x width); resize them, or choose features=inception"
         )
     return WithChannels(pictures, data.shape[0])

@@ -1,4 +1,4 @@
-"""All objects of one training: data, model, evaluators, training and Trainer, made before anything is written."""
+"""All objects of one training: data, model, evaluators, training and Trainer, built before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from genmodels.config.foreign import remember
 from genmodels.console import console, show_left_out
 from genmodels.engine import build
 from genmodels.engine.metric_pictures import saves_pictures
-from genmodels.engine.resume import Beginning, news, require_same_data
+from genmodels.engine.resume import Beginning, require_same_data, resume_notes
 from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.evaluate import left_out
 from genmodels.evaluators.features.base import Features
@@ -22,13 +22,13 @@ from genmodels.run.config import save_config
 from genmodels.run.history import History
 from genmodels.run.layout import SAMPLES
 from genmodels.training.callbacks.evaluation import Evaluation
-from genmodels.training.loggers.base import RunLogger, ours
+from genmodels.training.loggers.base import RunLogger, run_loggers
 from genmodels.training.module import Training
 
 
 @dataclass(kw_only=True)
 class Session:
-    """A training that is about to begin, or to go on."""
+    """A training that is about to start or resume."""
 
     config: Mapping[str, Any]
     begun: Beginning
@@ -43,17 +43,17 @@ class Session:
 
     @property
     def loggers(self) -> Sequence[RunLogger]:
-        return ours(self.trainer.loggers)
+        return run_loggers(self.trainer.loggers)
 
 
 def new_session(config: dict[str, Any], begun: Beginning, history: History, stopping: Callback) -> Session:
-    """The training of a checked config.
+    """Builds the training of a checked config.
 
     Raises:
-        UserError: what is wrong with the files of the data, or between the parts of the config.
+        UserError: the data files are wrong, or parts of the config do not fit together.
     """
     data: Any = build.instance(config["data"])
-    data.training_split()  # what is wrong with the files is found before anything is written
+    data.training_split()  # finds wrong files before anything is written
     require_same_data(begun, data)
     model = build.model(config, fresh=begun.checkpoint is None)
     evaluators, features = build.evaluators_and_features(config, model, data)
@@ -71,9 +71,9 @@ def new_session(config: dict[str, Any], begun: Beginning, history: History, stop
 
 
 def _begin(session: Session, history: History) -> None:
-    """Once all processes are there, and none has still to read the config that was."""
+    """Writes config and history; runs when all processes have met, and have read the earlier config."""
     trainer, begun, config = session.trainer, session.begun, session.config
-    told = news(begun, config, trainer.world_size, history.last("start"))
+    told = resume_notes(begun, config, trainer.world_size, history.last("start"))
     if trainer.is_global_zero:
         remember(config)
         save_config(session.run_dir, {**config, "resume": None})
@@ -86,7 +86,7 @@ def _begin(session: Session, history: History) -> None:
 
 
 def _announce(session: Session, told: Sequence[str]) -> None:
-    """What is trained, on what and where; what does not apply to it; what is to be known of a run that goes on."""
+    """Prints what is trained, on which data and devices, the evaluators left out, and notes on a resume (`told`)."""
     trainer, model, data = session.trainer, session.training.model, cast(Any, session.training.data)
     millions = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     console.print(

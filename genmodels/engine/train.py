@@ -1,6 +1,6 @@
 """One training from its checked config: the steps, then the evaluation on the test split.
 
-Leaves a run directory (`genmodels.run.layout`).
+Writes a run directory (`genmodels.run.layout`).
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 from genmodels.console import console
 from genmodels.engine.final_evaluation import evaluate_on_test
-from genmodels.engine.launch import trains_elsewhere
+from genmodels.engine.launch import train_in_new_processes
 from genmodels.engine.resume import Beginning, beginning, is_finished
 from genmodels.engine.session import Session, new_session
 from genmodels.errors import Stopped
@@ -24,13 +24,13 @@ from genmodels.training.stopping import SLURMS, Stopping
 
 
 def train(config: dict[str, Any]) -> None:
-    """Trains as a checked config says: here, in the processes that it starts, or as one of those that were started."""
+    """Trains by a checked config: in this process, in new processes that it starts, or as one of a started group."""
     run_dir, (rank, world) = Path(config["run_dir"]), this_process()
     with stack_kept_in(run_dir, rank=rank, world=world):
-        if trains_elsewhere(config):
+        if train_in_new_processes(config):
             return
         if world > 1:
-            meeting_point()  # here, where waiting can be interrupted: it cannot where Lightning waits
+            meeting_point()  # waits here, where it can be interrupted, and not in Lightning
         stopping = Stopping(str(run_dir))
         with history_of(run_dir, writes=is_rank_zero()) as history, stopping.listening():
             begun = beginning(config)
@@ -45,14 +45,14 @@ def train(config: dict[str, Any]) -> None:
 
 def _say_finished(run_dir: Path, begun: Beginning) -> None:
     if is_rank_zero():
-        done = f"{run_dir} is finished: it took its {begun.step} steps; to go on give more: trainer.max_steps=N"
+        done = f"{run_dir} is finished after {begun.step} steps; to continue it, set a larger trainer.max_steps=N"
         console.print(done, soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def _recorded(session: Session, history: History) -> Iterator[None]:
-    """Loggers and the run's history hear of the end, however it comes; where all processes stop at the same step, only
-    the first one raises what says so."""
+    """Records the end of the training in the loggers and the history, whatever ends it. Where all processes stop at the
+    same step, only rank zero raises Stopped."""
     trainer, status = session.trainer, 0
     try:
         for logger in session.loggers:

@@ -1,4 +1,4 @@
-"""The trained model that a command works with: which checkpoint is meant, and how it is sampled."""
+"""The trained model of a command: its checkpoint file, and its sampler."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,12 @@ def named_checkpoint(config: Mapping[str, Any]) -> Path:
 
 
 def with_sampler(model: Any, node: dict[str, Any] | None) -> Any:
-    """The model, with another sampler where one is given; UserError where it cannot use it."""
+    """The model, with another sampler if one is given; UserError where the model cannot use it."""
     if node is None:
         return model
     if not isinstance(model, Samples):
-        raise UserError(f"{type(model).__name__} draws no samples, and sampler= says how to; leave it out")
+        raise UserError(
+            f"sampler= is for a model that draws samples, and {type(model).__name__} draws none; leave it out"
+        )
     model.use(build.instance(node))
     return model

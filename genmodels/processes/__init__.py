@@ -1,1 +1,1 @@
-"""A run on several processes: started here, or by torchrun or srun; who they are, and what they agree on."""
+"""A run on several processes, started by us, torchrun or srun: their ranks, their group, and how they end."""

@@ -1,4 +1,4 @@
-"""How a command, or a job of a sweep, ends: what it raised becomes one sentence on stderr and an exit status."""
+"""The end of a command, or of a job in a sweep: an exception becomes one sentence on stderr and an exit status."""
 
 import os
 import sys
@@ -7,19 +7,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from genmodels.failures import explain
-from genmodels.processes.rendezvous import to_be_said
+from genmodels.processes.rendezvous import final_sentence
 
 
 @dataclass
 class Ending:
-    """How something ends."""
+    """The exit status of a block."""
 
     status: int = 0
 
 
 @contextmanager
 def ending() -> Iterator[Ending]:
-    """What is raised in the block becomes one sentence on stderr and an exit status."""
+    """Turns an exception in the block into one sentence on stderr and an exit status."""
     end = Ending()
     try:
         yield end
@@ -27,13 +27,13 @@ def ending() -> Iterator[Ending]:
         if os.environ.get("GENMODELS_DEBUG"):
             raise
         sentence, end.status = explain(error)
-        if end.status and (said := to_be_said(sentence, end.status)):
+        if end.status and (said := final_sentence(sentence, end.status)):
             print(f"genmodels: {said}", file=sys.stderr)
             _leave(said)
 
 
 def _leave(sentence: str) -> None:
-    """Writes the sentence where the ledger, if it started this command, looks for it."""
+    """Writes the sentence into the file that the ledger reads, if the ledger started this command."""
     if file := os.environ.get("GENMODELS_SENTENCE"):
         with suppress(OSError), open(file, "w", encoding="utf-8") as stream:
             stream.write(sentence)

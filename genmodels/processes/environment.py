@@ -1,4 +1,4 @@
-"""What a command finds around itself before it begins: environment variables, and the encoding of its output."""
+"""Checks environment variables, and sets the encoding of the output, before a command starts."""
 
 import codecs
 import io
@@ -7,8 +7,8 @@ import sys
 
 from genmodels.errors import UserError
 
-OURS = ("GENMODELS_", "WANDB_", "XDG_", "SLURM_", "TORCHELASTIC_", "MASTER_")  # begin the names of what is read
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # are read, too
+PREFIXES = ("GENMODELS_", "WANDB_", "XDG_", "SLURM_", "TORCHELASTIC_", "MASTER_")  # prefixes of variables that are read
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")  # further variables that are read
 NUMBERS = (
     *RANKS,
     "SLURM_PROCID",
@@ -22,9 +22,9 @@ IN_ASCII = {"±": "+-"}
 
 
 def check_environment() -> None:
-    """Takes empty variables out, which mean nothing; UserError where one that is a number is something else."""
+    """Unsets empty variables, which have no meaning; UserError where a numeric variable is not a number."""
     for name, value in list(os.environ.items()):
-        if not value.strip() and (name in RANKS or name.startswith(OURS)):
+        if not value.strip() and (name in RANKS or name.startswith(PREFIXES)):
             del os.environ[name]
     for name in NUMBERS:
         if not (value := os.environ.get(name, "0")).isdecimal():
@@ -34,7 +34,7 @@ def check_environment() -> None:
 
 
 def print_in_any_encoding() -> None:
-    """Lets the process print every text: where its output cannot hold a character, in the letters of ASCII."""
+    """Makes every text printable: characters outside the output's encoding are replaced by ASCII."""
     codecs.register_error("in_ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""Commands without a Trainer on several processes, whoever started them: one group, one device each."""
+"""Commands without a Trainer on several processes: joins them to one group, with one device each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from genmodels.processes.rendezvous import local_rank, meeting_point, this_proce
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Makes `device` this process's own, and joins the processes that were started beside it, if there are any.
+    """Sets `device` for this process, and joins the other processes of the run, if any.
 
-    A GPU is set before the first collective, which would else take the first one in every process.
+    A GPU is set before the first collective, which would otherwise use the first GPU in every process.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -30,21 +30,21 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def leave_group() -> None:
-    """Ends this process's part in a training's group: left to the end of Python, its threads abort the process."""
+    """Leaves the process group of a training; if Python's exit did it, the group's threads would abort the process."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def device_named(name: str) -> torch.device:
-    """A device by name; "auto" is this process's GPU, or the CPU where there is none, "cuda" its GPU."""
+    """A device by name; "auto" is this process's GPU, or the CPU where there is no GPU, "cuda" its GPU."""
     gpus = torch.cuda.device_count()
     if name == "auto" and not gpus:
         return torch.device("cpu")
     if name in ("auto", "cuda") and gpus:
         if local_rank() >= gpus:
             raise UserError(
-                f"process {local_rank()} of this machine would take a GPU of its own, and there are {gpus}; start "
-                "fewer processes, or set device=cpu"
+                f"process {local_rank()} of this machine needs a GPU of its own, and there are {gpus}; start fewer "
+                "processes, or set device=cpu"
             )
         return torch.device("cuda", local_rank())
     try:

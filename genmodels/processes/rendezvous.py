@@ -1,4 +1,4 @@
-"""Processes started together, by torchrun, srun or `spawn`: who this one is, and what they agree on at first."""
+"""The rendezvous of processes started together, by torchrun, srun or `spawn`: ranks, shared store, start time."""
 
 import os
 import sys
@@ -13,44 +13,44 @@ from genmodels.errors import Fault, UserError
 from genmodels.failures import FAULT, INTERRUPTED, TERMINATED, one_line
 
 OF_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-OF_STEP = "SLURM_STEP_NUM_TASKS"  # what srun sets; the rest of SLURM's variables are there without it, in an allocation
+OF_STEP = "SLURM_STEP_NUM_TASKS"  # only srun sets it; the other SLURM variables are set in the whole allocation
 STARTED_HERE = "GENMODELS_STARTED_TOGETHER"  # set for the processes that `spawn` and `launch` start
-PATIENCE = timedelta(minutes=30)  # for the last process to come, as between nodes that start one after the other
-QUIET_SECONDS = 5.0  # of waiting for it, before that is said
+PATIENCE = timedelta(minutes=30)  # to wait for the last process; nodes may start at different times
+QUIET_SECONDS = 5.0  # to wait before a message says so
 
 
-class Process(NamedTuple):
-    """A process among those started together."""
+class ProcessRank(NamedTuple):
+    """The rank of a process, and the number of processes in its run."""
 
     rank: int
     world: int
 
 
-def this_process() -> Process:
-    """This process's rank and the number of processes; (0, 1) where it was started alone."""
+def this_process() -> ProcessRank:
+    """This process's rank and the number of processes; (0, 1) for a single process."""
     if STARTED_HERE in os.environ:
-        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if "TORCHELASTIC_RUN_ID" in os.environ:
         if missing := [name for name in OF_TORCHRUN if name not in os.environ]:
             raise UserError(f"TORCHELASTIC_RUN_ID is set and {missing[0]} is not; start by torchrun, or unset it")
-        return Process(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessRank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if started_by_srun():
-        return Process(int(os.environ["SLURM_PROCID"]), int(os.environ[OF_STEP]))
-    return Process(0, 1)
+        return ProcessRank(int(os.environ["SLURM_PROCID"]), int(os.environ[OF_STEP]))
+    return ProcessRank(0, 1)
 
 
 def started_by_srun() -> bool:
-    """Whether this process is a task of srun's; in its interactive shells, which have these names, it is not."""
+    """Whether srun started this process as a task; the job names of its interactive shells do not count."""
     return OF_STEP in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 def local_rank() -> int:
-    """This process's number among those of its machine."""
+    """This process's rank within its machine."""
     return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
 
 
 def started(pattern: str) -> str:
-    """When the program was started, as strftime writes it: the same for all processes, which name a directory by it."""
+    """The start time by strftime's `pattern`, the same on all processes, which name a directory by it."""
     if this_process().world == 1:
         return datetime.now().strftime(pattern)
     return _start().strftime(pattern)
@@ -64,25 +64,25 @@ def _start() -> datetime:
     return datetime.fromisoformat(_in_background(lambda: meeting_point().get(key)).result().decode())
 
 
-def to_be_said(sentence: str, status: int) -> str:
-    """The sentence for this process to end with: a fault with its rank, and nothing where another has said the same."""
+def final_sentence(sentence: str, status: int) -> str:
+    """The sentence that this process prints at its end: a fault with the rank, "" if another has printed it."""
     try:
         rank, world = this_process()
         if world == 1 or not sentence or (status in (INTERRUPTED, TERMINATED) and not _joining().done()):
             return sentence
         said = f"rank {rank}: {sentence}" if status == FAULT else sentence
         return said if meeting_point().add(f"said/{said}", 1) == 1 else ""
-    except (UserError, Fault, RuntimeError):  # there is no place to meet, or the first process took it along: say it
+    except (UserError, Fault, RuntimeError):  # no shared store, or it ended with the first process
         return sentence
 
 
 def meeting_point() -> Any:
-    """Where the processes leave each other notes: torchrun's own store, or that of the first process, kept to the end.
+    """The key-value store that all processes share: torchrun's, or one of rank zero, which lives until it ends.
 
-    Waits until all are there, says so if that takes long, and can be interrupted.
+    Waits for all processes, prints a message if that takes long, and can be interrupted.
 
     Raises:
-        Fault: the processes do not meet.
+        Fault: the processes do not all connect.
     """
     joining = _joining()
     try:
@@ -94,7 +94,7 @@ def meeting_point() -> Any:
     except RuntimeError as error:  # torch's
         raise Fault(
             f"the {this_process().world} processes of this run do not meet at {_address()} ({one_line(str(error))}); "
-            "start as many as the config asks for, or set another MASTER_PORT where this one is taken"
+            "start as many as the config needs, or set another MASTER_PORT if this one is in use"
         ) from error
 
 
@@ -102,8 +102,8 @@ def _say_what_is_waited_for() -> None:
     if local_rank() == 0:
         rank, world = this_process()
         print(
-            f"genmodels: rank {rank} waits for all {world} processes of this run to come to {_address()}; on another "
-            "machine start the same command, with the same MASTER_ADDR and MASTER_PORT and its own NODE_RANK",
+            f"genmodels: rank {rank} waits until all {world} processes of this run connect to {_address()}; on each "
+            "other machine start the same command, with the same MASTER_ADDR and MASTER_PORT and its own NODE_RANK",
             file=sys.stderr,
             flush=True,
         )
@@ -115,7 +115,7 @@ def _address() -> str:
 
 @cache
 def _joining() -> Future[Any]:
-    """The store that all processes share, once all are there; the environment tells torch of it, too."""
+    """The shared store, once all processes have joined; also sets the environment variables that torch reads."""
     import torch.distributed as dist
 
     rank, world = this_process()
@@ -134,7 +134,7 @@ def _joining() -> Future[Any]:
 
 
 def _in_background(work: Callable[[], Any]) -> Future[Any]:
-    """What `work` gives, from a thread of its own: signals reach Python while it waits here, and not in torch's C++."""
+    """The result of `work` in a thread of its own: signals interrupt this waiting, but not waiting in torch's C++."""
     future: Future[Any] = Future()
 
     def run() -> None:

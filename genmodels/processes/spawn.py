@@ -1,4 +1,4 @@
-"""`devices=N` of the commands without a Trainer: the same work by N processes of this machine, one device each."""
+"""`devices=N` of commands without a Trainer: N processes of this machine share the work, with one device each."""
 
 import os
 import socket
@@ -12,14 +12,13 @@ from genmodels.processes.workers import run_workers
 
 
 def run_on(work: str, config: dict[str, Any]) -> Any:
-    """Calls the function `work` ("module:name") with a checked config: here, which gives what it returns, or in as many
-    processes as the config's `devices` says.
+    """Calls the function `work` ("module:name") with a checked config, in this process or in `devices` new ones.
 
-    There it finds the others by `process_group`. Where torchrun or srun have started the processes, this is one of
-    them and all is done here.
+    Returns the result only in this process. New processes join by `process_group`. If torchrun or srun started the
+    processes, this is one of them and works here.
 
     Raises:
-        UserError, Fault, Stopped: as `work`, or as the process that failed first.
+        UserError, Fault, Stopped: as in `work`, or as in the process that failed first.
     """
     world, devices = this_process().world, config.get("devices", 1)
     if devices < 1:
@@ -28,7 +27,7 @@ def run_on(work: str, config: dict[str, Any]) -> Any:
         raise UserError(f"{world} processes were started, and devices is {devices}; leave it out, or set it to {world}")
     if devices == 1 or world > 1:
         result = resolve_name(work)(config)
-        from genmodels.processes.group import leave_group  # and torch with it, which the work has imported
+        from genmodels.processes.group import leave_group  # imports torch, as the work has done
 
         leave_group()
         return result
@@ -37,18 +36,20 @@ def run_on(work: str, config: dict[str, Any]) -> Any:
 
 
 def _require_gpus(devices: int, device: str) -> None:
-    """UserError where there are fewer GPUs than processes that would take one each."""
+    """UserError where there are fewer GPUs than processes."""
     import torch
 
     if ":" in device:
-        raise UserError(f"device={device} is one, and devices={devices} asks for several; use device=auto or cpu")
+        raise UserError(
+            f"device={device} is a single device, and devices={devices} needs several; use device=auto or cpu"
+        )
     there = torch.cuda.device_count()
     if device != "cpu" and 0 < there < devices:
-        raise UserError(f"devices={devices} asks for more than the {there} GPUs of this machine; lower it")
+        raise UserError(f"devices={devices} is more than the {there} GPUs of this machine; lower it")
 
 
 def _environments(devices: int) -> Iterator[dict[str, str]]:
-    """What each process needs to find the others; together they have as many threads as there are cores."""
+    """The environment variables by which each process finds the others; all together use one thread per core."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     shared = {STARTED_HERE: "1", "WORLD_SIZE": str(devices), "OMP_NUM_THREADS": threads, **meeting}

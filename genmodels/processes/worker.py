@@ -1,4 +1,4 @@
-"""One of several processes, started by `workers`: the config comes on stdin, which ends when that process does."""
+"""One of several processes, started by `workers`: reads the config from stdin, which closes when the parent ends."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from genmodels.processes.group import leave_group
 
 
 def main() -> int:
-    """Does the work that the command line names, a function of a config.
+    """Calls the function that the command line names, with the config; returns the exit status.
 
-    How that failed goes to the file descriptor that the command line names, as a line of JSON.
+    A failure is reported as a line of JSON to the file descriptor that the command line names.
     """
     work, reports = resolve_name(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(reports, False)
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, even where that was killed."""
+    """Ends this process when its parent has ended, even if that was killed."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(FAULT)
 

@@ -1,11 +1,11 @@
-"""Processes of this machine that do one piece of work together: started here, watched, and ended together.
+"""Starts, watches and ends the processes of this machine that share one piece of work.
 
-This process takes no part in the work: whatever happens to the others, it is there to say so, and a sweep goes on.
-Each of them is `genmodels.processes.worker` with the checked config on its stdin, so that Hydra runs once, here.
+The parent takes no part in the work: it can report any failure of the others, and a sweep continues after one. Each
+child is `genmodels.processes.worker` with the checked config on its stdin, so that Hydra runs only once, in the parent.
 
-torch.distributed.launcher starts processes, too, and promises less (seen with torch 2.13): they outlive a parent that
-was killed, hold out against a second Ctrl-C for half a minute, get SIGTERM as soon as one of them has failed, which
-stands for a person's wish here, and the first to fail is found by times in whole seconds.
+torch.distributed.launcher also starts processes, but promises less (seen with torch 2.13): its processes survive a
+killed parent, ignore a second Ctrl-C for half a minute, get SIGTERM as soon as one of them fails, which means a user's
+request here, and it finds the first failure only by times in whole seconds.
 """
 
 import json
@@ -23,29 +23,31 @@ from typing import Any
 from genmodels.errors import Fault, Pruned, Stopped, UserError
 from genmodels.failures import DONE, INTERRUPTED, LOST, TERMINATED, USERS
 
-GRACE_SECONDS = 5.0  # for the others to end by themselves, once a process has failed
+GRACE_SECONDS = 5.0  # for the others to end by themselves after a process has failed
 POLL_SECONDS = 0.1
 
 
 def run_workers(work: str, config: Mapping[str, Any], environments: Sequence[Mapping[str, str]]) -> None:
     """Calls the function `work` ("package.module:name") with a config in one process for each environment.
 
-    What an environment says beside that of this process, RANK among it, tells a process who it is.
+    An environment contains the variables of its process, such as RANK, in addition to those of the parent.
 
     Raises:
-        UserError, Fault, Stopped, Pruned: as the process that failed first.
+        UserError, Fault, Stopped, Pruned: as in the process that failed first.
     """
     reports, report = os.pipe()
     os.set_blocking(reports, False)
     command = [sys.executable, "-P", "-m", "genmodels.processes.worker", work, str(report)]
-    paths = {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}  # imports what this one can
+    paths = {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    }  # can import what the parent can
     how: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": [report], "start_new_session": True, "text": True}
     workers = [subprocess.Popen(command, env={**os.environ, **paths, **own}, **how) for own in environments]
     os.close(report)
     try:
         with _forwarding(workers) as asked:
             for worker in workers:
-                with suppress(BrokenPipeError):  # it is gone already, which the next line finds
+                with suppress(BrokenPipeError):  # it has ended already, which `_wait` finds
                     print(json.dumps(config), file=worker.stdin, flush=True)
             lost = _wait(workers, asked)
     finally:
@@ -58,7 +60,7 @@ def run_workers(work: str, config: Mapping[str, Any], environments: Sequence[Map
 
 @contextmanager
 def _forwarding(workers: list[subprocess.Popen]) -> Iterator[list[int]]:
-    """Hands the signals that ask a run to end on to its processes; yields those that came."""
+    """Forwards SIGINT and SIGTERM to the processes; yields the list of received signals."""
     asked: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -78,8 +80,8 @@ def _forwarding(workers: list[subprocess.Popen]) -> Iterator[list[int]]:
 
 
 def _wait(workers: list[subprocess.Popen], asked: list[int]) -> dict[int, int]:
-    """Waits for all to end, once one has failed or a second Ctrl-C has come only for a while; the statuses of those
-    that failed, by number."""
+    """Waits for all processes, but only GRACE_SECONDS after a failure or a second Ctrl-C; returns the statuses of the
+    failed ones, by number."""
     deadline = float("inf")
     while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
@@ -96,21 +98,21 @@ def _hurried(asked: list[int]) -> bool:
 
 
 def _read(reports: int) -> list[dict[str, Any]]:
-    """What processes have said of their ends, the first one first."""
+    """The failure reports of the processes, the first one first."""
     with open(reports, "rb", buffering=0) as pipe:
         return [json.loads(line) for line in (pipe.read() or b"").splitlines()]
 
 
 def raise_first(reports: list[dict[str, Any]], lost: dict[int, int], asked: list[int]) -> None:
-    """Raises what the process that failed first did: the others fail because it is gone, and then some say so."""
+    """Raises the error of the process that failed first; others may have failed because that one ended."""
     silent = {rank: status for rank, status in lost.items() if rank not in {report["rank"] for report in reports}}
     if silent and asked and not reports:
         raise Stopped(asked[0], "ended by a signal; nothing was saved since the last checkpoint", together=True)
     for rank, status in silent.items():
         if status < 0:
             raise Fault(
-                f"rank {rank} was killed by {signal.Signals(-status).name}, as a machine does that runs out of memory; "
-                "a training goes on from its last checkpoint with resume=RUN_DIR"
+                f"rank {rank} was killed by {signal.Signals(-status).name}, perhaps because the machine ran out of "
+                "memory; resume a training from its last checkpoint with resume=RUN_DIR"
             )
     reports.sort(key=lambda report: report["sentence"] == LOST)
     for rank, status in silent.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from genmodels.run.curves import Curves, Points
+from genmodels.run.curves import Curve, Curves
 from genmodels.run.run import Run
 
 OF_PAGE = 250_000  # points
@@ -15,7 +15,7 @@ def thinned(curves: Mapping[Run, Curves]) -> dict[Run, Curves]:
     return {run: {name: thin(points, most) for name, points in of_run.items()} for run, of_run in curves.items()}
 
 
-def thin(points: Points, most: int) -> Points:
+def thin(points: Curve, most: int) -> Curve:
     """At most so many of the points: of each stretch the lowest and the highest, and both ends, so that peaks stay."""
     if len(points) <= most:
         return points
@@ -29,6 +29,6 @@ def thin(points: Points, most: int) -> Points:
     return [*kept, points[-1]]
 
 
-def as_columns(points: Points) -> dict[str, list[float]]:
+def as_columns(points: Curve) -> dict[str, list[float]]:
     """x and y, each to six digits."""
     return {axis: [float(f"{point[i]:.6g}") for point in points] for i, axis in enumerate("xy")}

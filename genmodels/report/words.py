@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from math import floor, isfinite, log10
 from typing import Any
 
-from genmodels.console import SHOWN
+from genmodels.console import PROTOCOL_KEYS
 
 MOST_PLACES = 4  # of numbers above 1
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
@@ -80,7 +80,7 @@ def in_full(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def in_short(protocol: Mapping[str, Any]) -> str:
     """What matters most of how something was measured: "reference digits/train, n_reference 1297, ..."."""
-    return ", ".join(f"{key} {brief(protocol[key])}" for key in SHOWN if protocol.get(key) is not None)
+    return ", ".join(f"{key} {brief(protocol[key])}" for key in PROTOCOL_KEYS if protocol.get(key) is not None)
 
 
 def is_web(link: str) -> bool:

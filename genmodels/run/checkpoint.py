@@ -1,6 +1,6 @@
-"""Checkpoints of a run directory, and loading its model back without running its code.
+"""Finds and reads checkpoints, and builds their models without running code from the file.
 
-An export (`genmodels export`) is read as the same: a folder of model.safetensors and config.yaml.
+An export (`genmodels export`) is read in the same way: a folder of model.safetensors and config.yaml.
 """
 
 import pickle
@@ -18,24 +18,24 @@ from torch import nn
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.run import export as exports
-from genmodels.run.config import FIRST_TO_SAY, WRITTEN_BY, require_run, require_this_version
-from genmodels.run.trust import OURS, refused, require_plain, require_trusted
+from genmodels.run.config import FIRST_VERSION, WRITTEN_BY, require_run, require_this_version
+from genmodels.run.trust import OWN_PACKAGES, refused, require_plain, require_trusted
 
-PREFIX = {"ema": "ema.model.", "raw": "model."}  # of a model's weights in the state_dict of its training
+PREFIX = {"ema": "ema.model.", "raw": "model."}  # of the model's weights in a checkpoint's state_dict
 
 
 def load(
     path: str | PathLike[str],
     *,
     which: str = "last",  # checkpoint of a run directory: last, or best
-    weights: str | None = None,  # ema, or raw; None: ema where there are any
-    trusted: Sequence[str] = (),  # further packages than this one whose classes the config may build
+    weights: str | None = None,  # ema or raw; None: ema where the checkpoint has an EMA
+    trusted: Sequence[str] = (),  # further packages whose classes the config may build
     device: str = "cpu",
 ) -> nn.Module:
     """The model of a run directory, a .ckpt file or an export, in eval mode.
 
     Raises:
-        UserError: there is no such checkpoint, it has no such weights, or it names classes that are not trusted.
+        UserError: the checkpoint does not exist, lacks these weights, or names classes that are not trusted.
     """
     for name, given, known in (("which", which, ("last", "best")), ("weights", weights, (None, *PREFIX))):
         if given not in known:
@@ -44,12 +44,12 @@ def load(
 
 
 def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weights: str | None = None) -> nn.Module:
-    """The model in a checkpoint that was read, in eval mode, with its EMA weights where there are any, or `weights`."""
+    """The model of a checkpoint, in eval mode, with these weights; None: EMA weights where it has them, else raw."""
     node = checkpoint["config"]["model"]
-    require_trusted(node, (*OURS, *trusted))
+    require_trusted(node, (*OWN_PACKAGES, *trusted))
     state = state_of(checkpoint, weights or weights_of(checkpoint))
     if not state:
-        raise UserError(f"there are no {weights} weights in the checkpoint; leave weights= out to take those there are")
+        raise UserError(f"the checkpoint has no {weights} weights; leave out weights= to take those that it has")
     try:
         model = instantiate(node, _convert_="all")
         model.load_state_dict(state)
@@ -62,8 +62,10 @@ def model_of(checkpoint: Mapping[str, Any], *, trusted: Sequence[str] = (), weig
 
 
 def state_of(checkpoint: Mapping[str, Any], weights: str) -> dict[str, torch.Tensor]:
-    """The model's state with these weights, "ema" or "raw"; what is not averaged is in both as it is in the raw model.
-    Empty where there are none."""
+    """The model's state with these weights, "ema" or "raw"; {} where the checkpoint has none.
+
+    Tensors that are not averaged come from the raw model in both.
+    """
     raw, own = (
         {k.removeprefix(p): w for k, w in checkpoint["state_dict"].items() if k.startswith(p)}
         for p in (PREFIX["raw"], PREFIX[weights])
@@ -76,14 +78,14 @@ def weights_of(checkpoint: Mapping[str, Any]) -> str:
     return "ema" if any(key.startswith(PREFIX["ema"]) for key in checkpoint["state_dict"]) else "raw"
 
 
-def weights_told(checkpoint: Mapping[str, Any]) -> str:
-    """The same as a protocol says it, with the width of an average that was put together from snapshots."""
+def weights_in_protocol(checkpoint: Mapping[str, Any]) -> str:
+    """The same as a protocol states it, with the width of an average that was reconstructed from snapshots."""
     relative_std = checkpoint["config"].get("exported", {}).get("relative_std")
     return weights_of(checkpoint) + ("" if relative_std is None else f" of relative std {relative_std:g}")
 
 
 def checkpoint_path(path: str | PathLike[str], which: str = "last") -> Path:
-    """The file that a path names: itself, checkpoints/`which`.ckpt of a run directory, or the weights of an export."""
+    """The checkpoint file of a path: a file itself, checkpoints/`which`.ckpt of a run, or the weights of an export."""
     path = Path(path).expanduser()
     if path.is_file():
         return path
@@ -98,7 +100,7 @@ def checkpoint_path(path: str | PathLike[str], which: str = "last") -> Path:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint's tensors and plain containers, on the CPU; a file with pickled objects is refused unread."""
+    """A checkpoint's tensors and plain containers, on the CPU; a file with pickled objects is refused."""
     checkpoint = _read_export(file.parent) if file.name == exports.WEIGHTS else _read_torch(file)
     config = checkpoint["config"]
     require_plain(config, file)
@@ -109,10 +111,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def _read_export(folder: Path) -> dict[str, Any]:
-    config, weights = exports.read(folder)
+    config, weights = exports.read_export(folder)
     prefix = PREFIX[config["exported"]["weights"]]
     about = {"global_step": config["exported"]["step"], "images_seen": config["exported"]["images_seen"]}
-    config[WRITTEN_BY] = config["exported"].get("genmodels", FIRST_TO_SAY)
+    config[WRITTEN_BY] = config["exported"].get("genmodels", FIRST_VERSION)
     return {"config": config, "state_dict": {prefix + name: w for name, w in weights.items()}, **about}
 
 
@@ -126,9 +128,11 @@ def _read_torch(file: Path) -> dict[str, Any]:
             "give a checkpoint that genmodels wrote"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is no whole checkpoint ({_first_line(error)}); use an earlier one") from error
+        raise UserError(f"{file} is damaged or incomplete ({_first_line(error)}); use an earlier checkpoint") from error
     if not isinstance(checkpoint, dict) or not {"config", "state_dict", "global_step"} <= checkpoint.keys():
-        raise UserError(f"{file} is a torch file but no checkpoint of genmodels: it has no config and state_dict")
+        raise UserError(
+            f"{file} is a torch file but not a checkpoint of genmodels: it lacks config, state_dict or global_step"
+        )
     return checkpoint
 
 

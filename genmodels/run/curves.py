@@ -1,4 +1,4 @@
-"""metrics.csv of a run directory: a row for each step that was logged, a column for each metric."""
+"""metrics.csv of a run directory: a row for each logged step, a column for each metric."""
 
 import csv
 import math
@@ -9,16 +9,16 @@ from genmodels.errors import UserError
 
 FIRST = ["images_seen", "step"]  # columns; the others follow in order of appearance
 
-Row = dict[str, Any]  # column -> number, or its text where it was read
-Points = list[tuple[float, float]]
-Curves = dict[str, Points]  # metric -> (images seen, value)
+MetricsRow = dict[str, Any]  # column -> number, or text when read from the file
+Curve = list[tuple[float, float]]
+Curves = dict[str, Curve]  # metric -> (images seen, value)
 
 
-def read_rows(file: Path) -> tuple[list[str], list[Row]]:
-    """Columns and rows of the file; a last line that was cut off is left out.
+def read_rows(file: Path) -> tuple[list[str], list[MetricsRow]]:
+    """Columns and rows of the file; an incomplete last line is left out.
 
     Raises:
-        UserError: the file is no table of metrics.
+        UserError: the file is not a table of metrics.
     """
     if not file.exists():
         return list(FIRST), []
@@ -33,7 +33,7 @@ def read_rows(file: Path) -> tuple[list[str], list[Row]]:
 
 
 def read_curves(file: Path) -> Curves:
-    """Every metric over the images seen; what is not finite is left out. UserError: the file is no table of metrics."""
+    """Every metric over images seen, without values that are not finite. UserError: it is not a table of metrics."""
     curves: Curves = {}
     try:
         for row in read_rows(file)[1]:
@@ -47,7 +47,7 @@ def read_curves(file: Path) -> Curves:
 
 
 def last_position(file: Path) -> tuple[int, int]:
-    """Step and images seen of the last row; (0, 0) where there is none."""
+    """Step and images seen of the last row; (0, 0) without rows."""
     try:
         row = read_rows(file)[1][-1]
         return int(row["step"]), int(float(row["images_seen"]))
@@ -57,4 +57,4 @@ def last_position(file: Path) -> tuple[int, int]:
 
 def _no_table(file: Path) -> UserError:
     columns = ", ".join(FIRST)
-    return UserError(f"{file} is no table of metrics that genmodels wrote, with columns {columns}, ...; move it away")
+    return UserError(f"{file} is not a table of metrics from genmodels, with columns {columns}, ...; move it away")

@@ -22,15 +22,15 @@ HEAD = (
 
 
 def require_free(folder: Path) -> None:
-    """UserError where the folder of a new export holds something, or is a file."""
+    """UserError where the folder of a new export is not empty, or is a file."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"out={folder} is no empty folder; choose another, so that nothing is overwritten")
+        raise UserError(f"out={folder} is not an empty folder; choose another, so that nothing is overwritten")
 
 
-def write(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Writes an export whole or not at all; weights that modules share are written once for each of their names.
+def write_export(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Writes an export completely or not at all; shared weights are written once for each of their names.
 
-    `about` says which weights these are, and after how many steps and images.
+    `about` states which weights these are, and after how many steps and images.
     """
     exported = {"exported": {"genmodels": version("genmodels"), **about}}
     kept = {key: config[key] for key in KEPT if key in config}
@@ -39,20 +39,20 @@ def write(folder: Path, model: nn.Module, config: Mapping[str, Any], about: Mapp
         whole = Path(temporary, "export")
         whole.mkdir()
         weights = {name: w.clone().contiguous() for name, w in model.state_dict().items()}
-        (whole / WEIGHTS).write_bytes(save(weights))  # save_file's would be its owner's alone
+        (whole / WEIGHTS).write_bytes(save(weights))  # `save_file` would make it readable by its owner only
         (whole / CONFIG).write_text(HEAD + OmegaConf.to_yaml(OmegaConf.create(exported | kept)))
         whole.replace(folder)
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Config and weights of an export. Raises UserError where it is not whole, or not as `write` left it."""
+def read_export(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Config and weights of an export. UserError where it is incomplete, or was not written by `write`."""
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has {WEIGHTS} and no {CONFIG}; give the whole folder that genmodels export wrote")
     config = read_config(folder / CONFIG)
     about = config.get("exported")
     if not isinstance(about, dict) or about.get("weights") not in ("ema", "raw") or type(about.get("step")) is not int:
-        raise refused(folder / CONFIG, "does not say which weights are beside it, after how many steps")
+        raise refused(folder / CONFIG, "does not say which weights are beside it, and after how many steps")
     try:
         return config, load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{folder / WEIGHTS} is no whole file of weights ({error}); export the run anew") from error
+        raise UserError(f"{folder / WEIGHTS} is damaged or incomplete ({error}); export the run again") from error

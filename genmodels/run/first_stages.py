@@ -1,7 +1,7 @@
-"""Runs that build on runs: what a config has to know of a first stage that another run trained, and its weights.
+"""First stages that another run trained: their entries in a config, and their weights.
 
-A first stage is known by the hash of its weights. Its constructor call stands in the new run's config and its weights
-in the new run's checkpoints, so that once training has begun the other run is not needed any more.
+A first stage is identified by the hash of its weights. The new run's config contains its constructor call and the new
+run's checkpoints its weights, so the other run is not needed any more once training has begun.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,21 +24,21 @@ class FirstStage(NamedTuple):
     """The model of a finished run, as the first stage of another."""
 
     node: Mapping[str, Any]  # its constructor call
-    data: Mapping[str, Any]  # of its config
+    data: Mapping[str, Any]  # `data` of its config
     model: nn.Module
     code: Field
     sha256: str  # of its weights
 
 
 def first_stage(run: str, data: Mapping[str, Any], trusted: Sequence[str] = ()) -> FirstStage:
-    """The first stage that a run trained; UserError unless it has codes of data such as these."""
+    """The model of a run as a first stage; UserError unless it encodes data of the same shape and levels as `data`."""
     file = checkpoint_path(run)
     found = _read(file.resolve(), file.stat().st_mtime_ns, tuple(trusted))
     theirs, ours = ([config.get("shape"), config.get("levels")] for config in (found.data, data))
     if theirs != ours:
         raise UserError(
-            f"{run} is of data of shape {theirs[0]} with levels={theirs[1]}, expected {ours[0]} with levels={ours[1]} "
-            "as the data of this run; choose the same data, or another model.space.run"
+            f"{run} was trained on data of shape {theirs[0]} with levels={theirs[1]}, expected shape {ours[0]} with "
+            f"levels={ours[1]} as in this run; choose the same data, or another model.space.run"
         )
     return found
 
@@ -49,7 +49,7 @@ def _read(file: Path, changed: int, trusted: tuple[str, ...]) -> FirstStage:
     model = model_of(checkpoint, trusted=trusted)
     if why := why_not(model, Compresses):
         raise UserError(
-            f"model.space.run names {file}, codes of a run that has none: {why}; give a run of a model that "
+            f"model.space.run names {file}, whose model has no codes: {why}; give a run of a model that "
             "compresses, such as model=vqvae or model=vae"
         )
     config = checkpoint["config"]
@@ -59,9 +59,9 @@ def _read(file: Path, changed: int, trusted: tuple[str, ...]) -> FirstStage:
 
 
 def load_first_stages(model: nn.Module) -> None:
-    """Gives the first stages of a model that is about to be trained the weights of the runs that its config names.
+    """Loads the weights of the runs that the config names into the first stages of a new model.
 
-    UserError where these are not there any more, or are others than when the config was composed.
+    UserError where the weights are missing, or differ from those when the config was composed.
     """
     for part in model.modules():
         if isinstance(part, OfRun):
@@ -70,9 +70,9 @@ def load_first_stages(model: nn.Module) -> None:
 
 
 def read_weights(part: OfRun) -> nn.Module:
-    """The model of the run that a space is of, if its weights have the hash that the config says."""
+    """The model of the run that a space names; UserError unless its weights have the hash in the config."""
     file = checkpoint_path(part.run)
-    package = type(part.stage).__module__.split(".")[0]  # it was built already, as trusted
+    package = type(part.stage).__module__.split(".")[0]  # trusted, since it was built already
     stage = _read(file.resolve(), file.stat().st_mtime_ns, (package,))
     if stage.sha256 != part.sha256:
         raise UserError(
@@ -84,7 +84,7 @@ def read_weights(part: OfRun) -> nn.Module:
 
 
 def with_absolute_runs(node: Any) -> Any:
-    """A part of a config in which the runs that it builds on are named in full, wherever it is read from."""
+    """A part of a config with absolute paths for the runs that it builds on."""
     if isinstance(node, Mapping):
         made = {key: with_absolute_runs(value) for key, value in node.items()}
         is_ours = made.get("_target_") == f"{OfRun.__module__}.{OfRun.__qualname__}"

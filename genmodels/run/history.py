@@ -1,7 +1,7 @@
-"""history.jsonl of a run directory: one line for each time that its training began or ended.
+"""history.jsonl of a run directory: one line for each start and each end of its training.
 
-The process that trains holds the file locked, so that no second one trains in the same directory; the system releases
-the lock when the process is gone, however it went.
+The training process locks the file, so that no second process trains in the same directory; the system releases the
+lock when the process ends, in whatever way.
 """
 
 import fcntl
@@ -31,15 +31,15 @@ class History:
         file.seek(0)
         text = file.read()
         self.events = _events(text.splitlines())
-        if writes and text and not text.endswith("\n"):  # its process was killed while it wrote
+        if writes and text and not text.endswith("\n"):  # a process was killed while writing
             file.write("\n")
 
     def last(self, event: str) -> dict[str, Any]:
-        """The newest line of a kind ("start" or "end"); empty where there is none."""
+        """The newest line of this kind ("start" or "end"); {} where there is none."""
         return next((record for record in reversed(self.events) if record["event"] == event), {})
 
     def add(self, event: str, **facts: Any) -> None:
-        """Adds a line that says what happened, when and where."""
+        """Adds a line with the event, its time and machine."""
         if self.writes:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             record = {"event": event, "time": now, "host": platform.node(), "torch": version("torch"), **facts}
@@ -48,7 +48,7 @@ class History:
 
 
 def read_events(file: Path) -> tuple[list[Event], str | None]:
-    """The starts and ends in the order of the lines, and what is wrong with the file, if anything is."""
+    """The starts and ends in the order of the lines, and what is wrong with the file, if anything."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     except (OSError, ValueError) as error:
@@ -56,12 +56,12 @@ def read_events(file: Path) -> tuple[list[Event], str | None]:
     events = _events(lines)
     lost = len(lines) - len(events)
     if lost > 1 or (lines and not events):
-        return events, f"has lines that are none of a history, {lost} of {len(lines)}; they are passed over"
+        return events, f"has {lost} unreadable lines of {len(lines)}; they are skipped"
     return events, None
 
 
 def _events(lines: Sequence[str]) -> list[Event]:
-    """What the lines say; one that is cut off was being written when its process was killed, and is passed over."""
+    """The events of the lines; an incomplete line, whose process was killed while writing, is skipped."""
     return [event for line in lines if (event := _parsed(line))]
 
 
@@ -77,7 +77,7 @@ def _parsed(line: str) -> Event | None:
 
 @contextmanager
 def history_of(run_dir: Path, *, writes: bool) -> Iterator[History]:
-    """A run's history; for who writes it also the right to train there, which a second process is refused."""
+    """A run's history; with `writes` also the lock for training there: UserError where another process holds it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / HISTORY).open("a+") as file:
         if writes:
@@ -88,5 +88,5 @@ def history_of(run_dir: Path, *, writes: bool) -> Iterator[History]:
         try:
             yield History(file, writes)
         finally:
-            if writes and file.seek(0, os.SEEK_END) == 0:  # the run was refused: it leaves nothing
+            if writes and file.seek(0, os.SEEK_END) == 0:  # the run was refused and leaves no file
                 Path(file.name).unlink()

@@ -1,15 +1,15 @@
-"""What lies where in a run directory."""
+"""Names of the files and folders in a run directory."""
 
-CONFIG = "config.yaml"  # everything that the run was trained with
-HISTORY = "history.jsonl"  # a line for each time that the training began or ended
-CURVES = "metrics.csv"  # a row for each step that was logged
+CONFIG = "config.yaml"  # all settings of the training
+HISTORY = "history.jsonl"  # a line for each start and end of the training
+CURVES = "metrics.csv"  # a row for each logged step
 RESULTS = "results.json"  # records, each with its protocol
 CHECKPOINTS = "checkpoints"  # last.ckpt and best.ckpt
 SAMPLES = "samples"  # pictures
 SNAPSHOTS = "snapshots"  # averages of the weights, for `genmodels.run.post_hoc`
 NEWEST_GRID = f"{SAMPLES}/last.png"
-STACK = "error.log"  # of what a training ended with that is nobody's mistake
-JOB = "job.json"  # of a sweep's job: what it runs
-FAILED = "error.txt"  # of a sweep's job: the sentence that says why it failed
-PRUNED = "pruned.txt"  # of a sweep's job: the sentence that says why it was pruned
-FOLDERS = (CHECKPOINTS, SAMPLES, SNAPSHOTS, "tensorboard")  # in which no runs lie
+STACK = "error.log"  # traceback of an unexpected error that ended a training
+JOB = "job.json"  # in a sweep's job: what it runs
+FAILED = "error.txt"  # in a sweep's job: why it failed, one sentence
+PRUNED = "pruned.txt"  # in a sweep's job: why it was pruned, one sentence
+FOLDERS = (CHECKPOINTS, SAMPLES, SNAPSHOTS, "tensorboard")  # folders that contain no runs

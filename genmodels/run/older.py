@@ -1,4 +1,4 @@
-"""Records that were written before they said themselves what they are, read as those that do."""
+"""Reads records of earlier versions, which lack `mode` and have other names for conditional likelihoods."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from genmodels.evaluators.results import Record
 
 LIKELIHOODS = ("bits_per_dim", "nll_nats", "elbo_nats")
-LOWER = (*LIKELIHOODS[:2], "fid", "kid", "nearest_distance")  # the evaluators of that time, by how their names begin
+LOWER = (*LIKELIHOODS[:2], "fid", "kid", "nearest_distance")  # beginnings of the metric names of that time
 HIGHER = ("elbo_nats", "inception_score", "precision", "recall", "density", "coverage", "samples_per_second")
 
 
 def as_record(plain: Mapping[str, Any], config: Mapping[str, Any]) -> Record:
-    """The record that a results.json holds, of a run with this config.
+    """The record of an entry in results.json, for a run with this config.
 
-    One without `mode` is as old as such files: which values are better is told by its name, and a likelihood of a
-    conditional model, which had the name of an unconditional one, is given the name that it has now.
+    An entry without `mode` is from an earlier version: its name decides which values are better, and a likelihood of a
+    conditional model, which had the name of an unconditional one, gets its present name.
     """
     return Record.from_dict(dict(plain) if "mode" in plain else _renewed(dict(plain), config.get("model")))
 

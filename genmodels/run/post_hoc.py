@@ -1,9 +1,9 @@
-"""An average of a run's weights of any width, put together from its snapshots after the training.
+"""Post-hoc EMA: an average of a run's weights of any width, reconstructed from its snapshots after the training.
 
-Karras et al. 2024, https://arxiv.org/abs/2312.02696, section 3.2 and appendix C. An average by a power function up to
-the t-th update weighs the weights theta(s) by the profile p_t(s) = (gamma + 1) s^gamma / t^(gamma + 1) on [0, t]. The
-coefficients x of the snapshots are those of least squares, A x = b, with the inner products A_ij = <p_i, p_j> of their
-profiles, and b_i = <p_i, p> with the profile that is wanted.
+Karras et al. 2024, https://arxiv.org/abs/2312.02696, section 3.2 and appendix C. A power-function average up to the
+t-th update weighs the weights theta(s) by the profile p_t(s) = (gamma + 1) s^gamma / t^(gamma + 1) on [0, t]. The
+coefficients x of the snapshots solve the least-squares problem A x = b, with the inner products A_ij = <p_i, p_j> of
+their profiles, and b_i = <p_i, p> with the target profile p.
 """
 
 import json
@@ -22,18 +22,18 @@ from genmodels.run.layout import SNAPSHOTS
 from genmodels.run.trust import refused
 
 
-class Facts(NamedTuple):
-    """What a snapshot is of."""
+class SnapshotFacts(NamedTuple):
+    """What a snapshot contains."""
 
     relative_std: float
     updates: int  # t
     step: int
     images_seen: int
-    averaged: list[str]  # the weights that are an average; the rest is as it was in the raw model
+    averaged: list[str]  # names of the averaged weights; the others are those of the raw model
 
 
 class Profile(NamedTuple):
-    """How an average weighs the weights of the training so far."""
+    """The weighting of an average over the updates so far."""
 
     t: float  # updates
     gamma: float
@@ -57,26 +57,26 @@ def inner_product(a: Profile, b: Profile) -> float:
 
 
 def coefficients(there: Sequence[Profile], wanted: Profile) -> NDArray[np.float64]:
-    """How much of each average makes the one that is wanted."""
+    """The coefficients of the given averages in the least-squares approximation of the wanted one."""
     a = np.array([[inner_product(one, other) for other in there] for one in there])
     b = np.array([inner_product(one, wanted) for one in there])
     return np.linalg.lstsq(a, b, rcond=None)[0]
 
 
-def read_facts(file: Path) -> Facts:
-    """What a snapshot is of. UserError where the file is none."""
+def read_facts(file: Path) -> SnapshotFacts:
+    """The facts of a snapshot. UserError where the file is not a snapshot."""
     try:
         with safe_open(file, "pt") as opened:
-            return Facts(**json.loads(opened.metadata()["facts"]))
+            return SnapshotFacts(**json.loads(opened.metadata()["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise refused(file, f"is no snapshot of weights ({error})") from error
+        raise refused(file, f"is not a snapshot of weights ({error})") from error
 
 
-def put_together(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor], Facts]:
-    """The average of this width at the newest snapshot: the model's state, and what it is of.
+def reconstruct_average(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor], SnapshotFacts]:
+    """The average of this width at the newest snapshot: the model's state and its facts.
 
     Raises:
-        UserError: the run has no snapshots, or the width is none that a power function has.
+        UserError: the run has no snapshots, or no power function has this width.
     """
     files = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
     if not files:
@@ -92,7 +92,7 @@ def put_together(run_dir: Path, relative_std: float) -> tuple[dict[str, Tensor],
 
 
 def _combined(files: Sequence[Path], x: NDArray[np.float64], newest: int) -> dict[str, Tensor]:
-    """The sum of the snapshots' averaged weights by their coefficients, in float64; the rest as in the newest."""
+    """The sum of the snapshots' averaged weights times x, in float64; the other tensors as in the newest snapshot."""
     averaged = set(read_facts(files[newest]).averaged)
     state = load_file(files[newest])
     total = {name: state[name].double().zero_() for name in averaged}

@@ -1,4 +1,4 @@
-"""results.json of a run directory: its records, read, and added to by several processes at once."""
+"""results.json of a run directory: reads its records and adds records, safely from several processes."""
 
 import json
 import sys
@@ -17,12 +17,12 @@ RESULTS_VERSION = 1
 
 
 def read_results(file: Path) -> list[dict]:
-    """The records of a results.json; none where the file does not exist. Older ones have no `mode`.
+    """The records of a results.json; [] where the file does not exist. Records of earlier versions have no `mode`.
 
-    What is not finite is one of the texts nan, inf and -inf, as in the file; `Record.from_dict` makes numbers of them.
+    Values that are not finite stay the texts nan, inf and -inf of the file; `Record.from_dict` converts them.
 
     Raises:
-        UserError: the file is damaged or of another version; it stays as it is.
+        UserError: the file is damaged or of another version; it is not changed.
     """
     if not file.is_file():
         return []
@@ -36,12 +36,12 @@ def read_results(file: Path) -> list[dict]:
         raise _no_results(file, f"{about}, expected version {RESULTS_VERSION}")
     records = found.get("results")
     if not isinstance(records, list) or not all(_is_record(record) for record in records):
-        raise _no_results(file, "holds something else than records of metric, split, value, std, protocol and mode")
+        raise _no_results(file, "has entries that are not records of metric, split, value, std, protocol and mode")
     return records
 
 
 def _is_record(found: Any) -> bool:
-    """Whether a part of a file is a result as `Record.to_dict` gives it, or as it did before it gave `mode`."""
+    """Whether a part of a file is a result as `Record.to_dict` gives it, with or without `mode`."""
     parts = {"metric", "split", "value", "std", "protocol"}
     if not isinstance(found, dict) or found.keys() - {"mode"} != parts or found.get("mode") not in ("min", "max", None):
         return False
@@ -51,7 +51,7 @@ def _is_record(found: Any) -> bool:
 
 
 def _is_number(found: Any) -> bool:
-    """Whether a part of a file is a number that a float can hold, or the text of one that is not finite."""
+    """Whether a part of a file is a number within the range of floats, or the text nan, inf or -inf."""
     if isinstance(found, str):
         return found in NOT_FINITE
     if isinstance(found, bool) or not isinstance(found, int | float):
@@ -68,8 +68,8 @@ def _no_results(file: Path, why: str) -> UserError:
 def add_results(file: Path, records: Sequence[dict]) -> None:
     """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
 
-    The standard error stands in the protocol and is measured, so it tells no two records apart. A file that
-    `read_results` refuses is left as it is. Processes that add to the same file at once wait for each other.
+    The standard error is in the protocol but is a measurement, so it does not distinguish records. A file that
+    `read_results` refuses is not changed. Processes that add to the same file wait for each other.
     """
 
     def key(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A run directory as one object: where things lie in it, and what they say, read when it is asked for."""
+"""A run directory as one object: the locations of its files and their contents, read on first access."""
 
 import json
 from functools import cached_property
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Run(PathLike[str]):
-    """A run that was trained, or is being trained, wherever its directory lies now.
+    """A finished or running training, wherever its directory is now.
 
-    A part that cannot be read raises a UserError, which leaves the others as they are. What is read is kept: ask a new
-    `Run` for what has changed since.
+    An attribute whose file cannot be read raises a UserError; the others still work. What was read is cached: make a
+    new `Run` to see later changes.
     """
 
     def __init__(self, path: str | PathLike[str]):
@@ -41,7 +41,7 @@ class Run(PathLike[str]):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Everything that the run was trained with."""
+        """All settings of the training."""
         return config_of(self.path)
 
     @property
@@ -72,22 +72,22 @@ class Run(PathLike[str]):
 
     @cached_property
     def results(self) -> list[Record]:
-        """What was measured, each number with its protocol, in the order in which it was."""
+        """The results, each with its protocol, in the order of measurement."""
         return [as_record(plain, self.config) for plain in read_results(self.file(layout.RESULTS))]
 
     @cached_property
     def status(self) -> Status:
-        """How far the run has come, how it ended, how long it took and on what."""
+        """How far the run is, how it ended, how long it took and on which hardware."""
         return status_of(self.path)
 
     @property
     def series(self) -> Curves:
-        """What was logged while training: of each metric its values over the images seen."""
+        """The metrics logged during training: for each, its values over images seen."""
         return read_curves(self.file(layout.CURVES))
 
     @property
     def curves(self) -> "DataFrame":
-        """The same as a table with a row for each number of images seen, a column for each metric."""
+        """The same as a table: a row for each value of images seen, a column for each metric."""
         from pandas import DataFrame, Series
 
         series = {name: Series(dict(points)) for name, points in self.series.items()}
@@ -95,7 +95,7 @@ class Run(PathLike[str]):
 
     @cached_property
     def overrides(self) -> tuple[str, ...]:
-        """What a sweep set for this job; nothing where the run is no job of one."""
+        """The overrides that a sweep set for this job; () where the run is not a job of a sweep."""
         try:
             found = json.loads(self.file(layout.JOB).read_text(encoding="utf-8"))["overrides"]
         except (OSError, ValueError, RecursionError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""error.log of a run directory: the stack of what ended a training that is nobody's mistake."""
+"""error.log of a run directory: the traceback of an unexpected error that ended a training."""
 
 import traceback
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from genmodels.run.layout import STACK
 
 @contextmanager
 def stack_kept_in(run_dir: Path, *, rank: int, world: int) -> Iterator[None]:
-    """An exception that `explain` has no words of its own for leaves its stack in the run directory, error.log or
-    error_rank3.log, and a note that says so."""
+    """Writes the traceback of an exception that `explain` does not know into the run directory (error.log or
+    error_rank3.log), and adds a note with the file's path to the exception."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The status of a run: how it ended, how far it came, how long it took, on what."""
+"""The status of a run: how it ended, how far it came, how long it took, on which hardware."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ OF_EXIT: dict[int, State] = {0: "finished", 1: "failed", 2: "failed", 130: "inte
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All that is known; a part that no file tells is None, or 0."""
+    """The known facts; one that no file states is None, or 0."""
 
     state: State
     error: str | None
@@ -24,16 +24,16 @@ class Status:
     images_seen: int
     seconds: float | None
     seconds_per_image: float | None
-    killed: int
+    killed: int  # starts without an end
     hardware: str | None
     commit: str | None
-    began: str | None  # the time of the first start
-    torch: str | None  # its version then
-    damaged: str | None  # why history.jsonl is not believed
+    began: str | None  # time of the first start
+    torch: str | None  # torch's version at the first start
+    damaged: str | None  # what is wrong with history.jsonl
 
 
 def status_of(folder: Path) -> Status:
-    """The status of the run in a folder, from history.jsonl, metrics.csv, and what a sweep left."""
+    """The status of the run in a folder, from history.jsonl, metrics.csv, and the files that a sweep wrote."""
     events, damaged = read_events(folder / HISTORY)
     starts = [event for event in events if event["event"] == "start"]
     spans = list(_spans(events))
@@ -66,7 +66,7 @@ class Span:
 
 
 def _spans(events: list[Event]) -> Iterator[Span]:
-    """Each start that is followed by its end; images by the steps in between where the start does not tell them."""
+    """Each start that is followed by its end; its images are those seen so far times its share of the steps."""
     for start, end in zip(events, events[1:], strict=False):
         if (start["event"], end["event"]) == ("start", "end"):
             seconds = datetime.fromisoformat(end["time"]) - datetime.fromisoformat(start["time"])
@@ -76,14 +76,14 @@ def _spans(events: list[Event]) -> Iterator[Span]:
 
 
 def _position(folder: Path, events: list[Event]) -> tuple[int, int]:
-    """Steps and images so far: by the last end, or by the last row of metrics.csv where that is further."""
+    """Steps and images so far: those of the last end, or of the last row of metrics.csv if that is later."""
     ends = [event for event in events if event["event"] == "end" and isinstance(event.get("images_seen"), int)]
     told = (ends[-1]["step"], ends[-1]["images_seen"]) if ends else (0, 0)
     return told if events and events[-1]["event"] == "end" and ends else max(told, last_position(folder / CURVES))
 
 
 def _end(folder: Path, events: list[Event]) -> tuple[State, str | None]:
-    """How the run ended, with the sentence that a sweep kept of it."""
+    """How the run ended, with the sentence that a sweep wrote about it."""
     if sentence := _sentence(folder / FAILED):
         return "failed", sentence
     if sentence := _sentence(folder / PRUNED):
@@ -96,7 +96,7 @@ def _end(folder: Path, events: list[Event]) -> tuple[State, str | None]:
 
 
 def _sentence(file: Path) -> str | None:
-    """The first 2,000 characters of what a file says; None where there is none."""
+    """The first 2,000 characters of a file, on one line; None where there is no file."""
     try:
         return " ".join(file.read_text(encoding="utf-8", errors="replace")[:2000].split()) or file.name
     except OSError:
@@ -104,5 +104,5 @@ def _sentence(file: Path) -> str | None:
 
 
 def _text(starts: list[Event], key: str) -> str | None:
-    """What the last start that tells it says."""
+    """The value of this key in the last start that has it."""
     return next((str(start[key]) for start in reversed(starts) if start.get(key)), None)

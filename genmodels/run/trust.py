@@ -1,8 +1,8 @@
-"""What a config may do that came in a file: a run directory, a checkpoint, an export. Anybody can have written it.
+"""Limits what a config from a file may do: one in a run directory, a checkpoint or an export, which anybody may write.
 
-It may build classes of trusted packages, and nothing else: it is plain data, without interpolations, which could read
-the environment, and it names no other class. What a person writes on the command line, or into their own config
-directories, is theirs and is not looked at.
+It may only build classes of trusted packages: it must be plain data, without interpolations, which could read the
+environment, and may name no other class. What the user writes on the command line, or in their own config directories,
+is not checked.
 """
 
 import json
@@ -19,13 +19,17 @@ from omegaconf.errors import OmegaConfBaseException
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 
-OURS = ("genmodels",)
-TRAINING = ("torch.optim", "pytorch_lightning.trainer", "optuna.pruners")  # what a run's config names beside ours
+OWN_PACKAGES = ("genmodels",)
+TRAINING = (
+    "torch.optim",
+    "pytorch_lightning.trainer",
+    "optuna.pruners",
+)  # what a run's config names besides our classes
 MOST_BYTES, MOST_ENTRIES, MOST_DEEP = 500_000, 50_000, 50  # of a config; ours have 10,000, 500 and 6
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """The plain mapping in a YAML file. Raises UserError where it is none, or could grow or do something."""
+    """The plain mapping in a YAML file. UserError where it is not one, is too large, or is not plain data."""
     if file.stat().st_size > MOST_BYTES:
         raise refused(file, f"is larger than {MOST_BYTES} bytes")
     try:
@@ -33,31 +37,32 @@ def read_config(file: Path) -> dict[str, Any]:
         _require_finite(text, file)
         config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise refused(file, f"is no YAML that can be read ({' '.join(str(error).split())})") from error
+        raise refused(file, f"is not valid YAML ({' '.join(str(error).split())})") from error
     require_plain(config, file)
     return cast(dict[str, Any], config)
 
 
 def _require_finite(text: str, file: Path) -> None:
-    """UserError where a YAML would be much larger than its text, or take long to read."""
+    """UserError where a YAML would expand to much more than its text, or is nested too deeply."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise refused(file, "repeats parts by YAML aliases, which can grow beyond all bounds")
+            raise refused(file, "repeats parts by YAML aliases, which can expand without limit")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_DEEP:
-            raise refused(file, f"has more than {MOST_DEEP} lists or mappings within each other")
+            raise refused(file, f"has more than {MOST_DEEP} nested lists or mappings")
 
 
 def require_plain(config: Any, file: Path) -> None:
-    """UserError unless a config is a mapping of mappings, lists, texts and numbers, few enough, and it is all there."""
+    """UserError unless a config is a mapping of mappings, lists, texts and numbers, within the limits of size, without
+    interpolations."""
     if not isinstance(config, dict):
-        raise refused(file, "has a config that is no mapping of keys to values")
+        raise refused(file, "has a config that is not a mapping of keys to values")
     left, seen = [(config, 0)], 0
     while left:
         (node, depth), seen = left.pop(), seen + 1
         if seen > MOST_ENTRIES or depth > MOST_DEEP:
-            raise refused(file, f"has a config of more than {MOST_ENTRIES} entries, or {MOST_DEEP} within each other")
+            raise refused(file, f"has a config of more than {MOST_ENTRIES} entries or {MOST_DEEP} nested levels")
         if isinstance(node, dict):
             left += [(child, depth + 1) for entry in node.items() for child in entry]
         elif isinstance(node, list):
@@ -69,19 +74,19 @@ def require_plain(config: Any, file: Path) -> None:
 
 
 def refused(file: Path, why: str) -> UserError:
-    """The error of a file that came from anywhere and is not believed."""
-    return UserError(f"{file} is refused: it {why}; give one as genmodels wrote it, with every value plainly there")
+    """The error for a file of unknown origin that is not accepted."""
+    return UserError(f"{file} is refused: it {why}; give the file as genmodels wrote it, with every value written out")
 
 
 def require_trusted(node: Any, trusted: Sequence[str]) -> None:
-    """UserError unless all that a part of a file's config would build are classes within the trusted packages, or
-    calls that this person has trained with."""
+    """UserError unless all classes that a part of a file's config names are within trusted packages, or in calls that
+    this user has trained with."""
     for call in calls_in(node):
         _require_trusted_call(call, trusted)
 
 
 def calls_in(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every mapping in a config that names a class, outside before inside."""
+    """Every mapping in a config that names a class, outer ones first."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             yield node
@@ -92,15 +97,15 @@ def calls_in(node: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _require_trusted_call(call: Mapping[str, Any], trusted: Sequence[str]) -> None:
-    """Refuses a class outside the trusted packages before importing it, and what is no class of theirs after."""
+    """Refuses a class outside the trusted packages before importing it, and anything that is not their class after."""
     target = str(call["_target_"])
     if note_of(call).exists():
         _resolved(target)
     elif not _is_within(target, trusted):
         package = target.split(".")[0]
         raise UserError(
-            f"the config names {target}, which is no class of {' or '.join(trusted)}; if you trust where it comes "
-            f"from, name its package: trusted=[{package}], in Python genmodels.load(..., trusted=['{package}'])"
+            f"the config names {target}, which is not a class of {' or '.join(trusted)}; if you trust its origin, name "
+            f"its package: trusted=[{package}], in Python genmodels.load(..., trusted=['{package}'])"
         )
 
 
@@ -115,16 +120,16 @@ def _resolved(target: str) -> Any:
     try:
         return resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
-        if target.split(".")[0] in OURS:
-            why = f"is no class of this version ({error}); load it with the version that wrote it"
+        if target.split(".")[0] in OWN_PACKAGES:
+            why = f"is not a class of this version ({error}); load it with the version that wrote it"
         else:
-            why = f"cannot be imported ({error}); put the folder that it lies in on PYTHONPATH"
+            why = f"cannot be imported ({error}); add its folder to PYTHONPATH"
         raise UserError(f"the config names {target}, which {why}") from error
 
 
 def note_of(node: Any) -> Path:
-    """The file in the person's own cache that says that they have trained with this part of a config."""
-    plain = json.loads(json.dumps(node))  # with texts for keys, which can be sorted
+    """The file in the user's own cache that marks this part of a config as one that they have trained with."""
+    plain = json.loads(json.dumps(node))  # keys become texts, which can be sorted
     return cache_dir() / "own" / sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,1 +1,1 @@
-"""A sweep: many runs of one command, known by what they run, so that a sweep that was killed goes on where it was."""
+"""A sweep: many runs of one command, identified by what they run, so that a killed sweep can continue."""

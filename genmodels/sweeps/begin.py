@@ -1,4 +1,4 @@
-"""A job of a sweep where it runs, perhaps in another process or on another machine, right before it trains."""
+"""Starts a job of a sweep in the process that runs it, perhaps on another machine."""
 
 import sys
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from genmodels.sweeps.failed import JobFailed
 
 
 def continued(cfg: DictConfig) -> DictConfig:
-    """The job's config, going on where the job was begun before, and with the callback that reports its metric."""
+    """The job's config, which resumes a job begun before, with the callback that reports the sweep's metric."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
-    if not (directory / JOB).is_file():  # of a command that has no sweeps of ours
+    if not (directory / JOB).is_file():  # a command without our sweeper
         return cfg
     with open_dict(cfg):
         if (directory / CONFIG).exists():
@@ -36,11 +36,11 @@ def continued(cfg: DictConfig) -> DictConfig:
 
 @contextmanager
 def job_of_sweep() -> Iterator[None]:
-    """A job's work, in whatever process the launcher chose; the sentence it failed with is left in its directory.
+    """Runs a job's work in the process that the launcher chose; if it fails, writes the reason into its directory.
 
     Raises:
-        JobFailed: it failed.
-        SystemExit: a signal ended it, and no further jobs are to run.
+        JobFailed: the job failed.
+        SystemExit: a signal ended the job, and no further jobs shall run.
     """
     hydra = HydraConfig.get()
     file = Path(hydra.runtime.output_dir) / FAILED

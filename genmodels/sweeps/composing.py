@@ -1,4 +1,4 @@
-"""The config of each job before any of them runs: what is wrong is found now, and what it runs has a name."""
+"""Composes the config of each job before any of them runs, to find mistakes early and to identify the job."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from genmodels.config.roles import Role, without
 from genmodels.config.schema import Train
 from genmodels.errors import UserError
 
-BESIDE = (Role.MACHINE, Role.PLACE, Role.WATCHES, Role.ABOUT)  # what does not change what is run
+IGNORED_ROLES = (Role.MACHINE, Role.PLACE, Role.WATCHES, Role.ABOUT)  # roles of keys that do not change what is run
 
 
 class Composer:
-    """Composes jobs as Hydra will do it again when they begin."""
+    """Composes the configs of jobs in the same way as Hydra does when they start."""
 
     def __init__(self, loader: ConfigLoader, config: DictConfig):
         self.loader = loader
         self.config = config  # of the sweep itself
 
     def config_of(self, fixed: Sequence[str], swept: Sequence[str] = ()) -> dict[str, Any]:
-        """The resolved config of a job with these overrides, its places below ".".
+        """The resolved config of a job with these overrides, with "." as its run directory.
 
         Raises:
-            UserError: it cannot be composed, or training would refuse it before it begins.
+            UserError: it cannot be composed, or does not pass the check of `train`.
         """
         try:
             cfg = self.loader.load_sweep_config(self.config, [*fixed, *swept])
@@ -42,7 +42,7 @@ class Composer:
             raise UserError(explain_composition(error, "train", [*fixed, *swept]) + of_job) from error
         with read_write(cfg.hydra.runtime), open_dict(cfg.hydra.runtime):
             cfg.hydra.runtime.output_dir = "."
-        HydraConfig.instance().set_config(cfg)  # which interpolations look into
+        HydraConfig.instance().set_config(cfg)  # interpolations read it
         with open_dict(cfg):
             del cfg["hydra"]
         config = resolved(cfg)
@@ -51,10 +51,10 @@ class Composer:
 
 
 def what_is_run(config: Mapping[str, Any], swept: Sequence[str]) -> dict[str, Any]:
-    """A config without what does not change what is run, unless that is swept."""
-    return without(config, *BESIDE, keep=tuple(swept))
+    """A config without the keys that do not change what is run, unless they are swept."""
+    return without(config, *IGNORED_ROLES, keep=tuple(swept))
 
 
 def identity(config: Mapping[str, Any], swept: Sequence[str]) -> str:
-    """A hash of what is run: two jobs with the same one would give the same."""
+    """A hash of what is run: two jobs with the same hash give the same results."""
     return sha256(json.dumps(what_is_run(config, swept), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The directory of a sweep: one process works on it, with what it was begun, and a command goes on with it."""
+"""The directory of a sweep: its lock, the settings that it was started with, and the command that continues it."""
 
 import fcntl
 import json
@@ -13,27 +13,30 @@ from genmodels.disk.atomic import write_text
 from genmodels.errors import UserError
 from genmodels.run.layout import CONFIG
 
-FILE = "sweep.json"
+SWEEP_FILE = "sweep.json"
 
 
 def command(words: Sequence[str], sweep_dir: str) -> str:
-    """The command line that goes on with a sweep, from the one that began it."""
+    """The command line that continues a sweep, from the one that started it."""
     named = any(word.startswith(("sweep=", "hydra.sweep.dir=")) for word in words)
     place = [] if named else [f"hydra.sweep.dir={sweep_dir}"]
     at = next((i for i, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
-    return shlex.join(["genmodels", "train", *words[:at], *place, *words[at:]])  # argparse wants overrides together
+    return shlex.join(
+        ["genmodels", "train", *words[:at], *place, *words[at:]]
+    )  # argparse needs the overrides in one block
 
 
 @contextmanager
 def held(sweep_dir: Path) -> Iterator[None]:
-    """Makes the directory and holds it for this process; the system lets go when the process is gone.
+    """Makes the directory and locks it for this process; the system releases the lock when the process ends.
 
     Raises:
-        UserError: another process works on the sweep, or a single run lies there.
+        UserError: another process works on the sweep, or the directory is a single run.
     """
     if sweep_dir.is_file() or (sweep_dir / CONFIG).exists():
         raise UserError(
-            f"{sweep_dir} is a {'file' if sweep_dir.is_file() else 'run'} and no sweep; choose another hydra.sweep.dir"
+            f"{sweep_dir} is a {'file' if sweep_dir.is_file() else 'run'}, expected a sweep; choose another "
+            "hydra.sweep.dir"
         )
     sweep_dir.mkdir(parents=True, exist_ok=True)
     with (sweep_dir / ".lock").open("w") as file:
@@ -41,26 +44,26 @@ def held(sweep_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"another process works on the sweep in {sweep_dir}; wait for its end, or choose another directory"
+                f"another process works on the sweep in {sweep_dir}; wait until it ends, or choose another directory"
             ) from error
         yield
 
 
 def begin(sweep_dir: Path, facts: Mapping[str, Any]) -> None:
-    """Writes down what a sweep is begun with.
+    """Writes the settings that a sweep starts with into sweep.json.
 
     Raises:
-        UserError: a study lies there that was begun with something else, which its proposals would not fit.
+        UserError: the directory has a search with other settings, whose proposals would not fit these.
     """
-    file = sweep_dir / FILE
+    file = sweep_dir / SWEEP_FILE
     before = _read(file) if file.exists() else dict(facts)
     studies = {before["search"], facts["search"]} - {"grid"}
     if studies and (differ := changes(before, facts)):
         key, (old, new) = next(iter(differ.items()))
         more = f" (and {len(differ) - 1} more)" if len(differ) > 1 else ""
         raise UserError(
-            f"the {before['search']} search in {sweep_dir} was begun with {key.removeprefix('config.')}={old}, and now "
-            f"it is {new}{more}; set it as it was, or choose another hydra.sweep.dir"
+            f"the {before['search']} search in {sweep_dir} was started with {key.removeprefix('config.')}={old}, and "
+            f"now it is {new}{more}; set it as before, or choose another hydra.sweep.dir"
         )
     write_text(file, json.dumps(facts, indent=2) + "\n")
 
@@ -71,5 +74,5 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict) or "search" not in facts:
-        raise UserError(f"{file} is damaged; remove it, if the sweep is to go on as it is given now")
+        raise UserError(f"{file} is damaged; remove it, if the sweep shall continue with the present settings")
     return facts

@@ -1,4 +1,4 @@
-"""A job of a sweep: a run directory SWEEP_DIR/<number>_<what differs>/ with a job.json that says what it runs."""
+"""Jobs of a sweep: run directories SWEEP_DIR/<number>_<what differs>/, each with a job.json that says what it runs."""
 
 import fcntl
 import json
@@ -19,25 +19,25 @@ JobState = Literal["finished", "pruned", "failed", "running", "begun", "new"]
 
 @dataclass(frozen=True)
 class Job:
-    """What a job runs; how far it has come is told by the files of its directory, which is made when it begins."""
+    """A job's number and overrides; its state is read from its directory, which is made when the job starts."""
 
     number: int
     identity: str  # hash of what is run
-    overrides: tuple[str, ...]  # that tell it from other jobs
+    overrides: tuple[str, ...]  # those that differ between jobs
     directory: Path
 
     def write(self) -> None:
-        """Makes the job known to whoever goes on with the sweep."""
+        """Writes job.json, by which a later process recognizes the job."""
         facts = {key: value for key, value in asdict(self).items() if key != "directory"}
         write_text(self.directory / JOB, json.dumps(facts, indent=2) + "\n")
 
     @property
     def words(self) -> str:
-        """What tells it from other jobs, such as "model.beta=2 seed=1"."""
+        """The overrides that differ between jobs, such as "model.beta=2 seed=1"."""
         return " ".join(self.overrides) or "nothing is swept"
 
     def state(self) -> JobState:
-        """How far the job has come."""
+        """The state of the job now."""
         if _is_locked(self.directory / HISTORY):
             return "running"
         status = status_of(self.directory).state
@@ -49,7 +49,7 @@ class Job:
 
 
 def _is_locked(file: Path) -> bool:
-    """Whether a process trains there."""
+    """Whether a process holds the lock of this file, which means that it trains there."""
     if not file.exists():
         return False
     with file.open("r+") as held:
@@ -61,7 +61,7 @@ def _is_locked(file: Path) -> bool:
 
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
-    """The jobs that a sweep directory holds, by number; UserError where the file of one is damaged."""
+    """The jobs in a sweep directory, by number; UserError where a job.json is damaged."""
     return sorted((_read(file) for file in sweep_dir.glob(f"*/{JOB}")), key=lambda job: job.number)
 
 
@@ -73,22 +73,22 @@ def _read(file: Path) -> Job:
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise UserError(f"{file} is damaged; remove {file.parent}, so that this job is run anew")
+        raise UserError(f"{file} is damaged; remove {file.parent}, so that this job runs again")
     return job
 
 
 class Register:
-    """The jobs of a sweep by what they run; one that is new gets the number after the highest."""
+    """The jobs of a sweep by the hash of what they run; a new job gets the number after the highest."""
 
     def __init__(self, sweep_dir: Path, name: str):
         self.sweep_dir = sweep_dir
-        self.name = name  # of a job that nothing tells from others
+        self.name = name  # of a job without overrides
         self.jobs = {job.identity: job for job in read_jobs(sweep_dir)}
         numbers = (re.match(r"\d+(?=_)", path.name) for path in sweep_dir.glob("*_*"))
         self.next = max((int(found[0]) for found in numbers if found), default=-1) + 1
 
     def job(self, identity: str, overrides: Sequence[str]) -> Job:
-        """The job that runs this, with the overrides that it is given now."""
+        """The job with this identity, old or new, with the present overrides."""
         if known := self.jobs.get(identity):
             job = replace(known, overrides=tuple(overrides))
         else:

@@ -1,15 +1,15 @@
-"""The metric that a sweep follows, always on the split that is evaluated while training, never on the test split."""
+"""The metric that a sweep optimises, always on the split that is evaluated during training, never on the test split."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genmodels.config.messages import nearest
+from genmodels.config.messages import suggestion
 from genmodels.errors import UserError
 from genmodels.sweeps.settings import SweepSettings
 from genmodels.training.callbacks.pruning import Mode
 
-Modes = dict[str, Mode]  # names of results, and which way they are better
-BESIDE: dict[str, dict[str, Mode]] = {  # what our evaluators give beside their first result
+Modes = dict[str, Mode]  # name of a result -> whether low or high values are better
+FURTHER_RESULTS: dict[str, dict[str, Mode]] = {  # results of our evaluators after their first one
     "bits_per_dim": {"nll_nats": "min", "elbo_nats": "max"},
     "nll_nats": {"elbo_nats": "max"},
     "precision": {"recall": "max"},
@@ -18,7 +18,7 @@ BESIDE: dict[str, dict[str, Mode]] = {  # what our evaluators give beside their 
 
 
 def evaluated(config: Mapping[str, Any]) -> Modes:
-    """The first result of each evaluator that applies in a job, as it is logged while training."""
+    """The first result of each evaluator that applies in a job, under its logged name."""
     from genmodels.config.check import chosen
     from genmodels.engine import build
     from genmodels.evaluators.evaluate import applicable
@@ -36,37 +36,39 @@ def evaluated(config: Mapping[str, Any]) -> Modes:
 
 
 def followed(settings: SweepSettings, configs: Sequence[Mapping[str, Any]]) -> tuple[str | None, Mode]:
-    """The metric of a sweep: the one that is named, or the first that all jobs evaluate; None where there is none.
+    """The metric of a sweep and its mode: the named one, else the first that all jobs evaluate, else None.
 
-    Which way it is better, the evaluators say that give it, unless the settings do.
+    The mode is that of the settings, else that of the evaluators.
 
     Raises:
-        UserError: a job does not evaluate the metric, or one is needed and there is none.
+        UserError: a job does not evaluate the metric, or the search needs a metric and there is none.
     """
     jobs = [evaluated(config) for config in configs]
     metric = settings.metric or next((name for name in jobs[0] if all(name in modes for modes in jobs)), None)
     if metric is None:
         if settings.search == "tpe" or settings.pruner is not None:
             what = "tpe search" if settings.search == "tpe" else "a pruner"
-            raise UserError(f"{what} follows a metric, and no job evaluates one while training; choose evaluators")
+            raise UserError(f"{what} needs a metric, and no job evaluates one during training; choose evaluators")
         return None, "min"
     modes = {_mode(metric, modes) for modes in jobs}
     if settings.mode is None and len(modes) > 1:
-        raise UserError(f"{metric} is better low in some jobs and high in others; say which with hydra.sweeper.mode")
+        raise UserError(
+            f"low values of {metric} are better in some jobs and high ones in others; set hydra.sweeper.mode"
+        )
     return metric, settings.mode or modes.pop()
 
 
 def _mode(metric: str, modes: Modes) -> Mode:
-    """Which way the metric is better in a job; UserError unless an evaluator gives it, first or beside that."""
+    """Whether low or high values of the metric are better in a job; UserError unless an evaluator gives it."""
     known = dict(modes)
     for first in modes:
-        for kind, others in BESIDE.items():
+        for kind, others in FURTHER_RESULTS.items():
             if kind in first:
                 known |= {first.replace(kind, other, 1): mode for other, mode in others.items()}
     if metric not in known:
         if not modes:
             raise UserError(f"hydra.sweeper.metric={metric} is not evaluated: no evaluator is chosen")
-        hint = nearest(metric, list(modes))
+        hint = suggestion(metric, list(modes))
         choices = hint if hint.endswith("?") else f"choices are {', '.join(modes)}"
         raise UserError(f"hydra.sweeper.metric={metric} is not evaluated while training; {choices}")
     return known[metric]

@@ -8,12 +8,12 @@ from genmodels.sweeps import space
 
 
 def sweep_folder() -> str:
-    """A sweep that has a name keeps its place, such as "seeds_digits_vae"; any other gets the time of its beginning."""
+    """The folder of a named sweep, always the same, such as "seeds_digits_vae"; of another sweep its start time."""
     hydra = HydraConfig.get()
     choices = hydra.runtime.choices
     if choices.get("sweep") is None:
         return started("%Y-%m-%d_%H-%M-%S-%f")
     loader = GlobalHydra.instance().config_loader()
-    swept = space.read(hydra.sweeper.params, hydra.overrides.task, loader).keys()
+    swept = space.read_space(hydra.sweeper.params, hydra.overrides.task, loader).keys()
     groups = ("data", "model") if choices.get("experiment") is None else ("experiment",)
     return "_".join([choices["sweep"], *(choices[group] for group in groups if group not in swept)])

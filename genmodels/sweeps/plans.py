@@ -1,4 +1,4 @@
-"""Which jobs a sweep has: all combinations of a grid, or what a search proposes one after the other."""
+"""The jobs of a sweep: all combinations of a grid, or the proposals of a search, one after the other."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Plan(ABC):
-    """The jobs of a sweep, as those before them end."""
+    """Gives the jobs of a sweep one batch after the other."""
 
-    total: int  # jobs that the sweep will have, with those that are done
+    total: int  # jobs of the whole sweep, including finished ones
 
     @abstractmethod
     def batches(self, at_once: int | None) -> Iterator[list[Job]]:
-        """Jobs that are still to run, at most so many at a time; the next ones are asked for when these have ended."""
+        """Batches of the jobs that must still run, at most `at_once` each; drawn when the batch before has ended."""
 
     @abstractmethod
     def tell(self, job: Job) -> None:
-        """A job has ended."""
+        """Takes note that a job has ended."""
 
 
 def is_due(job: Job) -> bool:
-    """Whether a job is still to run, and is not running elsewhere."""
+    """Whether a job must still run, and is not running elsewhere."""
     return job.state() in ("new", "begun", "failed")
 
 
@@ -46,18 +46,18 @@ class Grid(Plan):
         yield from (due[i : i + size] for i in range(0, len(due), size))
 
     def tell(self, job: Job) -> None:
-        """Nothing that comes depends on it."""
+        """Does nothing: the other jobs do not depend on it."""
 
 
 class Search(Plan):
-    """What a study proposes, after those jobs that an earlier process has left."""
+    """First the unfinished jobs of an earlier process, then the proposals of a study."""
 
     def __init__(
         self, study: "Study", space: SearchSpace, composer: Composer, register: Register, n_trials: int | None
     ):
         self.study, self.space, self.composer, self.register = study, space, composer, register
         self.total = n_trials or 0
-        self.seen: list[Assignment] = []  # what was proposed so far
+        self.seen: list[Assignment] = []  # proposals so far
         self.left = [job for job in self.register.jobs.values() if is_due(job)]
         study.remember(sorted(register.jobs.values(), key=lambda job: job.number))
 
@@ -75,7 +75,7 @@ class Search(Plan):
             yield job
 
     def _new(self) -> Job | None:
-        """A job that none is like; None where the space seems to hold no other."""
+        """A job that differs from all others; None where the space seems to have no more."""
         for values in self.study.proposals(self.register.next):
             if values in self.seen:
                 continue

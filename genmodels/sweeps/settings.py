@@ -25,11 +25,11 @@ class SweepSettings:
     params: Mapping[str, Any]
 
 
-def read(node: Mapping[str, Any]) -> SweepSettings:
-    """The settings in a mapping.
+def read_settings(node: Mapping[str, Any]) -> SweepSettings:
+    """Checks the settings in a mapping.
 
     Raises:
-        UserError: a key that there is not, a value of another kind, or one that says nothing in this search.
+        UserError: an unknown key, a value of a wrong type, or a setting that does not fit the search.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=True))
     check(plain, SweepSettings, lambda path: f" (hydra.sweeper.{path})")
@@ -39,5 +39,5 @@ def read(node: Mapping[str, Any]) -> SweepSettings:
     if settings.search != "grid" and settings.n_trials is None:
         raise UserError(f"{settings.search} search needs a number of jobs; set hydra.sweeper.n_trials=N")
     if settings.mode is not None and settings.metric is None:
-        raise UserError("hydra.sweeper.mode says which way a metric is better, and there is none; set metric, too")
+        raise UserError("hydra.sweeper.mode needs hydra.sweeper.metric, which is null; set the metric, too")
     return settings

@@ -1,7 +1,7 @@
-"""What a sweep tries: overrides of the command line and of a sweep's file, the fixed ones apart from those with values.
+"""The search space of a sweep: the swept and the fixed overrides of the command line and of a sweep's file.
 
 The grammar is Hydra's: `a=1,2`, `choice(...)`, `range(...)`, `glob(*)`, `interval(...)`, `tag(log, interval(...))`,
-`int(interval(...))`. A value stays the text that an override has.
+`int(interval(...))`. Values stay texts, as in an override.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,8 +24,8 @@ Assignment = dict[str, str]  # of one job: a value, as text, for each key that i
 class Choices:
     """A key that takes one of several values."""
 
-    key: str  # as an override has it, such as "optimizer.lr" or "+model.width"
-    text: str  # as the person wrote it
+    key: str  # as in an override, such as "optimizer.lr" or "+model.width"
+    text: str  # as the user wrote it
     values: tuple[str, ...]
 
     @property
@@ -35,7 +35,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Interval:
-    """A key that takes any number between two, both ends included."""
+    """A key that takes any number in a closed interval."""
 
     key: str
     text: str
@@ -54,17 +54,17 @@ Dimension = Choices | Interval
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is tried, and what is the same in every job."""
+    """The swept keys, and the overrides that are the same in every job."""
 
     dimensions: tuple[Dimension, ...]
     fixed: tuple[str, ...]  # overrides
 
     def keys(self) -> list[str]:
-        """The keys that are swept, without the + of those that a config does not have."""
+        """The swept keys, without the + of keys that the config does not have."""
         return [dimension.key.lstrip("+") for dimension in self.dimensions]
 
     def texts(self) -> dict[str, str]:
-        """What is tried as the person wrote it, by key."""
+        """The swept values by key, as the user wrote them."""
         return {dimension.key: dimension.text for dimension in self.dimensions}
 
     def overrides(self, values: Assignment) -> list[str]:
@@ -72,12 +72,12 @@ class SearchSpace:
         return [f"{key}={value}" for key, value in values.items()]
 
     def grid(self) -> list[Assignment]:
-        """All combinations, the last key changing fastest; one without values where nothing is swept."""
+        """All combinations, the last key changing fastest; one empty combination where nothing is swept."""
         values = []
         for dimension in self.dimensions:
             if isinstance(dimension, Interval):
                 raise UserError(
-                    f"{dimension.key}={dimension.text} has no end of values for a grid; give some "
+                    f"{dimension.key}={dimension.text} has infinitely many values for a grid; list some "
                     f"({dimension.key}=choice(...) or range(...)), or set hydra.sweeper.search=random or tpe"
                 )
             values.append(dimension.values)
@@ -85,15 +85,15 @@ class SearchSpace:
         return [dict(zip(keys, combination, strict=True)) for combination in product(*values)]
 
     def first(self) -> Assignment:
-        """One combination, to see whether it can be composed."""
+        """One combination, to test whether it can be composed."""
         return {dimension.key: dimension.first for dimension in self.dimensions}
 
 
-def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> SearchSpace:
-    """The space of a sweep; what the command line says of a key takes the place of what the file says.
+def read_space(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoader | None) -> SearchSpace:
+    """Reads the space of a sweep; the command line overrides the file.
 
     Raises:
-        UserError: a value that cannot be read, or an empty choice.
+        UserError: a value cannot be parsed, or a choice is empty.
     """
     lines = [*(f"{key}={_text(key, value)}" for key, value in params.items()), *arguments]
     overrides = {override.get_key_element().lstrip("+"): override for override in _parsed(lines, loader)}
@@ -103,7 +103,7 @@ def read(params: Mapping[str, Any], arguments: Iterable[str], loader: ConfigLoad
 
 
 def _text(key: str, value: Any) -> str:
-    """A value of a YAML as an override has it."""
+    """A value from a YAML as the text of an override."""
     if isinstance(value, Mapping):
         raise UserError(
             f"hydra.sweeper.params.{key} is a mapping; write the key in full, {key}.{next(iter(value), '')}"
@@ -138,7 +138,9 @@ def _interval(key: str, text: str, value: IntervalSweep) -> Interval:
     low, high = value.start, value.end
     assert low is not None and high is not None
     if unknown := value.tags - {"log"}:
-        raise UserError(f"{key}={text} has the tag {min(unknown)}; the only one that says something is log")
+        raise UserError(
+            f"{key}={text} has the tag {min(unknown)}, expected log, the only tag with a meaning; remove it"
+        )
     if not low < high or ("log" in value.tags and low <= 0):
         positive = " of positive numbers" if "log" in value.tags else ""
         raise UserError(f"{key}={text} is empty; expected interval(low, high){positive}, with low below high")

@@ -1,6 +1,6 @@
-"""What is tried next, by Optuna: proposal i is a function of the seed, of i, and of the jobs that have finished.
+"""Proposals by Optuna: proposal i is a function of the seed, of i, and of the jobs that have finished.
 
-The directories of the jobs are the one truth. The study is in memory, and made of them anew at each start.
+Only the directories of the jobs are stored. The study is in memory, and is rebuilt from them at each start.
 """
 
 import logging
@@ -18,7 +18,7 @@ from genmodels.sweeps.jobs import Job
 from genmodels.sweeps.space import Assignment, Choices, Dimension, SearchSpace
 from genmodels.training.callbacks.pruning import DIRECTIONS, Mode, Reports
 
-ATTEMPTS = 100  # draws for a job that none is like, before the space is taken to be exhausted
+ATTEMPTS = 100  # draws for a job unlike all others, before the space counts as exhausted
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -26,7 +26,7 @@ logging.getLogger("optuna").setLevel(logging.ERROR)
 
 
 class Study:
-    """Proposes the values of jobs and is told what became of them."""
+    """Proposes the values of jobs and learns from their results."""
 
     def __init__(self, space: SearchSpace, *, search: str, mode: Mode, seed: int, n_jobs: int):
         self.space = space
@@ -35,10 +35,10 @@ class Study:
         self.n_jobs = n_jobs
         self.distributions = {dimension.key: distribution(dimension) for dimension in space.dimensions}
         self.study = optuna.create_study(direction=DIRECTIONS[mode])
-        self.trials: dict[int, int] = {}  # number of a job: number of its trial
+        self.trials: dict[int, int] = {}  # number of a job -> number of its trial
 
     def remember(self, jobs: Iterable[Job]) -> None:
-        """Takes in what an earlier process has begun and finished, in the order of the numbers."""
+        """Adds the jobs that an earlier process has started or finished, in the order of their numbers."""
         for job in jobs:
             values = values_of(job)
             self.trials[job.number] = len(self.study.get_trials(deepcopy=False))
@@ -58,7 +58,7 @@ class Study:
         return {IntDistribution: int, FloatDistribution: float}.get(type(kind), str)(value)
 
     def proposals(self, number: int) -> Iterator[Assignment]:
-        """Assignment for the job of this number: the next ones where the first are those of another job."""
+        """Proposed values for the job of this number: take the next if an earlier job has the same."""
         for attempt in range(ATTEMPTS):
             self.study.sampler = self._sampler(fold(self.seed, number, attempt) % 2**32)
             trial = self.study.ask(self.distributions)
@@ -72,7 +72,7 @@ class Study:
         return optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
 
     def tell(self, job: Job) -> None:
-        """What became of a job; one that failed is told once it was tried again and has not."""
+        """Reports the result of a job to the study; a failed job only after it was tried again and succeeded."""
         state, reports = outcome(job)
         if not state.is_finished():
             return
@@ -83,7 +83,7 @@ class Study:
 
 
 def outcome(job: Job) -> tuple[TrialState, Reports]:
-    """How a job stands, in Optuna's words, and what it reported; without a number it has failed for good."""
+    """A job's state in Optuna's terms, and its reports; one that ended without a finite value counts as failed."""
     state, reports = job.state(), Reports.read(job.directory)
     if state not in ("finished", "pruned"):
         return TrialState.RUNNING, reports
@@ -93,7 +93,7 @@ def outcome(job: Job) -> tuple[TrialState, Reports]:
 
 
 def values_of(job: Job) -> Assignment:
-    """The values that a job's overrides give."""
+    """The values of a job's overrides, by key."""
     return {key: value for key, _, value in (override.partition("=") for override in job.overrides)}
 
 

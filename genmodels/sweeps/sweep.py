@@ -1,4 +1,4 @@
-"""A sweep from its settings to its table: which jobs there are, which of them are still to run, and running those."""
+"""A sweep from its settings to its table: finds its jobs, runs those that must still run, shows the results."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,21 +20,21 @@ from genmodels.sweeps.composing import Composer, identity, what_is_run
 from genmodels.sweeps.failed import JobFailed
 from genmodels.sweeps.jobs import Job, Register
 from genmodels.sweeps.plans import Grid, Plan, Search, is_due
-from genmodels.sweeps.table import Said
+from genmodels.sweeps.table import SweepOutput
 
-ONE_BY_ONE = "basic"  # the launcher that runs jobs here, one after the other
-OF_STUDY = ("search", "seed", "pruner")  # settings that the proposals of a search depend on
+ONE_BY_ONE = "basic"  # Hydra's launcher that runs jobs in this process, one after the other
+OF_STUDY = ("search", "seed", "pruner")  # settings that change the proposals of a search
 
 
 class Sweep:
-    """What the sweeper of Hydra's does."""
+    """The work of the Hydra sweeper."""
 
     def __init__(self, node: Mapping[str, Any], context: HydraContext, task: TaskFunction, config: DictConfig):
-        HydraConfig.instance().set_config(config)  # which interpolations look into
-        self.settings = settings.read(node)
-        self.space = space.read(self.settings.params, config.hydra.overrides.task, context.config_loader)
+        HydraConfig.instance().set_config(config)  # interpolations read it
+        self.settings = settings.read_settings(node)
+        self.space = space.read_space(self.settings.params, config.hydra.overrides.task, context.config_loader)
         with read_write(config.hydra):
-            config.hydra.sweep.dir = config.hydra.sweep.dir  # of its interpolation, what it gives now
+            config.hydra.sweep.dir = config.hydra.sweep.dir  # replaces the interpolation by its present value
         self.config = config
         self.directory = Path(config.hydra.sweep.dir)
         self.composer = Composer(context.config_loader, config)
@@ -43,15 +43,15 @@ class Sweep:
         )
 
     def run(self) -> None:
-        """Runs what is still to run and shows all.
+        """Runs the jobs that must still run, and shows the results of all.
 
         Raises:
-            UserError: what is wrong with the sweep, before any of its jobs runs.
-            JobFailed: jobs failed, when all have run.
+            UserError: the sweep has a mistake, found before any job runs.
+            JobFailed: some jobs failed; raised after all have run.
         """
         if self.settings.search != "grid" and not self.space.dimensions:
             raise UserError(
-                f"{self.settings.search} search has nothing to try: give keys with values, such as "
+                f"{self.settings.search} search has no keys to vary: give keys with values, such as "
                 "'optimizer.lr=tag(log,interval(1e-4,1e-2))', or hydra.sweeper.params in a sweep's file"
             )
         combinations = self.space.grid() if self.settings.search == "grid" else [self.space.first()]
@@ -64,7 +64,7 @@ class Sweep:
             self._run_all(self._plan(named, configs[0]["name"]))
 
     def _facts(self) -> dict[str, Any]:
-        """What a search must go on with."""
+        """The settings that must not change when a search continues."""
         base = what_is_run(self.composer.config_of(self.space.fixed), ())
         chosen = {key: value for key, value in asdict(self.settings).items() if key in OF_STUDY}
         return {**chosen, "metric": self.metric, "mode": self.mode, "params": self.space.texts(), "config": base}
@@ -80,7 +80,7 @@ class Sweep:
         return Search(study, self.space, self.composer, self.register, self.settings.n_trials)
 
     def _run_all(self, plan: Plan) -> None:
-        said = Said(self.directory, self.metric, self.mode, directory.command(sys.argv[1:], str(self.directory)))
+        said = SweepOutput(self.directory, self.metric, self.mode, directory.command(sys.argv[1:], str(self.directory)))
         said.begins(list(self.register.jobs.values()), plan.total)
         done = sum(not is_due(job) for job in self.register.jobs.values())
         statuses: dict[int, int] = {}
@@ -100,18 +100,18 @@ class Sweep:
             raise JobFailed(statuses[min(statuses)], str(self.directory))
 
     def _at_once(self) -> int | None:
-        """How many jobs the launcher is given at a time; None: all."""
+        """The number of jobs that the launcher gets at a time; None: all."""
         if self.config.hydra.runtime.choices["hydra/launcher"] == ONE_BY_ONE:
             return 1
         return self.settings.n_jobs if self.settings.search == "tpe" else None
 
     def _launch(self, batch: Sequence[Job]) -> dict[int, int]:
-        """Runs jobs; the exit statuses of those that failed."""
+        """Runs jobs; returns the exit statuses of the failed ones, by number."""
         for job in batch:
             job.write()
         try:
             ended = self.launcher.launch([self._overrides(job) for job in batch], initial_job_idx=batch[0].number)
-        except Exception as error:  # of the launcher itself, such as a job that the machine has killed
+        except Exception as error:  # from the launcher itself, such as a job killed by the system
             print(f"genmodels: the launcher failed: {explain(error)[0]}", file=sys.stderr, flush=True)
             return {batch[0].number: FAULT}
         statuses = {job.number: _status(end) for job, end in zip(batch, ended, strict=True)}
@@ -129,5 +129,5 @@ def _status(end: JobReturn) -> int:
     """The exit status of a job."""
     if end.status == JobStatus.COMPLETED:
         return 0
-    error = end._return_value  # what reading `return_value` would raise
+    error = end._return_value  # the exception that `return_value` would raise
     return error.status if isinstance(error, JobFailed) else explain(error)[1]

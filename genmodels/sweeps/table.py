@@ -1,4 +1,4 @@
-"""What a person reads of a sweep: what there is to do, a line between its jobs, the table at the end, how to go on."""
+"""The console output of a sweep: counts of jobs, a line for each job, the table at the end, how to continue."""
 
 import sys
 import time
@@ -15,23 +15,27 @@ from genmodels.run.run import Run
 from genmodels.sweeps.jobs import Job
 from genmodels.training.callbacks.pruning import Mode, Reports
 
-ALONE = {"finished": "finished", "pruned": "pruned", "running": "running in another process"}  # no more to be done
+ALONE = {
+    "finished": "finished",
+    "pruned": "pruned",
+    "running": "running in another process",
+}  # states that need no more work, in words
 DUE = {"begun": "go on", "failed": "are tried again"}
 
 
-class Said:
-    """Speaks of one sweep."""
+class SweepOutput:
+    """Prints the progress and results of one sweep."""
 
     def __init__(self, sweep_dir: Path, metric: str | None, mode: Mode | None, command: str):
         self.sweep_dir = sweep_dir
-        self.metric = metric  # that the sweep follows
-        self.mode = mode  # which way it is better
-        self.command = command  # that goes on with it
-        self.seconds: list[float] = []  # that jobs took
+        self.metric = metric  # the metric that the sweep optimises
+        self.mode = mode  # whether low or high values are better
+        self.command = command  # continues the sweep
+        self.seconds: list[float] = []  # duration of each job
         self.since = 0.0
 
     def begins(self, jobs: Sequence[Job], total: int) -> None:
-        """How many jobs there are, what is left of an earlier process, and how to go on should this one be killed."""
+        """Prints the number of jobs by state, and the command that continues the sweep if it is killed."""
         states: Counter[str] = Counter(job.state() for job in jobs)
         known = [f"{states[state]} {words}" for state, words in (ALONE | DUE).items() if states[state]]
         new = total - sum(states[state] for state in ALONE | DUE)
@@ -41,7 +45,7 @@ class Said:
         _line(f"if it is stopped, it goes on with: {self.command}")
 
     def launches(self, batch: Sequence[Job], done: int, total: int) -> None:
-        """What runs next, after `done` jobs, and the time left once it can be told."""
+        """Prints which jobs run next, after `done` jobs, and the time left once it can be estimated."""
         self.since = time.monotonic()
         left = f"; about {_span(self._left(total - done))} left" if self.seconds else ""
         if len(batch) == 1:
@@ -53,14 +57,14 @@ class Said:
         return jobs * sum(self.seconds) / len(self.seconds)
 
     def ended(self, batch: Sequence[Job]) -> None:
-        """Which of the jobs were pruned, and why."""
+        """Prints which of the jobs were pruned, and why."""
         self.seconds += [(time.monotonic() - self.since) / len(batch)] * len(batch)
         for job in batch:
             if job.state() == "pruned":
                 _line(f"{job.directory.name} is pruned: {(job.directory / PRUNED).read_text().strip()}")
 
     def table(self) -> None:
-        """All jobs, best first, and where they lie."""
+        """Prints all jobs, best first, the sweep's directory, and the command that continues it."""
         runs = [self._with_metric(run) for run in gather([self.sweep_dir]).runs]
         if runs:
             show(runs, self.metric, console)
@@ -68,7 +72,7 @@ class Said:
         _line(f"goes on   {self.command}")
 
     def _with_metric(self, run: Run) -> Run:
-        """A run with the newest value of the metric before its results, and with the protocol of that value."""
+        """A run whose results begin with the newest value of the metric, with the protocol of that value."""
         reports = Reports.read(run.path)
         if self.metric is None or reports.last is None:
             return run
@@ -80,8 +84,8 @@ class Said:
         return followed
 
     def interrupted(self) -> None:
-        """How to go on."""
-        print(f"genmodels: go on with the whole sweep, this job too: {self.command}", file=sys.stderr, flush=True)
+        """Prints the command that continues an interrupted sweep."""
+        print(f"genmodels: continue the whole sweep, including this job: {self.command}", file=sys.stderr, flush=True)
 
 
 def _span(seconds: float) -> str:

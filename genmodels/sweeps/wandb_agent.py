@@ -1,4 +1,4 @@
-"""A search space in the terms of W&B's sweeps, so that its agents ask for the jobs and run them."""
+"""A search space as the config of a W&B sweep, whose agents fetch the jobs and run them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from genmodels.sweeps.settings import SweepSettings
 from genmodels.sweeps.space import Choices, Dimension, SearchSpace
 
 METHODS = {"grid": "grid", "random": "random", "tpe": "bayes"}
-DISTRIBUTIONS = {  # by whether it is logarithmic, and of integers
+DISTRIBUTIONS = {  # (logarithmic, integers) -> W&B's name
     (False, False): "uniform",
     (True, False): "log_uniform_values",
     (False, True): "int_uniform",
@@ -27,10 +27,10 @@ COMMAND = ["genmodels", "train"]
 
 
 def sweep_of(words: Sequence[str]) -> dict[str, Any]:
-    """The sweep that overrides of `genmodels train -m` describe, in W&B's terms.
+    """The config of a W&B sweep for overrides of `genmodels train -m`.
 
     Raises:
-        UserError: it cannot be composed, has nothing to try, or follows a metric that is not evaluated.
+        UserError: it cannot be composed, varies no key, or has a metric that is not evaluated.
     """
     GlobalHydra.instance().clear()
     try:
@@ -53,27 +53,27 @@ def sweep_of(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _composed(words: Sequence[str]) -> tuple[SweepSettings, SearchSpace, list[dict[str, Any]]]:
-    """SweepSettings, space, and the configs of the jobs of a grid, else of one job."""
+    """Settings, space, and the configs of all jobs of a grid, or of one job of a search."""
     loader = GlobalHydra.instance().config_loader()
-    given = space.read({}, words, loader)
+    given = space.read_space({}, words, loader)
     cfg = compose("train", list(given.fixed), return_hydra_config=True)
     node = {str(key): value for key, value in cfg.hydra.sweeper.items()}
-    chosen = settings.read({key: value for key, value in node.items() if not key.startswith("_")})
-    tried = space.read(chosen.params, words, loader)
+    chosen = settings.read_settings({key: value for key, value in node.items() if not key.startswith("_")})
+    tried = space.read_space(chosen.params, words, loader)
     if not tried.dimensions:
-        raise UserError("there is nothing to try; give sweep=NAME, or keys with values, such as optimizer.lr=1e-3,1e-2")
+        raise UserError("the sweep varies no key; give sweep=NAME, or keys with values, such as optimizer.lr=1e-3,1e-2")
     jobs = tried.grid() if chosen.search == "grid" else [tried.first()]
     composer = Composer(loader, cfg)
     return chosen, tried, [composer.config_of(_of_train(tried), tried.overrides(job)) for job in jobs]
 
 
 def _of_train(tried: SearchSpace) -> list[str]:
-    """The overrides that are the same in all jobs, without those that say how a sweep is run."""
+    """The overrides that are the same in all jobs, without those of Hydra itself."""
     return [word for word in tried.fixed if not word.startswith(("hydra.", "hydra/"))]
 
 
 def parameter(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as W&B writes it; a value that is no number stays the text of an override, null too."""
+    """A dimension as a W&B parameter; a value that is not a number stays a text, even null."""
     if isinstance(dimension, Choices):
         return {"values": [_number(value) for value in dimension.values]}
     return {"distribution": DISTRIBUTIONS[dimension.log, dimension.whole], "min": dimension.low, "max": dimension.high}

@@ -1,8 +1,8 @@
-"""Compiled networks (torch.compile; Ansel et al. 2024, https://doi.org/10.1145/3620665.3640366), in training alone.
+"""Compiled networks (torch.compile; Ansel et al. 2024, https://doi.org/10.1145/3620665.3640366), only in training.
 
-A model's parts are compiled in place when they are called, so that names in checkpoints stay. What is called by another
-name than `forward`, such as a flow's inverse or a cached step, runs as it is written, and so do evaluation and what is
-differentiated twice (`torch.compiler.set_stance`).
+A model's parts are compiled in place at their first call, so names in checkpoints do not change. Methods other than
+`forward`, such as a flow's inverse or a cached step, run uncompiled, and so do evaluation and double differentiation
+(`torch.compiler.set_stance`).
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def compile_networks(model: nn.Module, **settings: Any) -> None:
 
 
 def require_compiler() -> None:
-    """Raises UserError where there is no C++ compiler, which torch.compile calls."""
+    """UserError without a C++ compiler, which torch.compile needs."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -27,6 +27,6 @@ def require_compiler() -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise UserError(
-            "compile=true needs a C++ compiler and there is none; install g++, name another in the variable CXX, "
+            "compile=true needs a C++ compiler, and none was found; install g++, name another in the variable CXX, "
             "or set compile=false"
         ) from error

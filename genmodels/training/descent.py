@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Batch, Condition
 from genmodels.training.module import Training
 
-PLAYER = "model"  # what hooks are told has taken a step
+PLAYER = "model"  # name of the only player, for hooks
 
 
 class Descent(Training):
@@ -27,6 +27,6 @@ class Descent(Training):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        clock = self.clock._replace(step=self.global_step + 1)  # Lightning counts the step when this hook is over
+        clock = self.clock._replace(step=self.global_step + 1)  # Lightning counts the step after this hook
         self.after_move(PLAYER, clock)
         self.after_step(clock)

@@ -22,11 +22,11 @@ from genmodels.run.post_hoc import gamma_of
 class Rule(ABC):
     """How much of the average stays at a step."""
 
-    off: bool = False  # whether there is to be no average at all
+    off: bool = False  # whether to keep no average
 
     @abstractmethod
     def __call__(self, updates: int, clock: Clock) -> float:
-        """d in [0, 1], after `updates` earlier ones; `clock` counts the step that has just been taken."""
+        """d in [0, 1] after `updates` earlier updates; `clock` includes the step just taken."""
 
 
 class Decay(Rule):
@@ -85,13 +85,13 @@ class Power(Rule):
 
 
 class EMA(nn.Module):
-    """A second model with averaged weights; what of it is averaged lies in the state_dict beside the raw one.
+    """A second model with averaged weights; its state_dict contains only the averaged ones.
 
-    Not averaged are frozen weights, and the parts that the model names in `unaveraged`, such as discriminators: there
-    the weights are the raw model's own. Buffers, such as batch norm's running statistics, are copied.
+    Frozen weights, and the parts that the model names in `unaveraged`, such as discriminators, are not averaged: they
+    are the raw model's own weights. Buffers, such as batch norm's running statistics, are copied.
     """
 
-    updates: Tensor  # int64 (), how many there have been
+    updates: Tensor  # int64 (), number of updates so far
 
     def __init__(self, model: nn.Module, *, rule: Rule):
         super().__init__()
@@ -109,12 +109,12 @@ class EMA(nn.Module):
         return [p for name, p in model.named_parameters() if name not in self.raw]
 
     def train(self, mode: bool = True) -> "EMA":
-        """Stays in eval mode whatever the caller asks for: nothing trains here."""
+        """Ignores `mode` and stays in eval mode."""
         return super().train(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, clock: Clock) -> None:
-        """Moves the average towards the weights of `model`, after an optimizer step, which `clock` counts."""
+        """Moves the average towards the weights of `model` after an optimizer step; `clock` includes that step."""
         d = self.rule(self._count, clock)
         torch._foreach_lerp_(self._averaged(self.model), self._averaged(model), 1 - d)
         self._copy_buffers(model)
@@ -123,13 +123,13 @@ class EMA(nn.Module):
 
     @torch.no_grad()
     def start_from(self, model: nn.Module) -> None:
-        """Takes the weights and buffers of `model` as they are."""
+        """Copies the weights and buffers of `model`."""
         torch._foreach_copy_(self._averaged(self.model), self._averaged(model))
         self._copy_buffers(model)
 
     @torch.no_grad()
     def follow(self, model: nn.Module) -> nn.Module:
-        """The averaged model, the rest of it as it is in `model` now."""
+        """The averaged model, with the present buffers of `model` where they are not averaged."""
         self._copy_buffers(model, self.raw)
         return self.model
 
@@ -146,7 +146,7 @@ class EMA(nn.Module):
 
 
 def _leave_out(ema: EMA, state_dict: dict[str, Any], prefix: str, _: Any) -> None:
-    """Keeps out of a checkpoint what lies in it as the raw model's."""
+    """Removes tensors that the checkpoint already contains as the raw model's."""
     for name in ema.raw:
         state_dict.pop(f"{prefix}model.{name}", None)
 

@@ -1,10 +1,10 @@
 """Training as a game: several players, each with its own modules, loss and optimizer (Goodfellow et al. 2014,
 https://arxiv.org/abs/1406.2661).
 
-On every batch those players take a step whose turn it is, in their order, while the weights of all others are frozen.
-A step of the run is one of the last player: only that one is taken through Lightning's counting wrapper. Gradients are
-averaged over the processes here, once a step, since DistributedDataParallel expects every parameter to take part in
-every backward pass.
+On each batch the players whose turn it is take a step, in their order, while the weights of all others are frozen. The
+run's steps are those of the last player: only its steps go through Lightning's counting wrapper. Gradients are averaged
+over the processes here, once per step, since DistributedDataParallel expects every parameter to take part in every
+backward pass.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +26,14 @@ Batches = list[tuple[Batch, Condition]]
 
 
 class Game(Training):
-    """Lets the players of the model take their turns."""
+    """Trains the players of the model in turn."""
 
     automatic_optimization = False
 
     def __init__(
         self,
         *,
-        accumulate: int,  # parts that a batch is cut into, one backward pass each
+        accumulate: int,  # parts of a batch, one backward pass each
         clip: float | None,  # bound on a player's gradient; None: no clipping
         clip_by: Literal["norm", "value"],  # norm of the whole gradient, or value of each entry
         **shared: Any,
@@ -50,7 +50,9 @@ class Game(Training):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        if isinstance(self.trainer.strategy.model, DistributedDataParallel):  # Lightning turns it on after every batch
+        if isinstance(
+            self.trainer.strategy.model, DistributedDataParallel
+        ):  # Lightning sets it to True after every batch
             self.trainer.strategy.model.require_backward_grad_sync = False
 
     def training_step(self, batch: tuple[Batch, Condition], batch_idx: int) -> None:
@@ -62,7 +64,7 @@ class Game(Training):
                 self._turn(player, optimizers[player.name], parts)
 
     def _turn(self, player: Player, optimizer: Any, parts: Batches) -> None:
-        """A step of one player; that of the last is one of the run."""
+        """A step of one player; a step of the last player counts as a step of the run."""
         gradient = self._gradient(player, parts)
         with _frozen([other for other in self.players if other is not player]):
             if player is self.players[-1]:
@@ -77,7 +79,7 @@ class Game(Training):
                 scheduler.step()
 
     def _gradient(self, player: Player, parts: Batches) -> Callable[[], None]:
-        """A closure that leaves the gradient of the mean loss over all parts and processes in the player's weights."""
+        """A closure that leaves the gradient of the mean loss over parts and processes into the player's weights."""
 
         def closure() -> None:
             self.watch.begin(self.trainer)
@@ -85,7 +87,7 @@ class Game(Training):
                 module.zero_grad()
             for x, condition in parts:
                 mean = self.mean_loss(player.loss(x, condition), f"{player.name}_") / len(parts)
-                with torch.autocast(self.device.type, enabled=False):  # else a float32 penalty's derivative is not
+                with torch.autocast(self.device.type, enabled=False):  # a float32 penalty keeps a float32 derivative
                     self.manual_backward(mean)
             average_gradients(player.modules)
 
@@ -100,7 +102,7 @@ class Game(Training):
 
 @contextmanager
 def _frozen(players: Sequence[Player]) -> Iterator[None]:
-    """No gradients for the weights of players whose turn it is not; they still flow through them."""
+    """Computes no gradients for the weights of these players; gradients still flow through them."""
     weights = [p for player in players for module in player.modules for p in module.parameters() if p.requires_grad]
     for p in weights:
         p.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What a training does to a model beside its steps: initial values from data, and preparation for an evaluation."""
+"""Changes to a model outside training steps: data-dependent initialisation, and preparation for an evaluation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from genmodels.gathering import global_batch, processes
 from genmodels.seeds import seeded
 from genmodels.trees import count
 
-FIRST_BATCH, PREPARATION = 3, 4  # streams of random numbers: what comes second in fold(seed, ...)
+FIRST_BATCH, PREPARATION = 3, 4  # streams of random numbers: the second argument of fold(seed, ...)
 
 
 def initialisers(model: nn.Module) -> list[Initialises]:
-    """The model and those of its sub-modules that begin at data; a part comes before what it is a part of."""
+    """The model and its sub-modules with data-dependent initialisation; sub-modules come before their parents."""
     return [
         part for part in reversed(list(model.modules())) if isinstance(part, Initialises) and can(part, Initialises)
     ]
@@ -26,7 +26,7 @@ def initialisers(model: nn.Module) -> list[Initialises]:
 
 @torch.no_grad()
 def initialise(model: nn.Module, batch: tuple[Batch, Condition], seed: int) -> None:
-    """Lets the model and its parts set weights from the first batch of all processes; they are the same everywhere."""
+    """Lets the model and its parts set weights from the first global batch; all processes get the same weights."""
     together = global_batch(batch)
     for part in initialisers(model):
         with seeded(seed, FIRST_BATCH):
@@ -37,8 +37,8 @@ def initialise(model: nn.Module, batch: tuple[Batch, Condition], seed: int) -> N
 
 
 @torch.no_grad()
-def prepare(model: nn.Module, data: Data, device: torch.device) -> None:
-    """Lets a model in eval mode prepare for an evaluation, if it does so; always with the same batches."""
+def prepare_model(model: nn.Module, data: Data, device: torch.device) -> None:
+    """Lets a model in eval mode prepare for an evaluation, if it can; always with the same batches."""
     if can(model, Prepares):
         assert isinstance(model, Prepares)
         with seeded(0, PREPARATION):
@@ -47,13 +47,13 @@ def prepare(model: nn.Module, data: Data, device: torch.device) -> None:
 
 @contextmanager
 def with_statistics(model: nn.Module, data: Data, device: torch.device) -> Iterator[None]:
-    """The same for the duration of the block; then its buffers are again what they were."""
+    """Prepares the model as `prepare` does for the block, and restores its buffers after it."""
     if not can(model, Prepares):
         yield
         return
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        prepare(model, data, device)
+        prepare_model(model, data, device)
         yield
     finally:
         for buffer, value in before:
@@ -61,7 +61,7 @@ def with_statistics(model: nn.Module, data: Data, device: torch.device) -> Itera
 
 
 def _batches(data: Data, device: torch.device) -> Iterator[tuple[Batch, Condition]]:
-    """Training batches in an order that never changes, over and over."""
+    """Training batches in a fixed order, without end."""
     split = data.training_split()
     loader = Loader(
         split=split,

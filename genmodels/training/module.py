@@ -27,7 +27,7 @@ from genmodels.training.checkpoint import BeforeTheEnd, LastCheckpoint
 from genmodels.training.ema import EMA, Rule
 from genmodels.training.hooks import initialise, initialisers, with_statistics
 from genmodels.training.optimizers import Group, MakeOptimizer, grouped, trained_weights
-from genmodels.training.sharding import FullySharded, gather, is_sharded, shard
+from genmodels.training.sharding import FullySharded, gather_weights, is_sharded, shard
 from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
 DATA_ORDER, STEP_NOISE = 1, 2  # streams of random numbers: what comes second in fold(seed, ...)
@@ -136,7 +136,7 @@ class Training(LightningModule, ABC):
         compiled; training goes on as if nothing had happened."""
         model = self.model if self.ema is None else self.ema.follow(self.model)
         if is_sharded(model):
-            model = gather(model, self._unsharded[0], self.device)
+            model = gather_weights(model, self._unsharded[0], self.device)
         training, self.is_evaluating = model.training, True
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):

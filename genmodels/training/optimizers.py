@@ -1,7 +1,7 @@
-"""Optimizers over the weights that a player moves, some of which may have settings of their own.
+"""Parameter groups of an optimizer: weights with settings of their own.
 
-A parameter group (config group `parameter_groups`) says which weights it is of, by any of `below_dims`, `pattern` and
-`layers`, and what differs from the optimizer's settings for them, such as weight_decay: 0.
+A parameter group (config group `parameter_groups`) selects weights by any of `below_dims`, `pattern` and `layers`, and
+has the settings that differ from the optimizer's for them, such as weight_decay: 0.
 """
 
 import re
@@ -21,15 +21,15 @@ Named = tuple[str, Parameter]
 
 
 def trained_weights(model: nn.Module, modules: Sequence[nn.Module]) -> list[Named]:
-    """The weights of these parts of a model that are to be trained, by their names in the model."""
+    """The trainable weights of these parts of a model, with their names in the model."""
     ours = {id(p) for module in modules for p in module.parameters() if p.requires_grad}
     return [(name, p) for name, p in model.named_parameters() if id(p) in ours]
 
 
 def grouped(model: nn.Module, weights: Sequence[Named], groups: Mapping[str, Group]) -> list[dict[str, Any]]:
-    """torch's parameter groups: first what no group is of, then each group with its settings; none is empty.
+    """torch's parameter groups: first the weights that no group matches, then each group with its settings.
 
-    A weight belongs to the first group that matches it.
+    A weight belongs to the first group that matches it. Empty groups are left out.
     """
     by_group: dict[str | None, list[Parameter]] = {name: [] for name in (None, *groups)}
     for name, p in weights:
@@ -40,15 +40,15 @@ def grouped(model: nn.Module, weights: Sequence[Named], groups: Mapping[str, Gro
 
 
 def check_groups(model: nn.Module, groups: Mapping[str, Group], defaults: Mapping[str, Any]) -> None:
-    """UserError where a group matches no weight, says nothing of which, or has a setting that the optimizer lacks."""
+    """UserError where a group selects no weight, has no selector, or has a setting that the optimizer lacks."""
     weights = trained_weights(model, [model])
     for name, node in groups.items():
         where = f"parameter_groups.{name}"
         if not isinstance(node, Mapping) or not node.keys() & set(MATCHES):
-            raise UserError(f"{where} does not say of which weights it is, expected one of {', '.join(MATCHES)}")
+            raise UserError(f"{where} does not select weights, expected one of the keys {', '.join(MATCHES)}")
         if unknown := sorted(_settings(node).keys() - defaults.keys()):
             raise UserError(
-                f"{where}.{unknown[0]} is no setting of the optimizer; choose from {', '.join(sorted(defaults))}"
+                f"{where}.{unknown[0]} is not a setting of the optimizer; choose from {', '.join(sorted(defaults))}"
             )
         if not any(_matches(model, each, p, node) for each, p in weights):
             raise UserError(f"{where} matches no weight of the model; correct it or leave it out")

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the optimizer step, as a factor of the optimizer's own rate."""
+"""Learning-rate schedules: functions from the optimizer step to a factor of the optimizer's learning rate."""
 
 from abc import ABC, abstractmethod
 from math import cos, pi
@@ -7,7 +7,7 @@ from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class Schedule(ABC):
-    """Step 0, 1, ... to a factor >= 0. Rises linearly over the first `warmup_steps`, then follows `shape`."""
+    """Maps step 0, 1, ... to a factor >= 0: `shape`, times a linear rise over the first `warmup_steps`."""
 
     def __init__(
         self,
@@ -17,30 +17,30 @@ class Schedule(ABC):
         self.warmup_steps = warmup_steps
 
     def __call__(self, step: int) -> float:
-        """Factor of the learning rate at `step`; the warm-up's first factor is 1/warmup_steps, its last 1."""
+        """Factor of the learning rate at `step`; the factor of the warm-up rises from 1/warmup_steps to 1."""
         return min(1.0, (step + 1) / max(1, self.warmup_steps)) * self.shape(step)
 
     @abstractmethod
     def shape(self, step: int) -> float:
-        """Factor at `step` but for the warm-up."""
+        """Factor at `step` without the warm-up."""
 
 
 class Constant(Schedule):
-    """The learning rate stays as it is."""
+    """A constant learning rate."""
 
     def shape(self, step: int) -> float:
         return 1.0
 
 
 class _Decay(Schedule, ABC):
-    """Goes from 1 at step 0 to `final` at `total_steps` and stays there."""
+    """Decays from 1 at step 0 to `final` at `total_steps`, then stays constant."""
 
     def __init__(
         self,
         *,
         warmup_steps: NonNegativeInt,  # in which the rate grows from 0 to its height
-        total_steps: PositiveInt,  # at which it ends
-        final: NonNegativeFloat,  # where the rate ends, as a part of its height
+        total_steps: PositiveInt,  # at which the decay ends
+        final: NonNegativeFloat,  # last rate, as a fraction of its height
     ):
         super().__init__(warmup_steps=warmup_steps)
         self.total_steps = total_steps
@@ -82,7 +82,7 @@ class LinearHalf(Schedule):
 
 
 class Stages(Schedule):
-    """Stage i = 0, 1, ... lasts 3^i times the first one and has the factor 10^(-i/7), the last one on to the end
+    """Stage i = 0, 1, ... has the factor 10^(-i/7) and lasts 3^i times as long as stage 0; the last stage has no end
     (Burda et al. 2016, https://arxiv.org/abs/1509.00519, section 5)."""
 
     def __init__(self, *, warmup_steps: NonNegativeInt, first_steps: PositiveInt, stages: PositiveInt):

@@ -1,7 +1,7 @@
-"""Weights, gradients and optimizer state cut into a piece for each process (Zhao et al. 2023,
-https://arxiv.org/abs/2304.11277), by torch's `fully_shard`, for networks that do not fit on one GPU otherwise.
+"""Weights, gradients and optimizer state sharded over the processes (Zhao et al. 2023,
+https://arxiv.org/abs/2304.11277), by torch's `fully_shard`, for networks that do not fit on one GPU.
 
-The weights of a block, a member of one of the network's lists, are put together when it computes, and let go after.
+The weights of a block, an element of one of the network's ModuleLists, are gathered while it computes and freed after.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 
 
 class FullySharded(ModelParallelStrategy):
-    """Lightning's strategy, over all processes; checkpoints are files as those of any other training."""
+    """Lightning's strategy over all processes; its checkpoints are ordinary files, as in other trainings."""
 
     def __init__(self) -> None:
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
@@ -27,7 +27,7 @@ class FullySharded(ModelParallelStrategy):
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Cuts the weights of `model` in place; its `loss` puts them together for as long as it needs them."""
+    """Shards the weights of `model` in place; its `loss` gathers them for as long as it needs them."""
     lists = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
     blocks = [block for part in lists for block in part if not isinstance(block, nn.ModuleList)]
     for block in reversed(blocks):  # the inner ones first
@@ -37,22 +37,22 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether its weights are cut."""
+    """Whether its weights are sharded."""
     return isinstance(model, FSDPModule)
 
 
-def gather(model: nn.Module, into: nn.Module, device: torch.device) -> nn.Module:
-    """`into`, a model of the same kind, with the whole weights of `model`, on `device`; all processes must call it."""
+def gather_weights(model: nn.Module, into: nn.Module, device: torch.device) -> nn.Module:
+    """Loads the gathered weights of `model` into `into`, an unsharded copy, on `device`; all processes must call it."""
     into.load_state_dict(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)))
     return into.to(device)
 
 
 def whole(x: Tensor) -> Tensor:
-    """A tensor that may be cut, such as the norm of gradients that are, put together."""
+    """The full tensor of one that may be sharded, such as the norm of sharded gradients."""
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
 def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """What this process holds of tensors that may be cut; of some it may hold nothing."""
+    """The non-empty local shards of tensors that may be sharded."""
     held = [x.to_local() if isinstance(x, DTensor) else x for x in tensors]
     return [x for x in held if x.numel()]

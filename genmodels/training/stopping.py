@@ -1,7 +1,7 @@
-"""Ending a training that is asked to end: SIGTERM, Ctrl-C, and the signal that SLURM sends before a job's time is up.
+"""Ends a training on a signal: SIGTERM, Ctrl-C, and the signal that SLURM sends before a job's time is up.
 
-The step that is under way is finished and saved; an evaluation or a picture is left at once, and made when the run goes
-on. A second Ctrl-C ends it wherever it is. Lightning's own handlers, which these replace, save in the middle of a step.
+The current step is finished and saved; an evaluation or a picture is interrupted at once, and made on resume. A second
+Ctrl-C ends the training wherever it is. Lightning's own handlers, which these replace, save in the middle of a step.
 """
 
 import os
@@ -19,20 +19,20 @@ from pytorch_lightning import Callback, Trainer
 
 from genmodels.errors import Stopped
 
-SLURMS = signal.SIGUSR1  # as in `sbatch --signal=USR1@120`: the job will be put into the queue again
+SLURMS = signal.SIGUSR1  # as in `sbatch --signal=USR1@120`: the job will be requeued
 
 
 class Stopping(Callback):
-    """Raises Stopped where a training can be left; the first of the callbacks, so that nothing long comes before it."""
+    """Raises Stopped where a training can end; must be the first callback, so that no slow callback delays it."""
 
     def __init__(self, run_dir: str):
         self.command = f"genmodels train resume={shlex.quote(run_dir)}"
-        self.asked = 0  # the signal that came; 0: none has
-        self.training: Any = None  # while steps are taken
+        self.asked = 0  # the received signal; 0: none
+        self.training: Any = None  # set while steps are taken
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes the signals for the duration of the block; elsewhere than in the main thread there are none to take."""
+        """Handles the signals in the block; does nothing outside the main thread, which gets no signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -58,7 +58,7 @@ class Stopping(Callback):
         if self.training.is_evaluating:
             self.training.cut_short = True
             raise self._stopped(together=self.training.trainer.world_size == 1)
-        if number == signal.SIGINT and self.training.global_rank == 0:  # not print: it may be what was interrupted
+        if number == signal.SIGINT and self.training.global_rank == 0:  # not print, which may itself be interrupted
             os.write(2, b"genmodels: the run is saved after this step; Ctrl-C again ends it at once\n")
 
     def _stopped(self, *, together: bool) -> Stopped:
@@ -66,7 +66,7 @@ class Stopping(Callback):
         return Stopped(self.asked, f"{how}; go on with: {self.command}", together=together)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._listen()  # Lightning has begun to, in our place
+        self._listen()  # Lightning has replaced our handlers
         self.training = pl_module
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
@@ -78,7 +78,7 @@ class Stopping(Callback):
         self.training = None
 
     def _agreed(self, trainer: Trainer) -> int:
-        """The signal that any of the run's processes has got; all know of it at the same step."""
+        """The signal that any process of the run has received; all processes agree on it at the same step."""
         if trainer.world_size == 1:
             return self.asked
         asked = torch.tensor(self.asked, device=trainer.strategy.root_device)
@@ -86,5 +86,5 @@ class Stopping(Callback):
 
 
 def _signals() -> list[int]:
-    """Those that are taken; SLURM's only in a job of SLURM's."""
+    """The handled signals; SLURM's only in a SLURM job."""
     return [signal.SIGINT, signal.SIGTERM, *([SLURMS] if SLURMEnvironment.detect() else [])]

@@ -1,7 +1,7 @@
-"""Watches for what is not finite: losses and gradients before every optimizer step, weights before they are saved.
+"""Checks that losses and gradients are finite before every optimizer step, and weights before they are saved.
 
-It costs one wait for the device a step, and all processes decide alike. A step that must not be taken ends the run, or
-is left out: weights, optimizer state and statistics then stay as they were, and the step is counted.
+This costs one device synchronization per step, and all processes decide alike. A step that is not finite ends the run,
+or is skipped: weights, optimizer state and statistics then stay unchanged, and the step is counted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,33 +22,33 @@ from genmodels.training.sharding import pieces, whole
 NanPolicy = Literal["stop", "skip"]
 
 REMEDY = "lower optimizer.lr, set trainer.gradient_clip_val or lower it"
-MOST_IN_A_ROW = 100  # steps of one optimizer that may be left out one after the other
+MOST_IN_A_ROW = 100  # consecutive steps of one optimizer that may be skipped
 
 
 class Watch:
-    """Lets an optimizer's step pass if its loss and its gradient are finite."""
+    """Allows an optimizer's step if its loss and its gradient are finite."""
 
     def __init__(self, *, policy: NanPolicy, model: nn.Module):
         self.policy = policy
         self.model = model
-        self.skipped = 0  # steps that were left out since the run began
-        self.in_a_row: dict[int, int] = {}  # by the optimizer's number
-        self.before: list[tuple[Tensor, Tensor]] = []  # statistics, and what they were when the step began
+        self.skipped = 0  # steps skipped since the run began
+        self.in_a_row: dict[int, int] = {}  # consecutive skipped steps, by the optimizer's number
+        self.before: list[tuple[Tensor, Tensor]] = []  # statistics, and their values when the step began
 
     def begin(self, trainer: Trainer) -> None:
-        """Must be called at the beginning of a step, if it may be left out."""
+        """Saves the statistics if steps may be skipped; must be called at the beginning of a step."""
         if self.may_skip(trainer):
             self.before = [(now, now.clone()) for now in statistics(self.model)]
 
     def may_skip(self, trainer: Trainer) -> bool:
-        """Whether steps can be left out: by the policy, or for the scaler of 16-mixed."""
+        """Whether steps can be skipped: by the policy, or by the scaler of 16-mixed."""
         return self.policy == "skip" or trainer.scaler is not None
 
     def passes(self, trainer: Trainer, optimizer: Optimizer, terms: Mapping[str, Tensor]) -> bool:
-        """Whether a step is to be taken, given the terms that led to its gradient, the loss first.
+        """Whether to take a step, given the terms of its loss, the loss itself first.
 
-        Under 16-mixed a gradient that is not finite is the scaler's business: it leaves the step out and lowers the
-        scale. Raises Fault where the policy is to stop, or too many steps in a row were left out.
+        Under 16-mixed the scaler handles a gradient that is not finite: it skips the step and lowers the scale. Raises
+        Fault where the policy is to stop, or too many consecutive steps were skipped.
         """
         (name, loss), number = next(iter(terms.items())), trainer.optimizers.index(optimizer)
         loss_is_finite, gradient_is_finite = all_finite(loss, gradient_norm(optimizer))
@@ -64,31 +64,31 @@ class Watch:
         for now, before in self.before:
             now.copy_(before)
         if not scalers:
-            optimizer.zero_grad()  # a weight without a gradient is left alone
+            optimizer.zero_grad()  # an optimizer ignores weights without a gradient
         return False
 
     def where(self, optimizer: Optimizer) -> str:
-        """In which of the optimizer's weights the gradient is not finite."""
+        """Names of the optimizer's weights whose gradient is not finite, for a sentence."""
         ours = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        return named((name, p.grad) for name, p in self.model.named_parameters() if id(p) in ours)
+        return non_finite_names((name, p.grad) for name, p in self.model.named_parameters() if id(p) in ours)
 
     def explain(
         self, trainer: Trainer, optimizer: Optimizer, what: str, terms: Mapping[str, Tensor], in_a_row: int
     ) -> str:
         values = ", ".join(f"{name} = {value:g}" for name, value in mean_over_processes(terms).items())
         again = f" and at {in_a_row - 1} steps before it" if in_a_row > 1 else ""
-        skip = "" if self.policy == "skip" else ", or leave such steps out by nan_policy=skip"
+        skip = "" if self.policy == "skip" else ", or skip such steps by nan_policy=skip"
         return (
             f"the {what} is not finite at step {trainer.global_step + 1}{again} ({values}; learning rate "
             f"{optimizer.param_groups[0]['lr']:g}); {REMEDY}{skip}; {last_good(trainer)}"
         )
 
     def require_finite_weights(self, trainer: Trainer) -> None:
-        """Raises Fault rather than let weights be saved that are not finite."""
+        """Raises Fault if weights are not finite, so that they are not saved."""
         if not all(all_finite(get_total_norm(pieces(self.model.parameters()), norm_type=inf))):
-            where = named(self.model.named_parameters())
+            where = non_finite_names(self.model.named_parameters())
             raise Fault(
-                f"the weights are not finite after step {trainer.global_step}{where} and were not saved; "
+                f"the weights are not finite after step {trainer.global_step}{where}, and were not saved; "
                 f"{REMEDY}; {last_good(trainer)}"
             )
 
@@ -100,7 +100,7 @@ class Watch:
 
 
 def all_finite(*numbers: Tensor) -> list[bool]:
-    """Whether each of some numbers is finite on every process; all must call it."""
+    """Whether each number is finite on every process; all processes must call it."""
     finite = torch.stack([whole(number.detach()).float() for number in numbers]).isfinite().int()
     if dist.is_initialized():
         dist.all_reduce(finite, dist.ReduceOp.MIN)
@@ -108,19 +108,19 @@ def all_finite(*numbers: Tensor) -> list[bool]:
 
 
 def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """Norm of the whole gradient; where it overflows, the squares that Adam keeps would too."""
+    """Norm of the whole gradient; if it overflows, so would the squares that Adam keeps."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def named(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
-    """Which tensor has an entry that is not finite, and how many more; nothing where none has."""
+def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
+    """The first tensor with an entry that is not finite, and how many more, for a sentence; "" where all are finite."""
     names = [name for name, tensor in tensors if tensor is not None and not whole(tensor).isfinite().all()]
     return f" in {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "") if names else ""
 
 
 def mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Each term's mean over all processes, as a number; all must call it."""
+    """Each term's mean over all processes, as a number; all processes must call it."""
     if not terms:
         return {}
     means = torch.stack([term.float() for term in terms.values()])
@@ -131,13 +131,13 @@ def mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def statistics(model: nn.Module) -> list[Tensor]:
-    """What a model learns besides its weights, such as batch norm's running means: the buffers that it saves."""
+    """The buffers that a model saves, such as batch norm's running means."""
     saved = model.state_dict().keys()
     return [buffer for name, buffer in model.named_buffers() if name in saved]
 
 
 def last_good(trainer: Trainer) -> str:
-    """Where the last checkpoint lies; its weights were finite when it was written."""
+    """The path of the last checkpoint, for a sentence; its weights were finite when it was written."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     files = [callback.path for callback in callbacks if isinstance(callback, LastCheckpoint)]
     return next((f"the last good checkpoint is {file}" for file in files if file.exists()), "no checkpoint was written")

@@ -1,4 +1,4 @@
-"""Evaluates while training: the evaluators that apply to the model, on every process, every so many steps."""
+"""Evaluates during training: runs the evaluators that apply to the model, on all processes, every n steps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,11 +33,11 @@ class Evaluation(Callback):
         self.batch_size = batch_size
         self.evaluators = evaluators
         self.features = features
-        self.records: dict[str, list[Record]] = {}  # of the newest step, by evaluator; {}: it was not evaluated
-        self.show_at_the_end = NOTHING  # where the last evaluation puts its pictures, whose samples are not drawn again
+        self.records: dict[str, list[Record]] = {}  # of the newest step, by evaluator; {}: not evaluated
+        self.show_at_the_end = NOTHING  # saves pictures of the last evaluation, whose samples are not drawn again
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Finds what cannot be evaluated before the training, not after."""
+        """Finds what cannot be evaluated before the training starts."""
         able = applicable(pl_module.model, self.evaluators, pl_module.data)
         metrics = sample_metrics(able)
         if len(metrics) < len(able):
@@ -57,8 +57,7 @@ class Evaluation(Callback):
             pl_module.record_evaluation({record.key: record.value for record in measured}, step)
 
     def evaluate(self, pl_module: Any) -> dict[str, list[Record]]:
-        """The results of each evaluator; loggers are shown the values of single samples, how they are distributed, and
-        at the end all that there is to see."""
+        """The results of each evaluator. Loggers get the values of single samples, at the last step pictures too."""
         shown = shown_by(pl_module.loggers, pl_module.images_seen)
         last = pl_module.trainer.global_step == pl_module.trainer.max_steps
         with pl_module.evaluating() as model:

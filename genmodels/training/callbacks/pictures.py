@@ -1,7 +1,7 @@
-"""Pictures while training goes on: samples, reconstructions, denoising films, translations.
+"""Pictures during training: samples, reconstructions, denoising films, translations.
 
-They are drawn with the same random numbers and conditions every time, so that what changes from
-one picture to the next is the model. Training does not notice: its random state is given back.
+They are drawn with the same random numbers and conditions every time, so that only the model differs between two
+pictures. The random state of the training is restored after each drawing.
 """
 
 import sys
@@ -21,18 +21,18 @@ from genmodels.pictures import save
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import fold, seeded
 from genmodels.training.callbacks.progress import say
-from genmodels.training.loggers.base import ours
+from genmodels.training.loggers.base import run_loggers
 from genmodels.training.sharding import is_sharded
 
-STREAM = 9  # of random numbers: what comes second in fold(seed, ...)
+STREAM = 9  # of random numbers: the second argument of fold(seed, ...)
 
 
 class Pictures(Callback):
-    """Writes <what>_<images_seen>.png, and last.png, the newest samples, from rank zero; to the loggers as well.
+    """Writes <what>_<images_seen>.png, and last.png, the newest samples, on rank zero, and gives them to the loggers.
 
-    Of what the kind of the data can show (`genmodels.kinds`): samples where the model draws them, beside what they are
-    conditioned on and the original where that can stand there, reconstructions of validation samples where it encodes,
-    a film strip where it denoises, originals above their translations where it translates.
+    Depending on the kind of the data (`genmodels.kinds`) and on what the model can do: samples, beside their conditions
+    and originals if these can be shown; reconstructions of validation samples; a film strip of denoising; originals
+    above their translations.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Pictures(Callback):
         self.drawn_at = trainer.global_step - int(pl_module.cut_short)
         data = pl_module.data
         if needs_rows(pl_module.model, data):
-            data.split(self.split)  # an empty split is refused before the training, not after
+            data.split(self.split)  # refuses an empty split before the training starts
         if trainer.is_global_zero and not isinstance(kind_of(data.x), Pictured):
-            print(f"no pictures: there are none of {data.name}, whose samples are {data.x}", file=sys.stderr)
+            print(f"no pictures: samples of {data.name} ({data.x}) cannot be shown", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every_n_steps == 0:
@@ -67,7 +67,7 @@ class Pictures(Callback):
         self.draw_once(trainer, pl_module)
 
     def draw_once(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Draws, unless it was done at this step: several batches can pass in one."""
+        """Draws once per step: a step can have several batches."""
         new = trainer.global_step > self.drawn_at
         self.drawn_at = trainer.global_step
         shown = isinstance(kind_of(pl_module.data.x), Pictured)
@@ -78,7 +78,7 @@ class Pictures(Callback):
                 self.write(trainer, pl_module.images_seen, pictures)
 
     def draw(self, pl_module: Any) -> dict[str, Image]:
-        """A picture of each sort that the kind and the model can give."""
+        """A picture of each sort that the kind of the data and the model support."""
         seed = fold(pl_module.seed, STREAM)
         with pl_module.evaluating() as model, seeded(seed):
             return OfModel(model, pl_module.data, self.split, self.n, self.frames, pl_module.device, seed).pictures()
@@ -88,5 +88,5 @@ class Pictures(Callback):
             save(picture, self.dirpath / f"{what}_{images_seen:09}.png")
         if "samples" in pictures:
             save(pictures["samples"], self.dirpath / "last.png")
-        for logger in ours(trainer.loggers):
+        for logger in run_loggers(trainer.loggers):
             logger.log_pictures(pictures, images_seen)

@@ -1,4 +1,4 @@
-"""Progress of the whole run in steps: one bar on a terminal, a plain line at every tenth of it elsewhere."""
+"""Progress of the whole run in steps: a bar on a terminal, a plain line at every tenth of the run elsewhere."""
 
 import sys
 import time
@@ -15,8 +15,8 @@ from rich.progress import Progress as RichProgress
 from genmodels.progress import ProgressLines, clock
 
 REFRESH_SECONDS = 0.25
-WINDOW_SECONDS = 10.0  # that images/s is averaged over
-TENTHS = 10  # plain lines a run
+WINDOW_SECONDS = 10.0  # of the average of images/s
+TENTHS = 10  # plain lines per run
 
 
 class Rate:
@@ -31,7 +31,7 @@ class Rate:
             self.marks.popleft()
 
     def __call__(self) -> float | None:
-        """None where too little was seen."""
+        """Images per second; None before two marks."""
         if len(self.marks) < 2 or self.marks[0] == self.marks[-1]:
             return None
         (start, before), (end, after) = self.marks[0], self.marks[-1]
@@ -39,7 +39,7 @@ class Rate:
 
 
 class Progress(Callback):
-    """Steps, time, images/s and the last loss, on stderr of rank zero; a resumed run starts where it was."""
+    """Shows steps, time, images/s and the last loss, on stderr of rank zero; a resumed run starts at its step."""
 
     def __init__(self) -> None:
         self.bar: RichProgress | None = None  # exists while training on a terminal
@@ -48,13 +48,13 @@ class Progress(Callback):
         self.total: int | None = None  # steps; None: unknown
         self.start = 0  # step that this process began at
         self.began = 0.0  # seconds
-        self.marked = 0.0  # seconds, when the speed was last looked at
-        self.said = False  # that something else than training goes on
+        self.marked = 0.0  # seconds, when the speed was last measured
+        self.said = False  # whether something other than training was shown
         self.next_line = 0  # step of the next plain line
         self.printed = 0  # step of the newest plain line
 
     def say(self, text: str) -> None:
-        """Shows what goes on (such as "evaluating") until training goes on."""
+        """Shows another activity, such as "evaluating", until training continues."""
         self.said = True
         if self.bar:
             self.bar.update(self.bar.task_ids[0], description=f"{self.title}: {text}", refresh=True)
@@ -79,7 +79,7 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         now = time.monotonic()
-        if self.said:  # what went on meanwhile says nothing about the speed of training
+        if self.said:  # the time in between must not count for the speed of training
             self.rate, self.said = Rate(), False
         if now - self.marked >= REFRESH_SECONDS:
             self.rate.mark(pl_module.images_seen, now)
@@ -105,7 +105,7 @@ class Progress(Callback):
         self.stop()
 
     def line_after(self, step: int) -> int:
-        """The step of the next plain line: the next tenth of the run, or twice as far where no end is known."""
+        """The step of the next plain line: the next tenth of the run, or twice the step where no end is known."""
         if self.total is None:
             return max(2 * step, 1)
         return next((tenth for i in range(1, TENTHS) if (tenth := self.total * i // TENTHS) > step), self.total)
@@ -132,27 +132,27 @@ class Progress(Callback):
         print(f"{self.title}: " + ", ".join(part for part in parts if part), file=sys.stderr, flush=True)
 
     def stop(self) -> None:
-        """Leaves the bar as it stands and gives the terminal back."""
+        """Stops the bar and releases the terminal."""
         if self.bar:
             self.bar.stop()
         self.bar = None
 
 
 def say(trainer: pl.Trainer, text: str) -> None:
-    """Shows in the trainer's progress, where it has one, what goes on besides training."""
+    """Shows another activity than training in the trainer's progress, if it has a Progress."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Progress):
             callback.say(text)
 
 
 def lines_of(trainer: pl.Trainer, text: str) -> Callable[[str, int, int], None]:
-    """For `evaluate(progress=...)` beside training: lines of the first process where it has no bar, which says it."""
+    """For `evaluate(progress=...)` during training: lines on rank zero; none where a bar shows the evaluation."""
     lines = ProgressLines() if trainer.is_global_zero and not make_bar() else None
     return lambda stage, done, total: lines(f"{text}: {stage}", done, total) if lines else None
 
 
 def make_bar() -> RichProgress | None:
-    """A bar on stderr; None where that is no terminal."""
+    """A bar on stderr; None where stderr is not a terminal."""
     console = Console(stderr=True)
     if not sys.stderr.isatty() or console.is_dumb_terminal:
         return None

@@ -1,7 +1,7 @@
-"""A job of a sweep beside the others: reports a metric at each evaluation, and ends where a pruner finds it hopeless.
+"""Prunes jobs of a sweep: a job reports a metric at each evaluation, and ends if a pruner judges it hopeless.
 
-Each job writes its own reports.json and reads those of the others, wherever they run: no file is shared, and a job that
-was killed and reports a step again changes nothing.
+Each job writes its own reports.json and reads those of the others, wherever they run: no job writes a file of another,
+and a killed job that reports a step again changes nothing.
 """
 
 import json
@@ -19,17 +19,17 @@ from genmodels.evaluators.results import Mode
 from genmodels.run.layout import PRUNED
 from genmodels.training.callbacks.evaluation import Evaluation
 
-FILE = "reports.json"
+REPORTS_FILE = "reports.json"
 DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
 
 
 @dataclass
 class Reports:
-    """What a job has reported so far."""
+    """The reports of a job so far."""
 
-    values: dict[int, float] = field(default_factory=dict)  # step: the metric there
+    values: dict[int, float] = field(default_factory=dict)  # step -> metric
     complete: bool = False  # whether the last step is among them
-    kept: dict[str, Any] = field(default_factory=dict)  # what a pruner keeps of the job
+    kept: dict[str, Any] = field(default_factory=dict)  # the pruner's own attributes of the job
     record: dict[str, Any] | None = None  # the newest value with its protocol, as results.json has it
 
     @property
@@ -39,9 +39,9 @@ class Reports:
 
     @classmethod
     def read(cls, run_dir: Path) -> "Reports":
-        """Those in a run directory; none where there is no file that can be believed."""
+        """The reports in a run directory; empty where the file is missing or damaged."""
         try:
-            facts = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
+            facts = json.loads((run_dir / REPORTS_FILE).read_text(encoding="utf-8"))
             values = {int(step): float(value) for step, value in facts["values"].items()}
             record = facts.get("record")
             return cls(dict(sorted(values.items())), bool(facts["complete"]), dict(facts["kept"]), record)
@@ -50,20 +50,20 @@ class Reports:
 
     def write(self, run_dir: Path) -> None:
         facts = {"values": self.values, "complete": self.complete, "kept": self.kept, "record": self.record}
-        with replacing(run_dir / FILE) as file:
+        with replacing(run_dir / REPORTS_FILE) as file:
             file.write(dumps(facts).encode())
 
 
 class Pruning(Callback):
-    """Reports the metric of each evaluation; comes after the callback that evaluates."""
+    """Reports the metric of each evaluation; must come after the callback that evaluates."""
 
     def __init__(
         self,
         *,
         dirpath: str,  # the run's directory, among those of the other jobs
         metric: str,  # a logged name, such as "val/bits_per_dim"
-        mode: Mode,  # which is better
-        pruner: Any,  # an optuna.pruners.BasePruner; None: no job is ended
+        mode: Mode,  # whether low or high values are better
+        pruner: Any,  # an optuna.pruners.BasePruner; None: no job ends early
     ):
         self.run_dir = Path(dirpath)
         self.metric = metric
@@ -86,13 +86,13 @@ class Pruning(Callback):
             raise Pruned(self.explain(step, value, trainer.is_global_zero))
 
     def _record(self, trainer: Trainer) -> dict[str, Any] | None:
-        """What the callback that evaluates has measured, with its protocol."""
+        """The newest record of the metric, with its protocol."""
         evaluations = [one for one in trainer.callbacks if isinstance(one, Evaluation)]  # type: ignore[attr-defined]
         found = [record for one in evaluations for records in one.records.values() for record in records]
         return next((record.to_dict() for record in found if record.key == self.metric), None)
 
     def report(self, step: int, value: float, *, complete: bool, record: dict[str, Any] | None = None) -> bool:
-        """Writes the value down; whether the job is to end. One that is complete goes on to its last evaluation."""
+        """Writes the value; returns whether the job must end. A complete job continues to its final evaluation."""
         reports = Reports.read(self.run_dir)
         reports.values[step], reports.complete, reports.record = value, complete, record
         hopeless = self.pruner is not None and self._judge(reports)
@@ -100,22 +100,22 @@ class Pruning(Callback):
         return hopeless and not complete
 
     def _judge(self, own: Reports) -> bool:
-        """What the pruner says now, in a study of all jobs by their numbers; keeps what it keeps of this one."""
+        """The pruner's judgement in a study of all jobs by number; stores its attributes of this job in `own.kept`."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(direction=DIRECTIONS[self.mode], pruner=self.pruner, study_name="sweep")
-        jobs = {number_of(folder): folder for folder in self.run_dir.parent.iterdir() if folder != self.run_dir}
-        mine = number_of(self.run_dir)
+        jobs = {job_number(folder): folder for folder in self.run_dir.parent.iterdir() if folder != self.run_dir}
+        mine = job_number(self.run_dir)
         for number in range(max(mine, *jobs, 0) + 1):
             study.add_trial(_trial_of(own, running=True) if number == mine else _trial_in(jobs.get(number)))
         trial = optuna.Trial(study, study.trials[mine]._trial_id)
-        hopeless = bool(trial.should_prune())  # which may be numpy's
+        hopeless = bool(trial.should_prune())  # it may be a numpy bool
         own.kept = study.trials[mine].system_attrs
         return hopeless
 
     def explain(self, step: int, value: float, writes: bool) -> str:
-        """The sentence that says why the job ends; the first process leaves it in the directory."""
+        """The sentence that says why the job ends; rank zero writes it into the directory."""
         judge = type(self.pruner).__name__
         sentence = f"at step {step} {self.metric} is {value:.4g}, which {judge} finds hopeless"
         if writes:
@@ -124,21 +124,21 @@ class Pruning(Callback):
         return sentence
 
 
-def number_of(folder: Path) -> int:
-    """The number that the directory of a job begins with; -1 for anything else."""
+def job_number(folder: Path) -> int:
+    """The number at the beginning of a job's directory name; -1 for other folders."""
     number, found, _ = folder.name.partition("_")
     return int(number) if found and number.isdecimal() else -1
 
 
 def _trial_in(folder: Path | None) -> Any:
-    """Another job as a trial of Optuna's; one that is not there, as one that has reported nothing."""
+    """Another job as an Optuna trial; a missing job as one without reports."""
     if folder is None:
         return _trial_of(Reports())
     return _trial_of(Reports.read(folder), pruned=(folder / PRUNED).exists())
 
 
 def _trial_of(reports: Reports, *, pruned: bool = False, running: bool = False) -> Any:
-    """A job as a trial: complete where it has reported its last step, failed where that is no number."""
+    """A job as a trial: complete if it has reported its last step, failed if that value is not finite."""
     from optuna.trial import TrialState, create_trial
 
     state = TrialState.RUNNING

@@ -1,6 +1,6 @@
-"""What a logger of a run takes beside numbers, and how an evaluation reaches all of them.
+"""Base class of our loggers, which take more than numbers, and the link from evaluators to loggers.
 
-Everything stands at its `images_seen`. A logger that cannot show something leaves it out.
+Everything is logged at its `images_seen`. A logger leaves out what it cannot show.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,39 +17,39 @@ from genmodels.training.loggers.histogram import Histogram, histogram_of
 
 
 class RunLogger(Logger):
-    """Lightning's logger of numbers and settings, that can be given more; only the first process writes."""
+    """A Lightning logger of numbers and settings that also takes other data; only rank zero writes."""
 
     def begin(self, step: int, images_seen: int, every: int) -> None:
-        """The run begins, or goes on, here, and logs numbers `every` so many steps: what an earlier part of it logged
-        after this is forgotten."""
+        """Starts or resumes a run at this step, which logs numbers every `every` steps: discards what earlier parts of
+        the run logged after it."""
 
     def log_pictures(self, pictures: Mapping[str, Image.Image], images_seen: int) -> None:
         """Shows pictures by their kind, such as "samples"."""
 
     def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
-        """Shows how values are distributed, by their name, such as "val/bits_per_dim_per_sample"."""
+        """Shows distributions of values by their name, such as "val/bits_per_dim_per_sample"."""
 
     def log_neighbours(self, kind: str, found: Neighbours, images_seen: int) -> None:
         """Shows samples beside the nearest training images."""
 
     def log_results(self, records: Sequence[Record]) -> None:
-        """Keeps the final results with their protocol; as numbers they are logged already."""
+        """Saves the final results with their protocol; the numbers are logged already."""
 
     def log_checkpoints(self, folder: Path) -> None:
-        """Keeps the checkpoints of a training that is over, where that was asked for."""
+        """Saves the checkpoints of a finished training, if the config demands it."""
 
     def end(self, exit_code: int) -> None:
-        """The process is about to leave the run, which failed where `exit_code` is not 0. Never raises."""
+        """The process is about to end the run, which failed if `exit_code` is not 0. Never raises."""
 
 
-def ours(loggers: Iterable[Logger]) -> list[RunLogger]:
-    """Those loggers that take more than numbers."""
+def run_loggers(loggers: Iterable[Logger]) -> list[RunLogger]:
+    """The loggers that take more than numbers."""
     return [logger for logger in loggers if isinstance(logger, RunLogger)]
 
 
 def shown_by(loggers: Iterable[Logger], images_seen: int) -> Show:
-    """For `evaluate(show=...)`: hands what evaluators show to the loggers."""
-    able = ours(loggers)
+    """For `evaluate(show=...)`: gives pictures, values and neighbours of evaluators to the loggers."""
+    able = run_loggers(loggers)
 
     def picture(kind: str, picture: Image.Image) -> None:
         for logger in able:

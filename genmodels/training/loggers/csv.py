@@ -1,4 +1,4 @@
-"""Metrics as a table: one row a logging step, one column a metric."""
+"""Metrics as a table: one row for each logged step, one column for each metric."""
 
 import csv
 import io
@@ -11,26 +11,28 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from genmodels.disk.atomic import replacing
-from genmodels.run.curves import Row, read_rows
+from genmodels.run.curves import MetricsRow, read_rows
 from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
 
 
 class CSVLogger(RunLogger):
-    """Writes `images_seen`, `step` and every metric; what is logged at one step stands in one row.
+    """Writes `images_seen`, `step` and every metric; all metrics of one step are in one row.
 
-    Histograms go to histograms.csv beside it. Both files are up to date after every call. What is already
-    there is gone on with: see `begin`.
+    Histograms go to histograms.csv beside it. Both files are up to date after every call. Existing files are
+    continued: see `begin`.
     """
 
     def __init__(self, *, path: str):
         super().__init__()
         self.path = Path(path)
         self.columns, rows = read_rows(self.path)
-        self.rows: dict[int, Row] = {int(row["step"]): row for row in rows}  # step -> row, in order of appearance
+        self.rows: dict[int, MetricsRow] = {
+            int(row["step"]): row for row in rows
+        }  # step -> row, in order of appearance
         self.histograms = self.path.with_name("histograms.csv")
-        self.tail: int | None = None  # bytes before the row that was written last; None: the file is not ours yet
+        self.tail: int | None = None  # byte where the last row begins; None: this process has not written the file yet
 
     @property
     def name(self) -> str:
@@ -61,7 +63,7 @@ class CSVLogger(RunLogger):
 
     @rank_zero_only
     def begin(self, step: int, images_seen: int, every: int) -> None:
-        """Forgets the rows after `step`: where a resumed run goes on, what came after it is made anew."""
+        """Discards the rows after `step`, which a resumed run will write again."""
         self.rows = {s: row for s, row in self.rows.items() if s <= step}
         if self.path.exists():
             self._rewrite()
@@ -73,24 +75,24 @@ class CSVLogger(RunLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Brings the rows so far onto the disk."""
+        """Flushes the rows so far to the disk."""
         if self.path.exists():
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: the settings of a run stand in its config.yaml."""
+        """Does nothing: the settings of a run are in its config.yaml."""
 
-    def _write_last(self, row: Row, tail: int, fresh: bool) -> None:
-        """Appends the row, or puts it in the place of the last line, which begins at byte `tail`."""
+    def _write_last(self, row: MetricsRow, tail: int, fresh: bool) -> None:
+        """Appends the row, or replaces the last line, which begins at byte `tail`."""
         with self.path.open("r+b") as file:
             self.tail = file.seek(0 if fresh else tail, os.SEEK_END if fresh else os.SEEK_SET)
             file.truncate()
             file.write(lines([row], self.columns))
 
     def _rewrite(self) -> None:
-        """Writes the whole file anew."""
+        """Writes the whole file again."""
         header = {name: name for name in self.columns}
         *before, last = [header, *self.rows.values()]
         text = lines(before, self.columns)
@@ -99,8 +101,8 @@ class CSVLogger(RunLogger):
             file.write(text + lines([last], self.columns))
 
 
-def lines(rows: Iterable[Row], columns: list[str]) -> bytes:
-    """Rows as they stand in the file; a number that a row has not is left empty."""
+def lines(rows: Iterable[MetricsRow], columns: list[str]) -> bytes:
+    """Rows as lines of the file; a missing number is an empty field."""
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
     return text.getvalue().encode()

@@ -1,4 +1,4 @@
-"""How values are distributed, small enough to be kept at every evaluation of a run."""
+"""Histograms of values, small enough to be saved at every evaluation of a run."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-BINS = 64
+HISTOGRAM_BINS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class Histogram:
 
     @property
     def edges(self) -> np.ndarray:
-        """Borders of the bins: one more than there are bins."""
+        """Edges of the bins, one more than bins."""
         return np.linspace(self.low, self.high, len(self.counts) + 1)
 
 
 def histogram_of(values: Float[Tensor, " n"]) -> Histogram:
-    """The histogram of those values that are finite."""
+    """The histogram of the finite values."""
     finite = values[values.isfinite()].double().cpu().numpy()
-    counts, edges = np.histogram(finite, bins=BINS)
+    counts, edges = np.histogram(finite, bins=HISTOGRAM_BINS)
     return Histogram(low=float(edges[0]), high=float(edges[-1]), counts=counts.tolist())

@@ -1,4 +1,4 @@
-"""Histograms as a table beside metrics.csv: one row a histogram, its counts in one field."""
+"""Histograms as a table beside metrics.csv: one row for each histogram, with its counts in one field."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ from genmodels.training.loggers.histogram import Histogram
 
 COLUMNS = ["images_seen", "name", "low", "high", "counts"]
 
-Row = tuple[int, str, Histogram]  # images_seen, name, histogram
+HistogramRow = tuple[int, str, Histogram]  # images_seen, name, histogram
 
 
 def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) -> None:
-    """Adds a row for each histogram; the file begins with the names of its columns."""
+    """Adds a row for each histogram, to a new file also the header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -22,8 +22,8 @@ def append(path: Path, histograms: Mapping[str, Histogram], images_seen: int) ->
         table.writerows(_fields((images_seen, name, histogram)) for name, histogram in histograms.items())
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of the file, the newest of each place and name; a last one that was cut off is left out."""
+def read(path: Path) -> list[HistogramRow]:
+    """The rows of the file, the newest for each images_seen and name; an incomplete last row is left out."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -32,22 +32,22 @@ def read(path: Path) -> list[Row]:
 
 
 def rewind(path: Path, images_seen: int) -> None:
-    """Takes away the rows after `images_seen`."""
+    """Removes the rows after `images_seen`."""
     rows = [row for row in read(path) if row[0] <= images_seen]
     if path.exists():
         with replacing(path) as file:
             file.write(_text(rows).encode())
 
 
-def _text(rows: Iterable[Row]) -> str:
+def _text(rows: Iterable[HistogramRow]) -> str:
     return "".join(",".join(fields) + "\n" for fields in [COLUMNS, *(_fields(row) for row in rows)])
 
 
-def _fields(row: Row) -> list[str]:
+def _fields(row: HistogramRow) -> list[str]:
     images_seen, name, histogram = row
     return [str(images_seen), name, str(histogram.low), str(histogram.high), " ".join(map(str, histogram.counts))]
 
 
-def _row(images_seen: str, name: str, low: str, high: str, counts: str) -> Row:
+def _row(images_seen: str, name: str, low: str, high: str, counts: str) -> HistogramRow:
     histogram = Histogram(low=float(low), high=float(high), counts=[int(count) for count in counts.split()])
     return int(images_seen), name, histogram

@@ -1,10 +1,10 @@
-"""A run's curve as it lies in its directory: what it logged before it was resumed, to be logged again elsewhere.
+"""Replays a run's logs from its directory: logs again, to another logger, what was logged before a resume.
 
 Numbers come from metrics.csv, histograms from histograms.csv, pictures from samples/<kind>_<images_seen>.png.
 
 W&B itself does not do this for offline runs. `wandb sync` replaces one part of a run by the next; `wandb beta sync`
-joins the parts, and what a run that was killed had logged beyond its last checkpoint would stand there twice: to cut it
-off (`resume_from`) is open on few servers (https://docs.wandb.ai/models/runs/rewind).
+joins the parts, so that what a killed run logged after its last checkpoint would appear twice: cutting it off
+(`resume_from`) is available on few servers only (https://docs.wandb.ai/models/runs/rewind).
 """
 
 import re
@@ -15,21 +15,21 @@ from pathlib import Path
 from PIL import Image
 
 from genmodels.errors import UserError
-from genmodels.run.curves import FIRST, Row, read_rows
+from genmodels.run.curves import FIRST, MetricsRow, read_rows
 from genmodels.run.layout import CURVES
 from genmodels.training.loggers import histogram_table
 from genmodels.training.loggers.base import RunLogger
 
 PICTURE = re.compile(r"(.+)_(\d{9,})\.png")  # kind, images_seen
 
-Entries = Iterator[tuple[int, Callable[[], None]]]  # images_seen, what logs what stands there
+Entries = Iterator[tuple[int, Callable[[], None]]]  # images_seen, a call that logs the entry
 
 
 def is_whole(run_dir: Path, step: int, every: int) -> bool:
-    """Whether metrics.csv holds the curve up to `step`, where a row is due `every` so many steps.
+    """Whether metrics.csv contains the whole curve up to `step`, with a row expected every `every` steps.
 
-    It does not where the run was logged without it for a while: then its last row is further away than a
-    row is due, and than its rows are from each other.
+    It does not if the run went without this file for a while: then the gap after its last row is at least `every`, and
+    wider than all gaps between its rows.
     """
     steps = [0, *(int(row["step"]) for row in _rows(run_dir) if int(row["step"]) <= step)]
     widest = max(after - before for before, after in zip(steps, [*steps[1:], steps[-1]], strict=True))
@@ -38,7 +38,7 @@ def is_whole(run_dir: Path, step: int, every: int) -> bool:
 
 
 def replay(run_dir: Path, images_seen: int, logger: RunLogger) -> None:
-    """Gives a logger all that was logged up to `images_seen`, in the order in which it came."""
+    """Logs everything up to `images_seen` again to a logger, in the original order."""
     entries = [*_numbers(run_dir, logger), *_histograms(run_dir, logger), *_pictures(run_dir, logger)]
     for seen, log in sorted(entries, key=lambda entry: entry[0]):
         if seen <= images_seen:
@@ -52,8 +52,8 @@ def _numbers(run_dir: Path, logger: RunLogger) -> Entries:
         yield seen, partial(logger.log_metrics, {"images_seen": seen, **numbers}, step=int(row["step"]))
 
 
-def _rows(run_dir: Path) -> list[Row]:
-    """The rows of metrics.csv; none where it is missing or not ours."""
+def _rows(run_dir: Path) -> list[MetricsRow]:
+    """The rows of metrics.csv; [] where it is missing or not ours."""
     try:
         return read_rows(run_dir / CURVES)[1]
     except UserError:

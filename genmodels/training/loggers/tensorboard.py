@@ -1,4 +1,4 @@
-"""TensorBoard, for those who have it: the package is no dependency of ours."""
+"""A TensorBoard logger; the package tensorboard is an optional dependency."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Settings = dict[str, Any]  # dotted key -> number, text, true or false
 
 
 class TensorBoard(RunLogger):
-    """Event files in the directory `path`; the x axis, which TensorBoard calls step, is `images_seen`.
+    """Writes event files into the directory `path`; the x axis, which TensorBoard calls step, is `images_seen`.
 
     Raises:
         UserError: tensorboard is not installed.
@@ -32,7 +32,7 @@ class TensorBoard(RunLogger):
         super().__init__()
         self.path = Path(path)
         self.settings: Settings = {}
-        self.purge: int | None = None  # what stands in earlier files from here on is hidden
+        self.purge: int | None = None  # TensorBoard hides entries of earlier files from here on
         self._writer: Any = None
 
     @property
@@ -49,7 +49,7 @@ class TensorBoard(RunLogger):
 
     @property
     def writer(self) -> Any:
-        """PyTorch's writer, of a new event file."""
+        """PyTorch's writer, with a new event file."""
         from torch.utils.tensorboard import SummaryWriter
 
         if self._writer is None:
@@ -61,7 +61,7 @@ class TensorBoard(RunLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The settings as a text, and once there are results beside these."""
+        """Writes the settings as a text, and keeps them for `log_results`."""
         self.settings = flat(vars(params) if isinstance(params, Namespace) else params)
         self.writer.add_text("config", "\n".join(f"    {key}: {value}" for key, value in self.settings.items()))
 
@@ -80,7 +80,7 @@ class TensorBoard(RunLogger):
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], images_seen: int) -> None:
         for name, histogram in histograms.items():
-            self.writer.add_histogram_raw(name, **raw(histogram), global_step=images_seen)
+            self.writer.add_histogram_raw(name, **histogram_arguments(histogram), global_step=images_seen)
 
     @rank_zero_only
     def log_results(self, records: Sequence[Record]) -> None:
@@ -103,7 +103,7 @@ class TensorBoard(RunLogger):
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> Settings:
-    """Nested settings by dotted keys; what is neither a number nor a text is written as one."""
+    """Nested settings by dotted keys; values that are neither numbers nor texts become texts."""
     found: Settings = {}
     for key, value in node.items():
         if isinstance(value, Mapping):
@@ -113,8 +113,8 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Settings:
     return found
 
 
-def raw(histogram: Histogram) -> dict[str, Any]:
-    """A histogram as TensorBoard takes it; the sums are those of the bins' centres."""
+def histogram_arguments(histogram: Histogram) -> dict[str, Any]:
+    """A histogram as arguments of TensorBoard; sums are computed from the bins' centres."""
     counts, edges = np.array(histogram.counts), histogram.edges
     centres = (edges[:-1] + edges[1:]) / 2
     return {

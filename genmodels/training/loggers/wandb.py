@@ -1,4 +1,4 @@
-"""Weights & Biases that never stands in the way: where it fails, training goes on without it."""
+"""A Weights & Biases logger that never stops a training: if W&B fails, training continues without it."""
 
 import os
 import shlex
@@ -22,10 +22,10 @@ from genmodels.training.loggers.artifacts import CHOSEN, log_checkpoint, waiting
 from genmodels.training.loggers.base import RunLogger
 from genmodels.training.loggers.histogram import Histogram
 from genmodels.training.loggers.replay import is_whole, replay
-from genmodels.training.loggers.wandb_begin import Place, require_accepted, start, wanted_mode
+from genmodels.training.loggers.wandb_begin import WandbFolders, require_accepted, start, wanted_mode
 
-TAG = 64  # characters, at most
-FAULT = 1  # the exit status of what went wrong while running, a full disk among it
+TAG = 64  # characters of a tag, at most
+FAULT = 1  # the exit status of failures at run time, such as a full disk
 
 
 class WandbRun(RunLogger, WandbLogger):
@@ -41,24 +41,24 @@ class WandbRun(RunLogger, WandbLogger):
         project: str,
         name: str | None,  # None: W&B makes one up
         group: str | None,  # such as the sweep that the run belongs to
-        tags: Sequence[str],  # a person's own
+        tags: Sequence[str],  # the user's own
         about: Sequence[str | None],  # further tags, such as the dataset; None: none
         notes: str | None,
         dir: str,  # the run's directory: files go to its wandb/
         mode: Literal["auto", "online", "offline", "disabled"],  # auto: WANDB_MODE, or online where that works
-        checkpoints: Literal["none", "last", "best", "all"],  # that are kept as artifacts
+        checkpoints: Literal["none", "last", "best", "all"],  # checkpoints to upload as artifacts
     ):
         super().__init__(project=project, name=name, save_dir=dir, group=group, notes=notes, job_type="train")
         self.run_dir = Path(dir)
         self.tags = all_tags(tags, about)
-        wanted_mode(mode)  # what is refused is refused now, before the training
+        wanted_mode(mode)  # raises UserError before the training
         require_accepted(project)
         self.mode = mode
         self.checkpoints = CHOSEN[checkpoints]
         self.begins_at = 0  # images_seen
-        self.replayable = False  # what an earlier part of the run logged
-        self.supersedes = False  # whether the W&B run holds all that earlier offline parts of it do
-        self.lost = False  # whether W&B's own process is gone
+        self.replayable = False  # whether the logs of an earlier part of the run can be logged again
+        self.supersedes = False  # whether the W&B run contains everything of its earlier offline parts
+        self.lost = False  # whether W&B's own process has ended
 
     @property
     @rank_zero_experiment
@@ -70,7 +70,7 @@ class WandbRun(RunLogger, WandbLogger):
         """
         if self._experiment is None:
             names = {key: self._wandb_init[key] for key in ("project", "name", "group", "notes", "job_type")}
-            place = Place(run_dir=self.run_dir, replayable=self.replayable)
+            place = WandbFolders(run_dir=self.run_dir, replayable=self.replayable)
             before = place.last_id()
             self._experiment = start(self.mode, place, {**names, "tags": self.tags})
             same = self._experiment.id == before
@@ -85,7 +85,7 @@ class WandbRun(RunLogger, WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers beside their `images_seen`. Training goes on without W&B where W&B fails."""
+        """Logs numbers with their `images_seen`. If W&B fails, training continues without it."""
         self._send(lambda run: super(WandbRun, self).log_metrics(metrics, step))
 
     @rank_zero_only
@@ -105,12 +105,12 @@ class WandbRun(RunLogger, WandbLogger):
 
     @rank_zero_only
     def log_neighbours(self, kind: str, found: Neighbours, images_seen: int) -> None:
-        """A table, one row a sample."""
+        """Logs a table with one row for each sample."""
         self._log(lambda: {f"{kind}_of_samples": table(found)}, images_seen)
 
     @rank_zero_only
     def log_results(self, records: Sequence[Record]) -> None:
-        """In the summary: test/fid_2k, std/test/fid_2k where there is a spread, and protocol/test/fid_2k."""
+        """Writes into the summary: test/fid_2k, std/test/fid_2k if there is a std, and protocol/test/fid_2k."""
         self._send(lambda run: run.summary.update(summary(records)))
 
     @rank_zero_only
@@ -127,7 +127,7 @@ class WandbRun(RunLogger, WandbLogger):
         self._send(log)
 
     def _send(self, work: Callable[[Any], Any]) -> None:
-        """Does something with the run, as long as W&B works."""
+        """Calls `work` with the run, as long as W&B works."""
         import wandb
 
         if self.lost:
@@ -136,11 +136,11 @@ class WandbRun(RunLogger, WandbLogger):
             work(self.experiment)
         except (wandb.Error, OSError) as error:
             self.lost = True
-            print(f"W&B takes no more metrics ({error}); training goes on without it.", file=sys.stderr, flush=True)
+            print(f"W&B takes no more metrics ({error}); training continues without it.", file=sys.stderr, flush=True)
 
     @rank_zero_only
     def end(self, exit_code: int) -> None:
-        """Ends the run, so that the next job begins its own; what could not be uploaded stays on disk."""
+        """Ends the run, so that the next job starts its own; data that could not be uploaded stay on disk."""
         import wandb
 
         run, self._experiment = self._experiment, None
@@ -149,7 +149,7 @@ class WandbRun(RunLogger, WandbLogger):
         try:
             run.finish(exit_code=exit_code)
         except (wandb.Error, OSError) as error:
-            print(f"W&B did not end in order ({error}); its files are kept.", file=sys.stderr)
+            print(f"W&B did not end properly ({error}); its files are kept.", file=sys.stderr)
             return
         if self.supersedes and not self.lost and exit_code != FAULT:
             self._remove_superseded(run)
@@ -158,15 +158,15 @@ class WandbRun(RunLogger, WandbLogger):
             print(f"to upload the W&B run: wandb sync {files}", file=sys.stderr, flush=True)
 
     def _remove_superseded(self, run: Any) -> None:
-        """Removes earlier offline parts of the run, now that it is on the disk as a whole under the same id."""
+        """Removes earlier offline parts of the run, since the whole run is now on the disk under the same id."""
         current = Path(run.dir).parent.resolve()
-        for folder in Place(run_dir=self.run_dir, replayable=True).unsynced(run.id):
+        for folder in WandbFolders(run_dir=self.run_dir, replayable=True).unsynced(run.id):
             if folder.resolve() != current:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def all_tags(tags: Sequence[str], about: Sequence[str | None]) -> list[str]:
-    """A person's tags, then the others, each once; of the others what is too long for W&B is cut."""
+    """The user's tags, then the others, each once; other tags that are too long for W&B are cut."""
     for tag in tags:
         if not 1 <= len(tag) <= TAG:
             raise UserError(f"logger.wandb.tags has {tag!r}, expected 1 to {TAG} characters; shorten it")
@@ -174,7 +174,7 @@ def all_tags(tags: Sequence[str], about: Sequence[str | None]) -> list[str]:
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
-    """Results as a run's summary holds them."""
+    """Results as entries of a run's summary."""
     spread = {f"std/{record.key}": record.std for record in records if record.std is not None}
     return (
         {record.key: record.value for record in records}

@@ -1,8 +1,8 @@
-"""How a W&B run begins: online where that works, else offline; anew, or as the same run as the directory's last one.
+"""Starts a W&B run: online if that works, else offline; as a new run, or as a continuation of the directory's last run.
 
-The run's id lies in RUN_DIR/wandb/run_id.txt. W&B cannot go on with an offline run: the same id again is another
-folder, and of several folders with one id that are synced each replaces what the one before had brought to the server.
-So a second part begins the run anew under its id, and `replay` logs again what the first had logged.
+The run's id is in RUN_DIR/wandb/run_id.txt. W&B cannot continue an offline run: using its id again makes another
+folder, and when several folders with one id are synced, each replaces the data of the one before on the server. So a
+second part starts the run again under its id, and `replay` logs again what the first part had logged.
 """
 
 import os
@@ -21,8 +21,8 @@ from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 
 ANSWER_SECONDS = 3.0  # for a connection to W&B's server to open
-INIT_SECONDS = 30.0  # for a run to begin there
-FINISH_SECONDS = 120.0  # for the last data to get there; what does not stays on disk
+INIT_SECONDS = 30.0  # for a run to start there
+FINISH_SECONDS = 120.0  # for the last data to arrive there; the rest stays on disk
 
 WandbMode = Literal["online", "offline", "disabled"]
 MODES: dict[str, WandbMode] = {
@@ -36,18 +36,18 @@ YES, NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A run directory, and how the runs that were logged from it bear on the one that begins."""
+class WandbFolders:
+    """The W&B folders in a run directory, and whether its earlier logs can be logged again."""
 
     run_dir: Path
-    replayable: bool  # whether what was logged before can be logged again
+    replayable: bool  # whether the earlier logs can be logged again
 
     @property
     def folder(self) -> Path:
         return self.run_dir / "wandb"
 
     def last_id(self) -> str | None:
-        """Id of the run that was logged from here before, if there was one."""
+        """Id of the last run that was logged from here, if any."""
         file = self.folder / "run_id.txt"
         return file.read_text().strip() or None if file.exists() else None
 
@@ -56,20 +56,20 @@ class Place:
         return self._folders("run", run_id)
 
     def offline(self, run_id: str) -> list[Path]:
-        """The folders of its offline parts."""
+        """The folders of the run's offline parts."""
         return self._folders("offline-run", run_id)
 
     def unsynced(self, run_id: str) -> list[Path]:
-        """Those of which the server has nothing."""
+        """The folders of offline parts that were never synced."""
         return [folder for folder in self.offline(run_id) if not any(folder.glob("*.wandb.synced"))]
 
     def _folders(self, kind: str, run_id: str) -> list[Path]:
-        """<kind>-<time>-<id>, or with a number behind it where two began in one second."""
+        """Folders <kind>-<time>-<id>, with a number at the end if two started in one second."""
         return [path for end in ("", "-[0-9]*") for path in self.folder.glob(f"{kind}-*-{run_id}{end}")]
 
 
-def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
-    """A new run, or one that goes on."""
+def start(mode: str, place: WandbFolders, names: Mapping[str, Any]) -> Any:
+    """Starts a new run, or continues the last one."""
     import wandb
 
     wanted = wanted_mode(mode)
@@ -83,7 +83,7 @@ def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
             reason = _said(error)
         if mode == "online":
             raise UserError(
-                f"logger.wandb.mode is online, expected W&B to be within reach ({reason}); set it to auto or offline."
+                f"logger.wandb.mode is online, but W&B cannot be reached ({reason}); set it to auto or offline."
             )
         wanted = "offline"
     run = init(wanted, place, names)
@@ -93,7 +93,7 @@ def start(mode: str, place: Place, names: Mapping[str, Any]) -> Any:
 
 
 def wanted_mode(mode: str) -> WandbMode:
-    """The mode asked for: by the config, or where that says auto by WANDB_DISABLED or WANDB_MODE, or online."""
+    """The mode of the config; if that is auto, the mode of WANDB_DISABLED or WANDB_MODE, by default online."""
     if mode != "auto":
         return MODES[mode]
     if _is_disabled(os.environ.get("WANDB_DISABLED", "false")):
@@ -111,7 +111,7 @@ def _is_disabled(word: str) -> bool:
 
 
 def require_accepted(project: str) -> None:
-    """UserError where W&B refuses the project's name, or what the environment tells it."""
+    """UserError where W&B refuses the project's name or an environment variable."""
     import wandb
 
     try:
@@ -129,7 +129,7 @@ def _said(error: Exception) -> str:
 
 
 def demand_connection() -> None:
-    """Raises wandb.Error unless there are a key and a server that answers."""
+    """Raises wandb.Error without an API key, or if the server does not answer."""
     import wandb
 
     try:
@@ -144,7 +144,7 @@ def demand_connection() -> None:
 
 
 def answers(url: str, seconds: float) -> bool:
-    """Whether a connection to the host of `url`, or to the proxy on the way there, opens in time."""
+    """Whether a connection to the host of `url`, or to its proxy, opens in time."""
     there = urlsplit(url)
     proxy = None if proxy_bypass(there.netloc) else getproxies().get(there.scheme)
     target = urlsplit(proxy if proxy and "//" in proxy else f"//{proxy}") if proxy else there
@@ -155,14 +155,14 @@ def answers(url: str, seconds: float) -> bool:
         with suppress(OSError), socket.create_connection(address, timeout=seconds):
             opened.append(True)
 
-    thread = Thread(target=connect, daemon=True)  # looking the name up knows no timeout
+    thread = Thread(target=connect, daemon=True)  # resolving the name has no timeout
     thread.start()
     thread.join(seconds)
     return bool(opened)
 
 
-def init(mode: WandbMode, place: Place, names: Mapping[str, Any]) -> Any:
-    """Begins a run and writes its id down; under the id of this directory's last run where it can be the same run."""
+def init(mode: WandbMode, place: WandbFolders, names: Mapping[str, Any]) -> Any:
+    """Starts a run and saves its id; it gets the id of this directory's last run if it can continue or replace it."""
     import wandb
 
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -187,19 +187,19 @@ def init(mode: WandbMode, place: Place, names: Mapping[str, Any]) -> Any:
     return run
 
 
-def is_at_the_server(place: Place, run_id: str) -> bool:
-    """Whether W&B's server has the run of this id up to its end."""
+def is_at_the_server(place: WandbFolders, run_id: str) -> bool:
+    """Whether W&B's server has the complete run of this id."""
     return bool(place.online(run_id)) or bool(place.offline(run_id) and not place.unsynced(run_id))
 
 
-def is_begun_anew(mode: WandbMode, place: Place, run_id: str) -> bool:
-    """Whether the run of this id, or what was synced of it, can be replaced as a whole by one that begins now."""
+def is_begun_anew(mode: WandbMode, place: WandbFolders, run_id: str) -> bool:
+    """Whether a run that starts now can replace the whole run of this id, even if parts of it were synced."""
     only_offline = bool(place.offline(run_id)) and not place.online(run_id)
     return mode != "disabled" and only_offline and place.replayable
 
 
 def notice(run: Any, reason: str) -> str:
-    """One line: why the run is offline, and whether it is a second part."""
+    """One line: why the run is offline, and which run it continues."""
     why = f" ({reason})" if reason else ""
     first = run.config.get("resumed_from")
     return f"W&B is offline{why}" + (f"; this is a run of its own that goes on from {first}" if first else "")
