@@ -300,7 +300,7 @@ def test_results_do_not_depend_on_the_tiles(monkeypatch):
     whole = {name: values(make(len(FAKE)), REAL, FAKE) for name, make in metrics.items()}
     monkeypatch.setattr(pairs, "ROWS", 170)
     monkeypatch.setattr(pairs, "COLUMNS", 333)
-    monkeypatch.setattr(bank, "CHUNK", 100)
+    monkeypatch.setattr(bank, "ROWS_AT_ONCE", 100)
     order = torch.randperm(len(FAKE), generator=torch.Generator().manual_seed(0))
     for name, make in metrics.items():
         found = values(make(len(FAKE)), REAL, FAKE, batch=101, order=order)

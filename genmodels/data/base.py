@@ -24,7 +24,7 @@ from genmodels.fields import Field, Fields, KindName, in_range, label
 from genmodels.trees import count, take, tensors
 
 SplitName = Literal["train", "val", "test"]
-ROWS = 1024  # samples of which a fingerprint is taken at a time
+SAMPLES_AT_ONCE = 1024  # samples of which a fingerprint is taken at a time
 
 
 class Split(NamedTuple):
@@ -34,7 +34,7 @@ class Split(NamedTuple):
     condition: Condition  # {"label": (n,) int64}, {"image": (n, c, h, w)}, ...; {}: nothing
 
 
-def kind_of(shape: Sequence[int], levels: int | None) -> KindName:
+def default_kind(shape: Sequence[int], levels: int | None) -> KindName:
     """What samples are taken for where nothing says it: real numbers for points, integers for images or symbols."""
     if levels is None:
         return "points"
@@ -75,7 +75,7 @@ class Data(ABC):
         self.levels = levels
         self.classes = classes
         self.batch_size = batch_size
-        self.x: Field | Fields = Field(kind or kind_of(self.shape, levels), self.shape, levels)
+        self.x: Field | Fields = Field(kind or default_kind(self.shape, levels), self.shape, levels)
         self.condition: Fields = label(classes)
 
     @property
@@ -129,8 +129,8 @@ def fingerprint_of(split: Split) -> str:
     samples, conditions = ([values.numpy() for _, values in tensors(tree)] for tree in split)
     for array in [*samples, *(conditions or [np.zeros(0)])]:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        for start in range(0, len(array), ROWS):
-            digest.update(np.ascontiguousarray(array[start : start + ROWS]).data)
+        for start in range(0, len(array), SAMPLES_AT_ONCE):
+            digest.update(np.ascontiguousarray(array[start : start + SAMPLES_AT_ONCE]).data)
     return digest.hexdigest()
 
 

@@ -16,15 +16,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
-from genmodels.data.files import broken, fetch, read_whole, untar
-from genmodels.data.plain_pickle import array, read_pickle
+from genmodels.data.files import fetch, read_whole, unreadable, untar
+from genmodels.data.plain_pickle import byte_array, read_pickle
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 from genmodels.trees import cat, count
 
 PLANES = 3 * 32 * 32  # bytes of an image
-LIMIT = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
+MAX_BYTES = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
 
 
 class Version(NamedTuple):
@@ -92,14 +92,14 @@ class CIFAR(Data):
                 f"{missing[0]} is not there, expected all of {', '.join(version.files)}; "
                 f"unpack the official {version.archive} anew"
             )
-        return {path: read_whole(path, LIMIT) for path in paths}
+        return {path: read_whole(path, MAX_BYTES) for path in paths}
 
     def packed(self, version: Version, md5: str) -> dict[Path, bytes]:
         """The files in its archive."""
         path = fetch(self.root / version.archive, self.urls, md5, self.verify)
-        found = untar(path, version.files, LIMIT)
+        found = untar(path, version.files, MAX_BYTES)
         if missing := [file for file in version.files if file not in found]:
-            raise broken(path, f"{missing[0]} is missing in it")
+            raise unreadable(path, f"{missing[0]} is missing in it")
         return {path / file: found[file] for file in version.files}
 
     def parse(self, version: Version, path: Path, content: bytes, n: int) -> Split:
@@ -111,9 +111,9 @@ class CIFAR(Data):
         try:
             split = version.parse(content, list(self.kinds), wanted[0])
         except ValueError as error:
-            raise broken(path, str(error)) from error
+            raise unreadable(path, str(error)) from error
         if count(split.x) != n:
-            raise broken(path, f"it has {count(split.x)} images instead of {n}")
+            raise unreadable(path, f"it has {count(split.x)} images instead of {n}")
         return split
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
@@ -134,7 +134,7 @@ def parse_pickle(content: bytes, kinds: Sequence[str], wanted: str) -> Split:
     batch = read_pickle(content)
     if not isinstance(batch, dict) or not {b"data", wanted.encode()} <= set(batch):
         raise ValueError(f"it is no dict with data and {wanted}")
-    planes, labels = array(batch[b"data"]), batch[wanted.encode()]
+    planes, labels = byte_array(batch[b"data"]), batch[wanted.encode()]
     if planes.shape[1:] != (PLANES,):
         raise ValueError(f"its data have the shape {planes.shape}")
     if not isinstance(labels, list) or len(labels) != len(planes) or not all(type(label) is int for label in labels):

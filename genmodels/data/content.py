@@ -13,7 +13,7 @@ from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 
 
-def content_of(files: Sequence[Path]) -> str:
+def content_hash(files: Sequence[Path]) -> str:
     """The sha256 of the contents of files, in this order, wherever they lie and whenever they were written.
 
     Raises:

@@ -22,8 +22,8 @@ Degradation = Literal["downscaled", "grey"]
 Images = Integer[Tensor, "n c h w"]
 Copies = Integer[Tensor, "n c_copy h_copy w_copy"]
 
-GREY = (19595, 38470, 7471)  # 65536 (0.299, 0.587, 0.114): the weights of red, green and blue (ITU-R 601)
-ROWS = 4096  # images of a split that are degraded at a time
+GREY_WEIGHTS = (19595, 38470, 7471)  # 65536 (0.299, 0.587, 0.114): the weights of red, green and blue (ITU-R 601)
+IMAGES_AT_ONCE = 4096  # images of a split that are degraded at a time
 
 
 class Degraded(Data):
@@ -66,7 +66,7 @@ class Degraded(Data):
 
     def with_copies(self, split: Split) -> Split:
         """The split with a degraded copy of each image."""
-        copies = torch.cat([self.degrade(x) for x in split.x.split(ROWS)])
+        copies = torch.cat([self.degrade(x) for x in split.x.split(IMAGES_AT_ONCE)])
         return Split(split.x, {**split.condition, "image": copies})
 
     def transform(self, x: Any, generator: torch.Generator) -> Any:
@@ -79,7 +79,7 @@ class Degraded(Data):
 
     def degrade(self, x: Images) -> Copies:
         """The degraded copies, in whole numbers: the same on every device."""
-        return downscaled(x, self.factor) if self.degradation == "downscaled" else grey(x)
+        return downscaled(x, self.factor) if self.degradation == "downscaled" else brightness(x)
 
 
 def degraded_field(of: Field, degradation: Degradation, factor: int) -> Field:
@@ -105,7 +105,7 @@ def downscaled(x: Images, factor: int) -> Copies:
     return ((2 * squares + area) // (2 * area)).to(x.dtype)
 
 
-def grey(x: Integer[Tensor, "n 3 h w"]) -> Integer[Tensor, "n 1 h w"]:
+def brightness(x: Integer[Tensor, "n 3 h w"]) -> Integer[Tensor, "n 1 h w"]:
     """The brightness, rounded."""
-    weights = torch.tensor(GREY, device=x.device).view(1, 3, 1, 1)
+    weights = torch.tensor(GREY_WEIGHTS, device=x.device).view(1, 3, 1, 1)
     return (((x.long() * weights).sum(1, keepdim=True) + 2**15) >> 16).to(x.dtype)

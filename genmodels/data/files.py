@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from genmodels.errors import UserError
 
-KINDS = {32: "md5", 64: "sha256"}  # of a checksum, by its length
+CHECKSUM_KINDS = {32: "md5", 64: "sha256"}  # of a checksum, by its length
 
 
 def fetch(path: Path, urls: Sequence[str], checksum: str | None, verify: bool) -> Path:
@@ -26,7 +26,7 @@ def fetch(path: Path, urls: Sequence[str], checksum: str | None, verify: bool) -
     """
     if not path.is_file():
         return download(path, urls, checksum)
-    if checksum is not None and verify and (found := digest(path, kind := KINDS[len(checksum)])) != checksum:
+    if checksum is not None and verify and (found := digest(path, kind := CHECKSUM_KINDS[len(checksum)])) != checksum:
         raise UserError(
             f"{path} has {kind} {found}, expected {checksum} of the official file; "
             "delete it to download it anew, or set data.verify=false to use it as it is"
@@ -38,7 +38,7 @@ def download(path: Path, urls: Sequence[str], checksum: str | None) -> Path:
     """Downloads one file, with a progress bar."""
     import pooch  # heavy, and seldom needed
 
-    known = None if checksum is None else f"{KINDS[len(checksum)]}:{checksum}"
+    known = None if checksum is None else f"{CHECKSUM_KINDS[len(checksum)]}:{checksum}"
     reasons = []
     for url in urls:
         try:
@@ -62,7 +62,7 @@ def digest(path: Path, kind: str) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
     except OSError as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
 def read_whole(path: Path, limit: int) -> bytes:
@@ -74,9 +74,9 @@ def read_whole(path: Path, limit: int) -> bytes:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             found = file.read(limit + 1)
     except (EOFError, zlib.error, OSError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if len(found) > limit:
-        raise broken(path, f"it holds more than {limit} bytes")
+        raise unreadable(path, f"it holds more than {limit} bytes")
     return found
 
 
@@ -93,10 +93,10 @@ def untar(path: Path, names: Collection[str], limit: int) -> dict[str, bytes]:
                 if name in names and member.isfile() and not member.issparse():  # a sparse file may be of any size
                     found[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     return found
 
 
-def broken(path: Path, why: str) -> UserError:
+def unreadable(path: Path, why: str) -> UserError:
     """The error of a file that cannot be read."""
     return UserError(f"{path} cannot be read ({why}), expected the whole official file; delete it and get it anew")

@@ -22,12 +22,31 @@ from PIL import ExifTags, Image, ImageOps
 from genmodels.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".svg", ".exr", ".dng")  # refused, not passed over
+UNSUPPORTED_SUFFIXES = (
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jxl",
+    ".tga",
+    ".svg",
+    ".exr",
+    ".dng",
+)  # refused, not passed over
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr")  # Pillow's modes of 8 bits
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)  # what Pillow raises
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+)  # what Pillow raises
 SIXTEEN = re.compile(r";16[BLN]")  # in how a file stores colours, in Pillow's words, which would drop the low bits
 UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF's numbers
-MOST_PIXELS = 89_478_485  # of an image, where Pillow begins to warn; more may be an attack
+MAX_PIXELS = 89_478_485  # of an image, where Pillow begins to warn; more may be an attack
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused here
 
@@ -47,7 +66,7 @@ def header(path: Path) -> Header:
         return Header(h, w, 1 if image.mode in GREY else 3)
 
 
-def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
+def open_upright(file: Path | BytesIO, name: object, c: int) -> Image.Image:
     """The image, grey or in colours as `c` is 1 or 3; `name` is what an error calls it. Raises UserError as `header`.
 
     A grey image has three equal channels where c is 3; a coloured one is weighted to grey (ITU-R 601) where c is 1.
@@ -60,8 +79,8 @@ def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
 
 
 def decode(path: Path, c: int) -> UInt8[np.ndarray, "c h w"]:
-    """The values of an image file, see `load`."""
-    return channels_first(load(path, path, c))
+    """The values of an image file, see `open_upright`."""
+    return channels_first(open_upright(path, path, c))
 
 
 def channels_first(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
@@ -78,14 +97,14 @@ def _opened(file: Path | BytesIO, name: object) -> Iterator[Image.Image]:
             _require_harmless(image, name)
             yield image
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away") from error
-    except BROKEN as error:
+        raise UserError(f"{name} has more than {MAX_PIXELS} pixels, which may be an attack; take it away") from error
+    except DECODING_ERRORS as error:
         raise UserError(f"{name} cannot be read ({error}), expected a whole image; take it away") from error
 
 
 def _require_harmless(image: Image.Image, name: object) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away")
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(f"{name} has more than {MAX_PIXELS} pixels, which may be an attack; take it away")
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
         raise UserError(f"{name} is an animation of {frames} images, expected a still one; take it away")
     sixteen = any(SIXTEEN.search(str(tile)) for tile in getattr(image, "tile", []))
@@ -100,7 +119,7 @@ def _orientation(image: Image.Image) -> int:
         return UPRIGHT
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
-    except (*BROKEN, TypeError):  # what is noted beside an image may be damaged without harm to it
+    except (*DECODING_ERRORS, TypeError):  # what is noted beside an image may be damaged without harm to it
         return UPRIGHT
 
 
@@ -110,7 +129,7 @@ def images_in(path: Path) -> list[Path]:
     Links to files and folders are followed. Raises UserError where there are none, or some of a kind that is not read.
     """
     every = list(_files_in(path, frozenset()))
-    if other := next((file for file in every if file.suffix.lower() in OTHERS), None):
+    if other := next((file for file in every if file.suffix.lower() in UNSUPPORTED_SUFFIXES), None):
         raise UserError(f"{other} is an image of a kind that is not read; convert it to PNG, or take it away")
     found = [file for file in every if file.suffix.lower() in SUFFIXES]
     if not found:

@@ -16,15 +16,15 @@ from jaxtyping import UInt8
 from numpy.random import RandomState
 
 from genmodels.data.base import SplitName
-from genmodels.data.content import content_of
-from genmodels.data.image_files import channels_first, images_in, load
-from genmodels.data.image_rules import Resize, central_box, fitted
+from genmodels.data.content import content_hash
+from genmodels.data.image_files import channels_first, images_in, open_upright
+from genmodels.data.image_rules import Resize, central_box, cropped_and_resized
 from genmodels.data.mapped import Chunk, MappedImages, Preparation, decoded
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
-class File(NamedTuple):
+class ImageFile(NamedTuple):
     """An image below a folder."""
 
     path: Path
@@ -72,7 +72,7 @@ class ImageFolder(MappedImages):
         return f"crop {self.crop}, resize {self.resize} to {h}x{w}{', grey' if c == 1 else ''}"
 
     def plan(self) -> Preparation:
-        every = listed(self.path, self.split_seed)
+        every = shuffled_files(self.path, self.split_seed)
         n_test = self.n_test if self.test_path is None else 0
         n_held = n_test + self.n_validation
         if min(n_test, self.n_validation) < 0 or n_held >= len(every):
@@ -80,18 +80,18 @@ class ImageFolder(MappedImages):
                 f"cannot hold out {n_test} and {self.n_validation} of the {len(every)} images in {self.path}, expected "
                 "0 or more, and fewer; correct data.n_test and data.n_validation"
             )
-        parts: dict[SplitName, list[File]]
+        parts: dict[SplitName, list[ImageFile]]
         parts = {"train": every[n_held:], "val": every[n_test:n_held], "test": every[:n_test]}
         if self.test_path is not None:
-            parts["test"] = listed(self.test_path, self.split_seed)
+            parts["test"] = shuffled_files(self.test_path, self.split_seed)
         labels = None if self.classes is None else self.labels(every)
         return Preparation(
-            facts=[self.prepared, {name: digest(files) for name, files in parts.items()}],
+            facts=[self.prepared, {name: hash_of_files(files) for name, files in parts.items()}],
             n=sum(map(len, parts.values())),
             chunks=chain.from_iterable(self.chunks(name, files, labels) for name, files in parts.items()),
         )
 
-    def labels(self, files: Sequence[File]) -> dict[str, int]:
+    def labels(self, files: Sequence[ImageFile]) -> dict[str, int]:
         """The number of each class by the name of its folder."""
         names = sorted({file.folder for file in files} - {""})
         if len(names) != self.classes:
@@ -101,7 +101,7 @@ class ImageFolder(MappedImages):
             )
         return {name: number for number, name in enumerate(names)}
 
-    def chunks(self, split: SplitName, files: Sequence[File], labels: Mapping[str, int] | None) -> Iterator[Chunk]:
+    def chunks(self, split: SplitName, files: Sequence[ImageFile], labels: Mapping[str, int] | None) -> Iterator[Chunk]:
         """The images of a split, cut and resized, with the numbers of their classes."""
         y = None
         if labels is not None:
@@ -114,26 +114,26 @@ class ImageFolder(MappedImages):
             y = np.array([labels[file.folder] for file in files], np.int64)
         yield from decoded(split, files, y, self.image)
 
-    def image(self, file: File) -> UInt8[np.ndarray, "c h w"]:
+    def image(self, file: ImageFile) -> UInt8[np.ndarray, "c h w"]:
         """An image as it is kept."""
         c, h, w = self.shape
-        image = load(file.path, file.path, c)
+        image = open_upright(file.path, file.path, c)
         box = central_box(image.size, (w, h), self.resize) if self.crop == "center" else None
-        return channels_first(fitted(image, box, (w, h), self.resize, file.path))
+        return channels_first(cropped_and_resized(image, box, (w, h), self.resize, file.path))
 
 
-def listed(path: Path, seed: int) -> list[File]:
+def shuffled_files(path: Path, seed: int) -> list[ImageFile]:
     """The images in a folder, in an order that `seed` draws."""
     if not path.is_dir():
         raise UserError(f"{path} is no folder, expected one with images; correct data.path or data.test_path")
     files = []
     for file in images_in(path):
         name = file.relative_to(path)
-        files.append(File(file, name.parts[0] if len(name.parts) > 1 else "", name.as_posix()))
+        files.append(ImageFile(file, name.parts[0] if len(name.parts) > 1 else "", name.as_posix()))
     return [files[i] for i in RandomState(seed).permutation(len(files))]
 
 
-def digest(files: Sequence[File]) -> str:
+def hash_of_files(files: Sequence[ImageFile]) -> str:
     """A hash of what files are called and hold, in their order."""
-    content = content_of([file.path for file in files])
+    content = content_hash([file.path for file in files])
     return sha256("\n".join([content, *(file.name for file in files)]).encode()).hexdigest()

@@ -12,7 +12,7 @@ from PIL import Image
 from genmodels.errors import UserError
 
 Resize = Literal["none", "box", "bilinear", "bicubic", "lanczos"]
-FILTERS = {
+PILLOW_FILTERS = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -40,7 +40,9 @@ def central_box(size: tuple[int, int], wanted: tuple[int, int], resize: Resize) 
     return Box(left, top, left + cut_w, top + cut_h)
 
 
-def fitted(image: Image.Image, box: Box | None, wanted: tuple[int, int], resize: Resize, name: object) -> Image.Image:
+def cropped_and_resized(
+    image: Image.Image, box: Box | None, wanted: tuple[int, int], resize: Resize, name: object
+) -> Image.Image:
     """The part of an image in `box`, or all of it, at the size `wanted` (w, h).
 
     Raises UserError where the box leaves the image, its size is not the wanted one and nothing may be resized, or an
@@ -60,4 +62,4 @@ def fitted(image: Image.Image, box: Box | None, wanted: tuple[int, int], resize:
             f"{name} is {h}x{w}, expected {wanted[1]}x{wanted[0]} (height x width)"
             f"{'' if resize == 'none' else ' or its proportions'}; correct data.shape, or set data.crop or data.resize"
         )
-    return part.resize(wanted, FILTERS[resize])
+    return part.resize(wanted, PILLOW_FILTERS[resize])

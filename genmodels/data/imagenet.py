@@ -18,20 +18,20 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from genmodels.data.base import SplitName, held_out
-from genmodels.data.content import content_of
-from genmodels.data.files import broken, fetch
+from genmodels.data.content import content_hash
+from genmodels.data.files import fetch, unreadable
 from genmodels.data.mapped import Chunk, MappedImages, Preparation
-from genmodels.data.npz import UNREADABLE
+from genmodels.data.npz import READING_ERRORS
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
-ROWS = 4096  # images that are copied at a time
-MOST = 100  # times its size that an archive may unpack to
+IMAGES_AT_ONCE = 4096  # images that are copied at a time
+MAX_EXPANSION = 100  # times its size that an archive may unpack to
 
 
-class Batch(NamedTuple):
+class BatchFile(NamedTuple):
     """One of the published npz files: on disk, or within an archive on disk."""
 
     path: Path
@@ -45,8 +45,8 @@ class Batch(NamedTuple):
                 if self.member is not None:
                     file = stack.enter_context(stack.enter_context(zipfile.ZipFile(self.path)).open(self.member))
                 return cast(np.ndarray, stack.enter_context(np.load(file, allow_pickle=False))[key])
-        except (*UNREADABLE, KeyError) as error:
-            raise broken(self.path, f"{self.member or self.path.name}: {error or type(error).__name__}") from error
+        except (*READING_ERRORS, KeyError) as error:
+            raise unreadable(self.path, f"{self.member or self.path.name}: {error or type(error).__name__}") from error
 
 
 class ImageNet(MappedImages):
@@ -84,11 +84,11 @@ class ImageNet(MappedImages):
     def plan(self) -> Preparation:
         *training, validation = map(batches, self.sources)
         every = [batch for source in training for batch in source]
-        content = content_of([batch.path for batch in every + validation])
+        content = content_hash([batch.path for batch in every + validation])
         chunks = chain(self.from_training(every), self.from_validation(validation))
         return Preparation(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
 
-    def from_training(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+    def from_training(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
         """Training and validation split."""
         for source, sha256 in zip(self.sources, self.sha256, strict=True):
             if not source.is_dir():
@@ -101,7 +101,7 @@ class ImageNet(MappedImages):
                 yield self.chunk("train", x[~mask[part]], y[part][~mask[part]])
                 yield self.chunk("val", x[mask[part]], y[part][mask[part]])
 
-    def from_validation(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+    def from_validation(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
         """Test split."""
         for batch, y in zip(batches, self.labels(batches, VALIDATION), strict=True):
             for part, x in self.images(batch, len(y)):
@@ -110,7 +110,7 @@ class ImageNet(MappedImages):
     def chunk(self, split: SplitName, x: UInt8[np.ndarray, "k c h w"], y: Int64[np.ndarray, " k"]) -> Chunk:
         return Chunk(split, x, None if self.classes is None else y)
 
-    def labels(self, batches: Sequence[Batch], official: int) -> list[Int64[np.ndarray, " n"]]:
+    def labels(self, batches: Sequence[BatchFile], official: int) -> list[Int64[np.ndarray, " n"]]:
         """The labels of each batch, from 0 on; the published ones begin with 1."""
         labels = [np.asarray(batch.read("labels"), np.int64) - 1 for batch in batches]
         if self.verify and (n := sum(map(len, labels))) != official:
@@ -120,20 +120,22 @@ class ImageNet(MappedImages):
             )
         return labels
 
-    def images(self, batch: Batch, n: int) -> Iterator[tuple[slice, UInt8[np.ndarray, "k c h w"]]]:
+    def images(self, batch: BatchFile, n: int) -> Iterator[tuple[slice, UInt8[np.ndarray, "k c h w"]]]:
         """The images of a batch, some at a time: where in it they are, and themselves."""
         x = batch.read("data")
         if x.dtype != np.uint8 or x.shape != (n, int(np.prod(self.shape))):
-            raise broken(batch.path, f"it has {x.dtype} data of shape {x.shape}, for {n} images of {list(self.shape)}")
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
+            raise unreadable(
+                batch.path, f"it has {x.dtype} data of shape {x.shape}, for {n} images of {list(self.shape)}"
+            )
+        for start in range(0, n, IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
             yield part, x[part].reshape(-1, *self.shape)
 
 
-def batches(source: Path) -> list[Batch]:
+def batches(source: Path) -> list[BatchFile]:
     """The npz files of an archive, in the order of their numbers; out of the folder of its name, if that is there."""
     if source.is_dir():
-        found = [Batch(path, None) for path in source.rglob("*.npz")]
+        found = [BatchFile(path, None) for path in source.rglob("*.npz")]
     elif zipped(source).is_file():
         found = members(zipped(source))
     else:
@@ -143,17 +145,17 @@ def batches(source: Path) -> list[Batch]:
         )
     if not found:
         raise UserError(f"{source} has no .npz files, expected those of the official {source.name}.zip; unpack it anew")
-    return sorted(found, key=lambda batch: number(batch.member or batch.path.name))
+    return sorted(found, key=lambda batch: batch_number(batch.member or batch.path.name))
 
 
-def members(path: Path) -> list[Batch]:
+def members(path: Path) -> list[BatchFile]:
     """The npz files in an archive."""
     try:
-        require_size(path, most=MOST)
+        require_size(path, most=MAX_EXPANSION)
         with zipfile.ZipFile(path) as archive:
-            return [Batch(path, name) for name in archive.namelist() if name.endswith(".npz")]
+            return [BatchFile(path, name) for name in archive.namelist() if name.endswith(".npz")]
     except (zipfile.BadZipFile, OSError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
 def zipped(source: Path) -> Path:
@@ -161,7 +163,7 @@ def zipped(source: Path) -> Path:
     return source.with_name(f"{source.name}.zip")
 
 
-def number(name: str) -> tuple[int, str]:
+def batch_number(name: str) -> tuple[int, str]:
     """For sorting: train_data_batch_10.npz comes after train_data_batch_2.npz."""
     digits = re.findall(r"[0-9]+", PurePosixPath(name).stem)
     return int(digits[-1]) if digits else 0, name

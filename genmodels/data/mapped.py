@@ -34,8 +34,8 @@ from genmodels.errors import UserError
 from genmodels.progress import shown
 
 VERSION = 2  # to be raised with every change of what is made of the same files and rules
-CHUNK = 256  # images that are decoded at a time
-NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+IMAGES_AT_ONCE = 256  # images that are decoded at a time
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 File = TypeVar("File")
 
 
@@ -81,7 +81,7 @@ class MappedImages(Data):
         """What the splits hold. Raises UserError where a file is missing or not what was declared."""
 
     def read(self) -> Splits:
-        train, val, test = (load(self.folder, name) for name in NAMES)
+        train, val, test = (load_split(self.folder, name) for name in SPLITS)
         return Splits(train, val, test, training=train)
 
     def fingerprint(self, name: SplitName) -> str:
@@ -98,7 +98,7 @@ class MappedImages(Data):
         key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         folder = cache_dir() / "datasets" / f"{type(self).__name__.lower()}-{key[:16]}"
         if not folder.is_dir():
-            prepare(folder, plan, self.shape)
+            prepare_folder(folder, plan, self.shape)
         return folder
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
@@ -113,12 +113,12 @@ def decoded(
 ) -> Iterator[Chunk]:
     """All images of a split, decoded in threads, a chunk at a time."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(files), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
             yield Chunk(split, np.stack(list(pool.map(decode, files[part]))), None if y is None else y[part])
 
 
-def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
+def prepare_folder(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
     """Fills a folder with what is planned, unless another process does; a half-filled one never has its name."""
     unfinished = folder.with_suffix(".unfinished")
     try:
@@ -128,7 +128,7 @@ def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
                 shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
                 unfinished.mkdir()
                 try:
-                    fill(unfinished, plan, shape, folder)
+                    write_splits(unfinished, plan, shape, folder)
                     unfinished.rename(folder)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -140,14 +140,14 @@ def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
         ) from error
 
 
-def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> None:
+def write_splits(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> None:
     """Writes all images, their labels and fingerprints, with a progress bar where there is a terminal."""
-    n = dict.fromkeys(NAMES, 0)
-    labels: dict[SplitName, list[np.ndarray]] = {name: [] for name in NAMES}
+    n = dict.fromkeys(SPLITS, 0)
+    labels: dict[SplitName, list[np.ndarray]] = {name: [] for name in SPLITS}
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"preparing {plan.n} images, once; they are kept in {final}", highlight=False)
     with ExitStack() as stack:
-        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in NAMES}
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in SPLITS}
         advance = stack.enter_context(shown(console))
         for file in files.values():
             write_header(file, (0, *shape))
@@ -161,10 +161,10 @@ def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> 
             write_header(file, (n[name], *shape))  # as long as the first: NumPy leaves room for digits
             file.flush()
             os.fsync(file.fileno())
-    for name in NAMES:
+    for name in SPLITS:
         if any(labels.values()):
             np.save(folder / f"{name}_labels.npy", np.concatenate([np.zeros(0, np.int64), *labels[name]]))
-    fingerprints = {name: fingerprint_of(load(folder, name)) for name in NAMES}
+    fingerprints = {name: fingerprint_of(load_split(folder, name)) for name in SPLITS}
     (folder / "fingerprints.json").write_text(json.dumps(fingerprints))
 
 
@@ -173,7 +173,7 @@ def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def load(folder: Path, name: SplitName) -> Split:
+def load_split(folder: Path, name: SplitName) -> Split:
     """A prepared split; its images, which cannot be changed, stay in the file until they are asked for."""
     try:
         x = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genmodels.data.files import broken, read_whole
+from genmodels.data.files import read_whole, unreadable
 
 BYTE_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}  # by version and mark at the end of the header
 MATRIX, COMPRESSED = 14, 15
@@ -30,9 +30,9 @@ def read_mat(path: Path, names: Collection[str], limit: int) -> dict[str, np.nda
     try:
         arrays = dict(matrices(read_whole(path, limit), names, limit))
     except (ValueError, TypeError, struct.error, zlib.error) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if missing := [name for name in names if name not in arrays]:
-        raise broken(path, f"it has no variable {missing[0]}")
+        raise unreadable(path, f"it has no variable {missing[0]}")
     return arrays
 
 

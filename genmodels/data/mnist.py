@@ -17,7 +17,7 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
-from genmodels.data.files import broken, fetch, read_whole
+from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.data.transforms import bernoulli, random_flip
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
@@ -27,7 +27,7 @@ FILES = {  # number of dimensions of each
     "t10k-images-idx3-ubyte.gz": 3,
     "t10k-labels-idx1-ubyte.gz": 1,
 }
-LIMIT = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
+MAX_BYTES = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 
 
 class MNIST(Data):
@@ -76,7 +76,7 @@ class MNIST(Data):
 
     def fix(self, grey: Split) -> Split:
         """The split as evaluators see it."""
-        return fixed_draw(grey, self.split_seed) if self.binarize == "dynamic" else grey
+        return binarized_grey(grey, self.split_seed) if self.binarize == "dynamic" else grey
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         x = random_flip(x, generator) if self.flip else x
@@ -85,18 +85,18 @@ class MNIST(Data):
 
 def read_idx(path: Path, dims: int) -> UInt8[Tensor, "..."]:
     """A gzipped idx file of bytes: 0, 0, 8 (unsigned byte), number of dimensions, each as big-endian int32, values."""
-    content = read_whole(path, LIMIT)
+    content = read_whole(path, MAX_BYTES)
     start = 4 + 4 * dims
     if content[:4] != bytes([0, 0, 8, dims]) or len(content) < start:
-        raise broken(path, f"it begins with the bytes {content[:4].hex()}")
+        raise unreadable(path, f"it begins with the bytes {content[:4].hex()}")
     shape = np.frombuffer(content[4:start], ">u4").tolist()
     values = np.frombuffer(content, np.uint8, offset=start)
     if len(values) != math.prod(shape):
-        raise broken(path, f"it holds {len(values)} values for the shape {shape}")
+        raise unreadable(path, f"it holds {len(values)} values for the shape {shape}")
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-def fixed_draw(split: Split, seed: int) -> Split:
+def binarized_grey(split: Split, seed: int) -> Split:
     """Bernoulli(x/255) once: [u < x], u uniform on 0..254 from NumPy's RandomState, whose stream is frozen."""
     u = RandomState(seed).randint(255, size=tuple(split.x.shape), dtype=np.uint8)
     return split._replace(x=(torch.from_numpy(u) < split.x).to(torch.uint8))

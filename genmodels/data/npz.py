@@ -26,8 +26,8 @@ from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "label", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
-UNREADABLE = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
-MOST = 200  # times its size that a file may unpack to
+READING_ERRORS = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MAX_EXPANSION = 200  # times its size that a file may unpack to
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -69,7 +69,7 @@ class NPZ(Data):
         every = self.pick(self.path, arrays, IMAGES, LABELS)
         if self.test_path is not None:
             test = self.pick(self.test_path, read_npz(self.test_path), TEST_IMAGES + IMAGES, TEST_LABELS + LABELS)
-        elif first(arrays, TEST_IMAGES) is not None:
+        elif first_present(arrays, TEST_IMAGES) is not None:
             test = self.pick(self.path, arrays, TEST_IMAGES, TEST_LABELS)
         else:
             every, test = hold_out(every, self.n_test, self.split_seed, "n_test")
@@ -78,8 +78,8 @@ class NPZ(Data):
 
     def pick(self, path: Path, arrays: Arrays, images: Sequence[str], labels: Sequence[str]) -> Split:
         """Samples and labels under the first of the keys that are there."""
-        x = required(path, arrays, images)
-        y = None if self.classes is None else required(path, arrays, labels)
+        x = require_array(path, arrays, images)
+        y = None if self.classes is None else require_array(path, arrays, labels)
         if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
             raise UserError(
                 f"{path} has {y.dtype} labels of shape {y.shape}, expected an integer for each image; correct them"
@@ -115,14 +115,14 @@ class NPZ(Data):
         return random_flip(x, generator) if self.flip else x
 
 
-def first(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+def first_present(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """What is under the first of the keys that is there; None: none is."""
     return next((arrays[key] for key in keys if key in arrays), None)
 
 
-def required(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+def require_array(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """What is under the first of the keys that is there; UserError where none is."""
-    if (found := first(arrays, keys)) is None:
+    if (found := first_present(arrays, keys)) is None:
         here = ", ".join(arrays) or "(none)"
         raise UserError(f"{path} has the keys {here}, expected one of {', '.join(keys)}; rename the array")
     return found
@@ -132,11 +132,11 @@ def required(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
 def reading(path: Path) -> Iterator[None]:
     """Says in a UserError that the file is missing, broken, or absurdly large."""
     try:
-        require_size(path, most=MOST)
+        require_size(path, most=MAX_EXPANSION)
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there, expected a .npz file of images; correct data.path") from error
-    except UNREADABLE as error:  # MemoryError: a header can claim any shape
+    except READING_ERRORS as error:  # MemoryError: a header can claim any shape
         raise UserError(
             f"{path} cannot be read ({error}), expected a .npz file of plain arrays; write it anew"
         ) from error
@@ -168,7 +168,7 @@ def shape_in(path: str) -> list[int]:
     """Shape of a sample in a file: [c, h, w] of images, whose channels may be first or last there; UserError where
     that is not clear."""
     file = Path(path).expanduser()
-    shape, _ = required(file, headers(file), IMAGES)
+    shape, _ = require_array(file, headers(file), IMAGES)
     fits = [[1, *shape[1:]]] if len(shape) == 3 else [[*shape[1:]]] if len(shape) == 2 else []
     if len(shape) == 4:
         _, a, b, c = shape
@@ -183,7 +183,7 @@ def levels_in(path: str) -> int | None:
     where neither says it."""
     file = Path(path).expanduser()
     found = headers(file)
-    _, dtype = required(file, found, IMAGES)
+    _, dtype = require_array(file, found, IMAGES)
     if "levels" in found:
         return declared_levels(read_npz(file), file)
     if dtype.kind in "iu" and dtype.itemsize > 1:

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from genmodels.data.base import Split, labelled
 from genmodels.data.image_files import decode, header, images_in
-from genmodels.data.npz import Arrays, declared_levels, first, read_npz
+from genmodels.data.npz import Arrays, declared_levels, first_present, read_npz
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
-MOST_CLASSES = 100_000  # more than any dataset has: larger labels number something else
+MAX_CLASSES = 100_000  # more than any dataset has: larger labels number something else
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "label", "y")
-TENTH = 10  # every so many pictures are held out for the test of what is learned from them
+TEST_EVERY = 10  # every so many pictures are held out for the test of what is learned from them
 
 
 class PicturesOnDisk(ABC):
@@ -57,7 +57,7 @@ class PicturesOnDisk(ABC):
 
     def split(self, name: str) -> Split:
         """For a classifier: every tenth picture is its test, the others its training data."""
-        held = torch.arange(len(self)) % TENTH == TENTH - 1
+        held = torch.arange(len(self)) % TEST_EVERY == TEST_EVERY - 1
         chosen = torch.nonzero(~held if name == "train" else held).flatten()
         return labelled(self.read(chosen.tolist()), None if self.y is None else self.y[chosen])
 
@@ -66,14 +66,14 @@ class PicturesOnDisk(ABC):
         return f"{self.sha256}/{split}"
 
 
-class Folder(PicturesOnDisk):
+class FolderPictures(PicturesOnDisk):
     """Image files in a folder and its sub-folders, in the order of their paths; decoded when they are asked for."""
 
     def __init__(self, path: Path):
         self.path, self.name = path, str(path)
         self.files = images_in(path)
         self.shape = one_shape(self.files)
-        self.y = labels_of(self.files, path)
+        self.y = labels_by_folder(self.files, path)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -93,25 +93,25 @@ class Folder(PicturesOnDisk):
         return digest.hexdigest()
 
 
-class Array(PicturesOnDisk):
+class ArrayPictures(PicturesOnDisk):
     """Images in an .npz: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), c 1 or 3; channels are last where both fit."""
 
     def __init__(self, path: Path):
         self.name = str(path)
         arrays = read_npz(path)
-        if (values := first(arrays, IMAGES)) is None:
+        if (values := first_present(arrays, IMAGES)) is None:
             raise UserError(
                 f"{path} has the keys {', '.join(arrays) or '(none)'}, expected {' or '.join(IMAGES)}; rename the array"
             )
         self.declared = "levels" in arrays
-        x = torch.from_numpy(channels_first(values, path))
+        x = torch.from_numpy(uint8_channels_first(values, path))
         self.largest = int(x.max())
         levels = declared_levels(arrays, path) if self.declared else 256
         self._require_range(levels)
         self.x = to_pixels(x, levels) if self.declared else x
         _, c, h, w = x.shape
         self.shape = (c, h, w)
-        self.y = checked_labels(arrays, len(x), path)
+        self.y = labels_in(arrays, len(x), path)
 
     def _require_range(self, levels: int) -> None:
         if self.largest >= levels:
@@ -139,10 +139,10 @@ class Array(PicturesOnDisk):
 def pictures_on_disk(path: Path) -> PicturesOnDisk:
     """The pictures in a folder or an .npz. Raises UserError where there are none, or not of one size and 8 bits."""
     if path.is_dir():
-        return Folder(path)
+        return FolderPictures(path)
     if path.exists() and path.suffix != ".npz":
         raise UserError(f"{path} is neither a folder of images nor an .npz file; give one of these")
-    return Array(path)
+    return ArrayPictures(path)
 
 
 def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
@@ -158,7 +158,7 @@ def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
     return c, first_of_all.h, first_of_all.w
 
 
-def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
+def labels_by_folder(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
     """The sub-folder that each file is in, by number; None where a file is in none, or all are in one."""
     parts = [file.relative_to(path).parts for file in files]
     names = sorted({part[0] for part in parts})
@@ -168,7 +168,7 @@ def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
     return torch.tensor([number[part[0]] for part in parts])
 
 
-def channels_first(x: np.ndarray, path: Path) -> np.ndarray:
+def uint8_channels_first(x: np.ndarray, path: Path) -> np.ndarray:
     """The array as uint8 (n, c, h, w)."""
     if x.dtype != np.uint8:
         raise UserError(f"{path} has values of {x.dtype}{_range(x)}, expected uint8 in 0..255; {_remedy(x)}")
@@ -198,13 +198,13 @@ def _remedy(x: np.ndarray) -> str:
     return "store x.round().clip(0, 255).astype('uint8') if they are in 0..255"
 
 
-def checked_labels(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | None:
+def labels_in(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | None:
     """The labels beside the images, if there are any."""
-    if (y := first(arrays, LABELS)) is None:
+    if (y := first_present(arrays, LABELS)) is None:
         return None
-    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= MOST_CLASSES:
+    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= MAX_CLASSES:
         raise UserError(
             f"{path} has {y.dtype} labels of shape {y.shape}{_range(y)}, expected a class number for each of "
-            f"{n} images, below {MOST_CLASSES}; number the classes from 0"
+            f"{n} images, below {MAX_CLASSES}; number the classes from 0"
         )
     return torch.from_numpy(y.astype(np.int64))

@@ -15,17 +15,19 @@ from jaxtyping import UInt8
 
 from genmodels.failures import one_line
 
-LIMIT = 1_000_000  # instructions; the longest official file has fewer than half as many
+MAX_INSTRUCTIONS = 1_000_000  # instructions; the longest official file has fewer than half as many
 TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
-MOST_TUPLES = 100  # the official files have six; what nests without end would overflow the stack when it is hashed
+MAX_TUPLES = 100  # the official files have six; what nests without end would overflow the stack when it is hashed
 PUT, GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
 SHARED = {"SHORT_BINSTRING", "BINSTRING", "GLOBAL"}  # others could stand in themselves, or in a key for ever
-KNOWN = TUPLES | PUT | GET | SHARED | {"PROTO", "STOP", "MARK", "REDUCE", "BUILD", "EMPTY_DICT", "EMPTY_LIST"}
-KNOWN |= {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "NONE", "NEWFALSE", "NEWTRUE"}
-KNOWN |= {"BININT", "BININT1", "BININT2", "LONG1"}
+KNOWN_INSTRUCTIONS = (
+    TUPLES | PUT | GET | SHARED | {"PROTO", "STOP", "MARK", "REDUCE", "BUILD", "EMPTY_DICT", "EMPTY_LIST"}
+)
+KNOWN_INSTRUCTIONS |= {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "NONE", "NEWFALSE", "NEWTRUE"}
+KNOWN_INSTRUCTIONS |= {"BININT", "BININT1", "BININT2", "LONG1"}
 
 
-class Record:
+class RecordedCall:
     """A call of numpy's that was not made: its arguments, and the state that its result would be given."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -36,11 +38,11 @@ class Record:
         self.state = state
 
 
-class Array(Record):
+class ArrayCall(RecordedCall):
     """Of the function that makes an array."""
 
 
-class Dtype(Record):
+class DtypeCall(RecordedCall):
     """Of the function that makes a dtype."""
 
 
@@ -50,14 +52,14 @@ class Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
         match module, name:
             case ("numpy.core.multiarray", "_reconstruct") | ("numpy", "ndarray"):
-                return Array
+                return ArrayCall
             case "numpy", "dtype":
-                return Dtype
+                return DtypeCall
         raise ValueError(f"it names {module}.{name}, which no official file does")
 
 
 def read_pickle(content: bytes) -> Any:
-    """What a pickle holds: None, bools, ints, bytes, and lists, tuples, dicts and `Record`s of these.
+    """What a pickle holds: None, bools, ints, bytes, and lists, tuples, dicts and `RecordedCall`s of these.
 
     Raises ValueError where it is broken, has an instruction that the official files do not have, or too many.
     """
@@ -76,19 +78,19 @@ def _check_instructions(content: bytes) -> None:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
         tuples += name in TUPLES
-        if name not in KNOWN or (name in GET and argument not in shared):
+        if name not in KNOWN_INSTRUCTIONS or (name in GET and argument not in shared):
             raise ValueError(f"it has the instruction {name} {argument!r:.20}, which no official file has")
-        if count == LIMIT or tuples > MOST_TUPLES or (name in PUT and argument > LIMIT):
-            raise ValueError(f"it has more than {LIMIT} instructions or {MOST_TUPLES} tuples")
+        if count == MAX_INSTRUCTIONS or tuples > MAX_TUPLES or (name in PUT and argument > MAX_INSTRUCTIONS):
+            raise ValueError(f"it has more than {MAX_INSTRUCTIONS} instructions or {MAX_TUPLES} tuples")
         if name in PUT:
             (shared.add if before in SHARED else shared.discard)(argument)
         before = name
 
 
-def array(value: Any) -> UInt8[np.ndarray, "..."]:
+def byte_array(value: Any) -> UInt8[np.ndarray, "..."]:
     """The array of bytes that numpy's pickled calls stand for. Raises ValueError where they stand for anything else."""
     match value:
-        case Array(state=(1, tuple(shape), Dtype(arguments=(b"u1", *_)), False, bytes(content))):
+        case ArrayCall(state=(1, tuple(shape), DtypeCall(arguments=(b"u1", *_)), False, bytes(content))):
             if all(type(n) is int for n in shape):
                 return np.frombuffer(content, np.uint8).reshape(shape)
     raise ValueError("its data are no array of bytes")

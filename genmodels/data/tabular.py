@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genmodels.data import maf_tables
 from genmodels.data.base import Data, Splits, labelled
-from genmodels.data.files import broken, fetch
+from genmodels.data.files import fetch, unreadable
 from genmodels.data.maf_tables import Parts, Rows
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
@@ -31,7 +31,7 @@ Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
-LARGEST = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
+MAX_BYTES = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
 HEPMASS_COLUMNS = range(28)  # label and features; the test file has one more, which the authors leave out
 
 
@@ -88,13 +88,13 @@ def unpack(archive: Path, name: str, path: Path) -> None:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
                 wanted = PurePosixPath(member.name) == PurePosixPath("data", name)
-                if wanted and member.isfile() and not member.issparse() and member.size < LARGEST:
+                if wanted and member.isfile() and not member.issparse() and member.size < MAX_BYTES:
                     with replacing(path) as file:
                         shutil.copyfileobj(members.extractfile(member), file)  # type: ignore[arg-type]
                     return
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise broken(archive, str(error)) from error
-    raise broken(archive, f"data/{name} is not in it")
+        raise unreadable(archive, str(error)) from error
+    raise unreadable(archive, f"data/{name} is not in it")
 
 
 def read_power(find: Find) -> Parts:
@@ -133,7 +133,7 @@ def read_bsds300(find: Find) -> Parts:
         with h5py.File(path, "r") as file:
             return file["train"][:], file["validation"][:], file["test"][:]
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
 READERS: dict[Table, Callable[[Find], Parts]] = {
@@ -150,9 +150,9 @@ def read_npy(path: Path, columns: int) -> Rows:
     try:
         x = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if not isinstance(x, np.ndarray) or x.shape[1:] != (columns,) or x.dtype.kind not in "fiu":
-        raise broken(path, f"it is no table of numbers with {columns} columns")
+        raise unreadable(path, f"it is no table of numbers with {columns} columns")
     return x
 
 
@@ -161,4 +161,4 @@ def read_csv(path: Path) -> Rows:
     try:
         return np.loadtxt(path, delimiter=",", skiprows=1, comments=None, usecols=HEPMASS_COLUMNS, ndmin=2)
     except (OSError, ValueError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error

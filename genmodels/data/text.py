@@ -18,8 +18,8 @@ from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
-SHOWN = 5  # unknown characters that a message names
-Tokens = Integer[Tensor, "windows block"]
+MAX_NAMED = 5  # unknown characters that a message names
+Windows = Integer[Tensor, "windows block"]
 
 
 class Text(Data):
@@ -46,7 +46,7 @@ class Text(Data):
         self.n_validation, self.n_test = n_validation, n_test
 
     def read(self) -> Splits:
-        tokens = torch.from_numpy(numbers(read_text(self.path), self.vocabulary, self.path)).to(self.field.dtype)
+        tokens = torch.from_numpy(token_numbers(read_text(self.path), self.vocabulary, self.path)).to(self.field.dtype)
         n, block = len(tokens), self.shape[0]
         ends = [int(n * part) for part in (1 - self.n_validation - self.n_test, 1 - self.n_test)]
         if ends[0] < block:
@@ -57,7 +57,7 @@ class Text(Data):
         train, val, test = (Split(side_by_side(part, block), {}) for part in tokens.tensor_split(ends))
         return Splits(train, val, test, training=Split(tokens[: ends[0]].unfold(0, block, 1), {}))
 
-    def transform(self, x: Tokens, generator: torch.Generator) -> Tokens:
+    def transform(self, x: Windows, generator: torch.Generator) -> Windows:
         return x
 
 
@@ -89,7 +89,7 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}), expected a text file; correct data.path") from error
 
 
-def numbers(text: str, vocabulary: str, path: Path) -> np.ndarray:
+def token_numbers(text: str, vocabulary: str, path: Path) -> np.ndarray:
     """The place of every character in the vocabulary; UserError where it lacks some."""
     points, known = (np.frombuffer(each.encode("utf-32-le"), np.uint32) for each in (text, vocabulary))
     by_point = np.argsort(known)
@@ -97,24 +97,24 @@ def numbers(text: str, vocabulary: str, path: Path) -> np.ndarray:
     tokens = by_point[place]
     unknown = np.flatnonzero(known[tokens] != points)
     if len(unknown):
-        raise UserError(lacking(text, unknown, path))
+        raise UserError(unknown_characters(text, unknown, path))
     return tokens
 
 
-def lacking(text: str, unknown: np.ndarray, path: Path) -> str:
+def unknown_characters(text: str, unknown: np.ndarray, path: Path) -> str:
     """Which characters the vocabulary lacks, and where each is met first."""
     first: dict[str, int] = {}
     for position in unknown.tolist():
         first.setdefault(text[position], position)
-    said = [f"{each!r} at {where(text, position)}" for each, position in list(first.items())[:SHOWN]]
-    more = f" and {len(first) - SHOWN} more" if len(first) > SHOWN else ""
+    said = [f"{each!r} at {line_and_column(text, position)}" for each, position in list(first.items())[:MAX_NAMED]]
+    more = f" and {len(first) - MAX_NAMED} more" if len(first) > MAX_NAMED else ""
     return (
         f"{path} has characters that the vocabulary lacks: {', '.join(said)}{more}; add them to data.vocabulary and "
         "correct data.levels, or take them out of the text"
     )
 
 
-def where(text: str, position: int) -> str:
+def line_and_column(text: str, position: int) -> str:
     line = text.count("\n", 0, position) + 1
     return f"line {line}, column {position - text.rfind(chr(10), 0, position)}"
 

@@ -7,7 +7,7 @@ import torch
 
 from genmodels.config.compose import option, options
 from genmodels.config.messages import nearest
-from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
+from genmodels.data.pictures_on_disk import ArrayPictures, PicturesOnDisk, pictures_on_disk
 from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.evaluators import dataset
@@ -66,7 +66,7 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
 def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
     """A UserError where an .npz has a dataset's own few levels, which would pass for nearly black images."""
     levels = data.levels if data else None
-    if isinstance(pictures, Array) and not pictures.declared and levels and pictures.largest < levels < 256:
+    if isinstance(pictures, ArrayPictures) and not pictures.declared and levels and pictures.largest < levels < 256:
         raise UserError(
             f"{pictures.name} has values up to {pictures.largest}, like the {levels} levels of the reference, expected "
             f"images in 0..255; add an array levels={levels} to the file, or scale its values"

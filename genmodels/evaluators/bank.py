@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genmodels.evaluators.distributed import total
 
-CHUNK = 4096  # rows that are put together over processes at once
+ROWS_AT_ONCE = 4096  # rows that are put together over processes at once
 
 
 class Bank:
@@ -27,5 +27,5 @@ class Bank:
     def gathered(self, device: torch.device) -> Float[Tensor, " n *shape"]:
         """All rows in the order of their numbers, the same on every process; they travel by way of `device`."""
         assert bool((total(self.written.to(device)) == 1).all()), "a sample was shown twice, or never"
-        parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(CHUNK)]
+        parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(ROWS_AT_ONCE)]
         return torch.cat(parts)

@@ -47,7 +47,7 @@ class Image(SideBySide):
     def stacked(self, rows: Sequence[Shown]) -> Picture.Image:
         c, h, w = (max(sizes) for sizes in zip(*(shown.field.shape for shown in rows), strict=True))
         captions = Captions(rows=[shown.name for shown in rows])
-        return stacked([fitted(shown, c, h, w) for shown in rows], levels=256, captions=captions)
+        return stacked([magnified(shown, c, h, w) for shown in rows], levels=256, captions=captions)
 
     def film(self, moments: Sequence[Moment]) -> Picture.Image:
         sigmas = [f"{float(moment.level.sigma):.2g}" for moment in moments]
@@ -79,7 +79,7 @@ def alternating(noisy: Any, estimate: Any) -> Images:
     return torch.stack([noisy, estimate], dim=1).flatten(0, 1)
 
 
-def fitted(shown: Shown, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:
+def magnified(shown: Shown, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:
     """Images in 0..255 with so many channels, magnified to this size."""
     assert shown.field.levels is not None
     pixels = to_pixels(shown.x, shown.field.levels)
