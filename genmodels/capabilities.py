@@ -43,7 +43,7 @@ def can(model: object, capability: type) -> bool:
 def why_not(model: object, capability: type) -> str | None:
     """Why a model cannot do it, in words; None where it can. A model's `lacks` says what its parts do not allow."""
     if not isinstance(model, capability):
-        return f"{type(model).__name__} {IN_WORDS.get(capability, f'is not {capability.__name__}')}"
+        return f"{type(model).__name__} {LACKING_IN_WORDS.get(capability, f'is not {capability.__name__}')}"
     return getattr(model, "lacks", {}).get(capability)
 
 
@@ -257,7 +257,7 @@ class Translates(ABC):
         """Each sample of domain `source` as one of domain `target`, in data units."""
 
 
-IN_WORDS: dict[type, str] = {  # of a model that has not the capability
+LACKING_IN_WORDS: dict[type, str] = {  # of a model that has not the capability
     Samples: "draws no samples",
     HasLikelihood: "has no likelihood",
     Encodes: "has no codes",

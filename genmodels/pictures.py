@@ -21,8 +21,8 @@ from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
-SIDE = 800  # pixels of a picture's longer side, about: images are magnified up to it, never shrunk
-SMALLEST = 32  # pixels of an image's width, at least, however many there are
+PICTURE_SIDE = 800  # pixels of a picture's longer side, about: images are magnified up to it, never shrunk
+MIN_IMAGE_WIDTH = 32  # pixels of an image's width, at least, however many there are
 BORDER, WIDEST_BORDER = 2, 8  # pixels around every image, at least and at most: half a magnified pixel
 GREY, WHITE = 96, 255  # of the border, apart from both black and white backgrounds; of captions
 LETTERS, LINE, PADDING = 13, 20, 6  # pixels: size of captions, height of a line, room around them
@@ -104,7 +104,7 @@ def mosaic(
     if n == 0 or c not in (1, 3):
         raise UserError(f"A picture was asked of {n} images with {c} channels, expected at least one with 1 or 3.")
     rows, columns = (max(numbers) + 1 for numbers in zip(*cells, strict=True))
-    scale = scale or max(1, ceil(SMALLEST / w), round(SIDE / max(columns * w, rows * h)))
+    scale = scale or max(1, ceil(MIN_IMAGE_WIDTH / w), round(PICTURE_SIDE / max(columns * w, rows * h)))
     border = border_of(scale)
     tiles = to_pixels(x, levels).permute(0, 2, 3, 1).cpu().numpy()  # (n, h, w, c)
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)

@@ -15,12 +15,12 @@ from torch import Tensor
 from genmodels.capabilities import HasLikelihood, PerSample, can
 from genmodels.pictures import grid
 
-SIDE = 400  # pixels of a panel
+PANEL_SIDE = 400  # pixels of a panel
 CELLS = 200  # of the grid on a side, on which a density is computed
-BINS = (10, 100)  # of a histogram on a side, few to many
+HISTOGRAM_BINS = (10, 100)  # of a histogram on a side, few to many
 MARGIN = 0.1  # around the points, as a part of their extent
 OUTSIDE = 0.001  # part of the points that may lie below or above the window
-WHITE = 0.99  # part of the first panel's cells that are darker than white
+WHITE_QUANTILE = 0.99  # part of the first panel's cells that are darker than white
 AT_ONCE = 5000  # cells whose density is computed at once
 STOPS = np.array([[0, 0, 0], [90, 20, 110], [230, 90, 50], [255, 255, 255]])  # colours from none to dense
 
@@ -48,7 +48,7 @@ def panels(points: Mapping[str, Points], log_prob: LogProb | None, device: torch
     densities = {name: histogram(x, shown) for name, x in points.items()}
     if log_prob is not None:
         densities["density"] = on_grid(log_prob, shown, device)
-    white = next(iter(densities.values())).quantile(WHITE)
+    white = next(iter(densities.values())).quantile(WHITE_QUANTILE)
     return grid(torch.stack([panel(name, d / white) for name, d in densities.items()]), 256, len(densities), scale=1)
 
 
@@ -61,7 +61,7 @@ def window(x: Points) -> Window:
 
 def histogram(x: Points, shown: Window) -> Cells:
     """Number of points for each unit of area, as a part of all."""
-    bins = int(np.clip(len(x) ** 0.5 / 2, *BINS))
+    bins = int(np.clip(len(x) ** 0.5 / 2, *HISTOGRAM_BINS))
     low, high = (corner.tolist() for corner in shown)
     counts, *_ = np.histogram2d(x[:, 1].numpy(), x[:, 0].numpy(), bins, [(low[1], high[1]), (low[0], high[0])])
     area = (high[0] - low[0]) * (high[1] - low[1]) / bins**2
@@ -83,6 +83,6 @@ def panel(name: str, brightness: Cells) -> UInt8[Tensor, "3 side side"]:
     """One panel with its name in a corner; brightness 0..1."""
     at = brightness.nan_to_num(0).clamp(0, 1).numpy() * (len(STOPS) - 1)
     colours = np.stack([np.interp(at, range(len(STOPS)), channel) for channel in STOPS.T], axis=-1)
-    image = Image.fromarray(colours.round().astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    image = Image.fromarray(colours.round().astype(np.uint8)).resize((PANEL_SIDE, PANEL_SIDE), Image.Resampling.NEAREST)
     ImageDraw.Draw(image).text((8, 6), name, fill=(200, 200, 200))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)

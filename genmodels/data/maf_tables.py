@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float
 from numpy.random import RandomState
 
 Rows = Float[np.ndarray, "_ d"]
-Parts = tuple[Rows, Rows, Rows]  # train, val, test
+SplitRows = tuple[Rows, Rows, Rows]  # train, val, test
 
 POWER_SEED = 42
 CORRELATED = 0.98  # GAS: of two columns correlated above this only the last is kept
 REPEATED = 5  # HEPMASS: a column whose least value occurs more often is left out
 
 
-def power(x: Float[np.ndarray, "n 8"]) -> Parts:
+def power(x: Float[np.ndarray, "n 8"]) -> SplitRows:
     """Household power: rows shuffled, two columns left out, uniform noise on the rounded measurements.
 
     Columns: active power, reactive power, voltage, intensity, three sub-meters, time of day.
@@ -34,14 +34,14 @@ def power(x: Float[np.ndarray, "n 8"]) -> Parts:
     return by_train_and_val(tenths(x))
 
 
-def gas(x: Float[np.ndarray, "n 16"]) -> Parts:
+def gas(x: Float[np.ndarray, "n 16"]) -> SplitRows:
     """Sixteen gas sensors, without those that another sensor repeats; normalized over all rows, test included."""
     x = x.astype(np.float64)
     x = x[:, uncorrelated(x)]
     return tenths((x - x.mean(0)) / x.std(0, ddof=1))
 
 
-def hepmass(train: Float[np.ndarray, "n 28"], test: Float[np.ndarray, "m 28"]) -> Parts:
+def hepmass(train: Float[np.ndarray, "n 28"], test: Float[np.ndarray, "m 28"]) -> SplitRows:
     """Collisions with the particle (label 1, the first column), without discrete features; an official test set."""
     train, test = (x[x[:, 0] == 1, 1:] for x in (train, test))
     mean, std = train.mean(0), train.std(0, ddof=1)
@@ -51,7 +51,7 @@ def hepmass(train: Float[np.ndarray, "n 28"], test: Float[np.ndarray, "m 28"]) -
     return train, val, test[:, continuous]
 
 
-def miniboone(x: Rows) -> Parts:
+def miniboone(x: Rows) -> SplitRows:
     """Neutrino events, from which the authors have already taken outliers and discrete features."""
     return by_train_and_val(tenths(x.astype(np.float64)))
 
@@ -70,14 +70,14 @@ def hold_out_last_tenth(x: Rows) -> tuple[Rows, Rows]:
     return x[:n], x[n:]
 
 
-def tenths(x: Rows) -> Parts:
+def tenths(x: Rows) -> SplitRows:
     """The last tenth of the rows is test, the last tenth of the others is val."""
     rest, test = hold_out_last_tenth(x)
     train, val = hold_out_last_tenth(rest)
     return train, val, test
 
 
-def by_train_and_val(parts: Parts) -> Parts:
+def by_train_and_val(parts: SplitRows) -> SplitRows:
     """Every column with mean 0 and standard deviation 1 over train and val."""
     train, val, test = parts
     known = np.vstack([train, val])

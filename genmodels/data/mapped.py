@@ -33,7 +33,7 @@ from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 from genmodels.progress import shown
 
-VERSION = 2  # to be raised with every change of what is made of the same files and rules
+PREPARATION_VERSION = 2  # to be raised with every change of what is made of the same files and rules
 IMAGES_AT_ONCE = 256  # images that are decoded at a time
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 File = TypeVar("File")
@@ -94,7 +94,7 @@ class MappedImages(Data):
     def folder(self) -> Path:
         """Where the images are prepared; filled where they are not there yet."""
         plan = self.plan()
-        facts = [VERSION, self.shape, self.classes, plan.facts]
+        facts = [PREPARATION_VERSION, self.shape, self.classes, plan.facts]
         key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         folder = cache_dir() / "datasets" / f"{type(self).__name__.lower()}-{key[:16]}"
         if not folder.is_dir():

@@ -22,12 +22,12 @@ from torch import Tensor
 from genmodels.data import maf_tables
 from genmodels.data.base import Data, Splits, labelled
 from genmodels.data.files import fetch, unreadable
-from genmodels.data.maf_tables import Parts, Rows
+from genmodels.data.maf_tables import Rows, SplitRows
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
-Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
+TableName = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
@@ -46,7 +46,7 @@ class Tabular(Data):
         levels: None,
         classes: None,
         batch_size: PositiveInt,
-        table: Table,  # of those that papers of flows use
+        table: TableName,  # of those that papers of flows use
         tables: Mapping[str, Sequence[PositiveInt]],  # of each: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive
@@ -97,11 +97,11 @@ def unpack(archive: Path, name: str, path: Path) -> None:
     raise unreadable(archive, f"data/{name} is not in it")
 
 
-def read_power(find: Find) -> Parts:
+def read_power(find: Find) -> SplitRows:
     return maf_tables.power(read_npy(find("power/data.npy"), columns=8))
 
 
-def read_gas(find: Find) -> Parts:
+def read_gas(find: Find) -> SplitRows:
     pickled = find("gas/ethylene_CO.pickle")
     path = pickled.with_suffix(".npy")
     if not path.is_file():
@@ -114,15 +114,15 @@ def read_gas(find: Find) -> Parts:
     return maf_tables.gas(read_npy(path, columns=16))
 
 
-def read_hepmass(find: Find) -> Parts:
+def read_hepmass(find: Find) -> SplitRows:
     return maf_tables.hepmass(*(read_csv(find(f"hepmass/1000_{split}.csv")) for split in ("train", "test")))
 
 
-def read_miniboone(find: Find) -> Parts:
+def read_miniboone(find: Find) -> SplitRows:
     return maf_tables.miniboone(read_npy(find("miniboone/data.npy"), columns=43))
 
 
-def read_bsds300(find: Find) -> Parts:
+def read_bsds300(find: Find) -> SplitRows:
     """Patches of natural images, 8x8 without the last pixel and without their mean: used as they are."""
     try:
         import h5py
@@ -136,7 +136,7 @@ def read_bsds300(find: Find) -> Parts:
         raise unreadable(path, str(error)) from error
 
 
-READERS: dict[Table, Callable[[Find], Parts]] = {
+READERS: dict[TableName, Callable[[Find], SplitRows]] = {
     "power": read_power,
     "gas": read_gas,
     "hepmass": read_hepmass,

@@ -16,7 +16,7 @@ from genmodels.engine.trained import named_checkpoint, with_sampler
 from genmodels.errors import UserError
 from genmodels.evaluators.precision import autocast
 from genmodels.kinds import kind_of
-from genmodels.kinds.base import Kind, Shown, SideBySide
+from genmodels.kinds.base import Kind, NamedSamples, SideBySide
 from genmodels.pictures import save as save_picture
 from genmodels.processes.group import device_named, process_group
 from genmodels.processes.rendezvous import this_process
@@ -68,7 +68,7 @@ def draw(config: dict[str, Any]) -> Drawn:
     node, left = believed("data", checkpoint["config"].get("data"))
     say_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
-    kind.require_way(path_of(config["out"], kind), model)
+    kind.require_format(path_of(config["out"], kind), model)
     if can(model, Prepares):
         prepare(model, data_of(node, config["trusted"]), device)
     make = {"sample": samples, "translate": translations}[config["task"]]
@@ -83,7 +83,7 @@ def write(drawn: Drawn, out: Path) -> None:
         kind.save(x, out, drawn.model, drawn.condition)
     else:
         rows = {"original": drawn.originals, "translation": x}
-        save_picture(kind.stacked([Shown(name, values, kind.of) for name, values in rows.items()]), out)
+        save_picture(kind.stacked([NamedSamples(name, values, kind.of) for name, values in rows.items()]), out)
 
 
 def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, None]:

@@ -11,10 +11,10 @@ from genmodels.data.pictures_on_disk import ArrayPictures, PicturesOnDisk, pictu
 from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.evaluators import dataset
-from genmodels.evaluators.evaluate import prepared
+from genmodels.evaluators.evaluate import prepared_features
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.features.classifier import Classifier
-from genmodels.evaluators.pictures import OfSplit, Pictures, WithChannels
+from genmodels.evaluators.pictures import PictureSet, SplitPictures, WithChannels
 from genmodels.evaluators.reference import Statistics, statistics_in
 from genmodels.run.data import placed
 
@@ -27,13 +27,13 @@ def images_to_score(name: str) -> PicturesOnDisk:
     return pictures_on_disk(path)
 
 
-def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Examples | None]:
+def reference(config: dict[str, Any]) -> tuple[PictureSet | Statistics, dataset.ImageDataset | None]:
     """What samples are laid against, and the same as a dataset, unless it is mere statistics."""
     name, split = config["reference"], config["reference_split"]
     path = Path(name).expanduser()
     if name in options("data"):
         data = named_data(name, "reference", config)
-        return OfSplit(data, split or "train"), data
+        return SplitPictures(data, split or "train"), data
     if not path.exists():
         raise UserError(
             f"reference={name} is no dataset ({nearest(name, options('data'))}), nor a folder or .npz file that exists"
@@ -46,7 +46,7 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
     return pictures, pictures
 
 
-def number_of(source: Pictures | Statistics, unknown: int) -> int:
+def number_of(source: PictureSet | Statistics, unknown: int) -> int:
     """The number of images; of statistics it is not known."""
     return unknown if isinstance(source, Statistics) else len(source)
 
@@ -63,7 +63,7 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
     return build.instance(placed(node, {"root": config["data"]["root"]}))
 
 
-def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
+def refuse_data_units(pictures: PicturesOnDisk, data: dataset.ImageDataset | None) -> None:
     """A UserError where an .npz has a dataset's own few levels, which would pass for nearly black images."""
     levels = data.levels if data else None
     if isinstance(pictures, ArrayPictures) and not pictures.declared and levels and pictures.largest < levels < 256:
@@ -74,8 +74,8 @@ def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -
 
 
 def made_for(
-    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
-) -> dataset.Examples:
+    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.ImageDataset | None
+) -> dataset.ImageDataset:
     """What features are made ready for: the side in colours, or the dataset whose labels a classifier learns."""
     name = config["classifier_data"]
     if not isinstance(features, Classifier):
@@ -96,18 +96,18 @@ def ready(
     features: Features,
     config: dict[str, Any],
     pictures: PicturesOnDisk,
-    against: Pictures | Statistics,
-    data: dataset.Examples | None,
+    against: PictureSet | Statistics,
+    data: dataset.ImageDataset | None,
     device: torch.device,
-) -> tuple[Pictures, Pictures | Statistics]:
+) -> tuple[PictureSet, PictureSet | Statistics]:
     """Prepares the features; both sides as these take them."""
     made = made_for(features, config, pictures, data)
-    prepared(features, made, device)
+    prepared_features(features, made, device)
     fitting = against if isinstance(against, Statistics) else seen_by(against, features, made)
     return seen_by(pictures, features, made), fitting
 
 
-def seen_by(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+def seen_by(pictures: PictureSet, features: Features, data: dataset.ImageDataset) -> PictureSet:
     """The pictures as prepared features take them: with the channels of `data`, and of its size unless they resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):
         h, w = pictures.shape[1:]

@@ -17,14 +17,13 @@ from torchmetrics import Metric
 
 from genmodels.capabilities import Samples, why_not
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import are_pictures
-from genmodels.evaluators.dataset import described as described_data
+from genmodels.evaluators.dataset import are_pictures, described
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference, Statistics
 from genmodels.evaluators.results import Mode, Progress, Record, metric_name, silent
 from genmodels.evaluators.shown import Show
-from genmodels.evaluators.subject import Drawn, How, SampleSet, Subject
+from genmodels.evaluators.subject import GeneratedBatch, Procedure, SampleSet, Subject
 
 Uses = Literal["nothing", "moments", "features"]
 SplitName = Literal["train", "val", "test"]
@@ -48,7 +47,7 @@ class Evaluator(ABC):
         """UserError where it applies and yet could not measure the subject, as far as that is known before the work."""
 
     @abstractmethod
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         """The results, in the order of `metrics`; every process calls it, and one gives the same as many."""
 
 
@@ -79,13 +78,13 @@ class SampleMetric(Evaluator, Metric):
         if reason := why_not(subject.model, Samples):
             return reason
         data = subject.data
-        return None if are_pictures(data) else f"{data.name} has no images of integers, but {described_data(data)}"
+        return None if are_pictures(data) else f"{data.name} has no images of integers, but {described(data)}"
 
     def metrics(self, subject: Subject, features: str) -> list[str]:
         """With features of that name, such as "fid_classifier_1k"."""
         return [metric_name(kind, features, self.n) for kind in (self.kind, *self.further)]
 
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         assert subject.samples is not None
         return self.results(subject.samples, subject.split, how.show)
 
@@ -134,7 +133,7 @@ class SampleMetric(Evaluator, Metric):
         self.reset()
 
     @abstractmethod
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         """Takes in some of the images."""
 
     @abstractmethod
@@ -158,17 +157,17 @@ class SampleMetric(Evaluator, Metric):
         """
 
 
-def described(reference: Reference) -> dict[str, Any]:
+def reference_protocol(reference: Reference) -> dict[str, Any]:
     """What the protocol says of a reference."""
     return {
         "reference": reference.name,
         "n_reference": reference.n,
         "reference_fingerprint": reference.fingerprint,
-        **prepared(reference.prepared),
+        **preparation_protocol(reference.prepared),
     }
 
 
-def prepared(how: str | None) -> dict[str, str]:
+def preparation_protocol(how: str | None) -> dict[str, str]:
     """What the protocol says of how reference images were cut and resized, where that was done."""
     return {} if how is None else {"reference_prepared": how}
 

@@ -16,7 +16,7 @@ from genmodels.evaluators.conditions import condition_of
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn, Subject
+from genmodels.evaluators.subject import GeneratedBatch, Subject
 from genmodels.ranges import PositiveInt
 
 
@@ -58,7 +58,7 @@ class ConditionAccuracy(SampleMetric):
             self.add_state(name, torch.zeros((), dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         labels = drawn.condition["label"].to(drawn.logits.device)
         self.right += (drawn.logits.argmax(1) == labels).sum()
         self.total += len(labels)

@@ -12,7 +12,7 @@ from torch import nn
 
 from genmodels.capabilities import Condition
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Dataset
 from genmodels.fields import Fields
 from genmodels.trees import take, to
 
@@ -29,7 +29,7 @@ def given(model: nn.Module, condition: Condition) -> Condition:
     return {name: condition[name] for name in condition_of(model)}
 
 
-def refuse_conditions(model: nn.Module, data: Data) -> None:
+def refuse_conditions(model: nn.Module, data: Dataset) -> None:
     """UserError where the data lack what the model is conditional on, or have it in another shape."""
     for name, field in condition_of(model).items():
         found = data.condition.get(name)
@@ -44,7 +44,7 @@ def refuse_conditions(model: nn.Module, data: Data) -> None:
 class Conditions:
     """The conditions of generated samples by number; none at all for an unconditional model."""
 
-    def __init__(self, model: nn.Module, data: Data, split: str):
+    def __init__(self, model: nn.Module, data: Dataset, split: str):
         self.split = f"{data.name}/{split}"
         self.rows: Condition = {}
         if condition_of(model):

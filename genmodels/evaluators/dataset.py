@@ -9,7 +9,7 @@ from genmodels.fields import Field, Fields
 
 
 @runtime_checkable
-class Examples(Protocol):
+class ImageDataset(Protocol):
     """Images in splits, in their own units: what features are made ready for."""
 
     @property
@@ -39,7 +39,7 @@ class Examples(Protocol):
 
 
 @runtime_checkable
-class Data(Examples, Protocol):
+class Dataset(ImageDataset, Protocol):
     """Samples of any kind."""
 
     @property
@@ -51,32 +51,32 @@ class Data(Examples, Protocol):
         """What comes with each sample."""
 
 
-def are_pictures(data: Data) -> bool:
+def are_pictures(data: Dataset) -> bool:
     """Whether the samples are images (c, h, w) of integers."""
     return isinstance(data.x, Field) and data.x.kind == "image" and has_levels(data) and len(data.x.shape) == 3
 
 
-def has_levels(data: Data) -> bool:
+def has_levels(data: Dataset) -> bool:
     """Whether all of a sample's entries are integers."""
     return all(field.levels is not None for field in fields(data))
 
 
-def dims(data: Data) -> int:
+def dims(data: Dataset) -> int:
     """Entries of a sample."""
     return sum(field.dims for field in fields(data))
 
 
-def fields(data: Data) -> list[Field]:
+def fields(data: Dataset) -> list[Field]:
     """The tensors that a sample consists of."""
     return [data.x] if isinstance(data.x, Field) else list(data.x.values())
 
 
-def described(data: Data) -> str:
+def described(data: Dataset) -> str:
     """What a sample is, in words."""
     return " and ".join(str(field) for field in fields(data))
 
 
-def picture_levels(data: Examples) -> int:
+def picture_levels(data: ImageDataset) -> int:
     """`levels` of a dataset of images; a UserError for any other."""
     if data.levels is None or len(data.shape) != 3:
         raise UserError(

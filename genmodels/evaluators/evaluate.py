@@ -13,15 +13,15 @@ from genmodels.capabilities import Batch, Condition, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator, SampleMetric, completed
 from genmodels.evaluators.conditions import Conditions, condition_of, refuse_conditions
-from genmodels.evaluators.dataset import Data, Examples, picture_levels
+from genmodels.evaluators.dataset import Dataset, ImageDataset, picture_levels
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.pictures import OfSplit, Pictures
+from genmodels.evaluators.pictures import PictureSet, SplitPictures
 from genmodels.evaluators.precision import Precision, autocast, dtype_of
 from genmodels.evaluators.reference import Statistics
 from genmodels.evaluators.results import Progress, Record, silent
 from genmodels.evaluators.shown import NOTHING, Show
-from genmodels.evaluators.subject import Draw, How, SampleSet, Subject
+from genmodels.evaluators.subject import Draw, Procedure, SampleSet, Subject
 from genmodels.fields import Field
 from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
@@ -29,16 +29,16 @@ from genmodels.units import to_pixels
 Known = Mapping[str, list[Record]]  # results by the evaluator's name
 
 
-def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
+def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, Evaluator]:
     """Those evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
     refuse_conditions(model, data)
-    without = left_out(model, evaluators, data)
+    without = not_applicable(model, evaluators, data)
     able = {name: e for name, e in evaluators.items() if name not in without}
     conditions_from(model, sample_metrics(able))
     return able
 
 
-def left_out(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, str]:
+def not_applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, str]:
     """The others, and why each of them does not apply."""
     reasons = {name: e.needs(Subject(model=model, data=data)) for name, e in evaluators.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
@@ -49,7 +49,7 @@ def sample_metrics(evaluators: Mapping[str, Evaluator]) -> list[SampleMetric]:
     return [e for e in evaluators.values() if isinstance(e, SampleMetric)]
 
 
-def evaluate(model: nn.Module, evaluators: Mapping[str, Evaluator], **how: Any) -> list[Record]:
+def evaluate_model(model: nn.Module, evaluators: Mapping[str, Evaluator], **how: Any) -> list[Record]:
     """Results of the applicable evaluators, one after the other; see `by_evaluator`."""
     return [record for records in by_evaluator(model, evaluators, **how).values() for record in records]
 
@@ -58,7 +58,7 @@ def by_evaluator(
     model: nn.Module,
     evaluators: Mapping[str, Evaluator],
     *,
-    data: Data,
+    data: Dataset,
     split: str,
     features: Features | None,
     seed: int,
@@ -78,7 +78,7 @@ def by_evaluator(
     begins with those of a smaller n. `known` are results over the same samples, measured for another split,
     which need not be drawn again. Every process must call it; `show` is given what the evaluators can show.
     """
-    how = How(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
+    how = Procedure(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
     able = applicable(model, evaluators, data)
     again = {name: records for name, records in known.items() if isinstance(able.get(name), SampleMetric)}
     metrics = sample_metrics({name: e for name, e in able.items() if name not in again})
@@ -89,7 +89,7 @@ def by_evaluator(
         common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
         common |= {"world_size": rank_and_world()[1]}
         return {
-            name: [filed(record, split) for record in again[name]]
+            name: [filed_under(record, split) for record in again[name]]
             if name in again
             else [completed(record, e.mode, common) for record in e.measure(subject, how)]
             for name, e in able.items()
@@ -97,7 +97,11 @@ def by_evaluator(
 
 
 def samples_of(
-    model: nn.Module, data: Data, metrics: Sequence[SampleMetric], features: Features | None, how: How
+    model: nn.Module,
+    data: Dataset,
+    metrics: Sequence[SampleMetric],
+    features: Features | None,
+    how: Procedure,
 ) -> SampleSet:
     """The model's samples, not drawn yet; what the metrics cannot use is refused."""
     sources = splits_of(metrics, data)
@@ -107,11 +111,11 @@ def samples_of(
     conditions = Conditions(model, data, conditions_from(model, metrics))
     return SampleSet(
         draw=drawing(model, conditions, how),
-        to_pixels=lambda x: to_pixels(checked(x, data), picture_levels(data)),
+        to_pixels=lambda x: to_pixels(checked_samples(x, data), picture_levels(data)),
         about=sampling(model, conditions),
         listeners=metrics,
         sources=sources,
-        extractor=lambda: prepared(features, data, how.device),
+        extractor=lambda: prepared_features(features, data, how.device),
         how=how,
     )
 
@@ -119,7 +123,7 @@ def samples_of(
 def measure(
     metrics: Sequence[SampleMetric],
     draw: Callable[[range], UInt8[Tensor, "b c h w"]],
-    sources: Mapping[str, Pictures | Statistics],
+    sources: Mapping[str, PictureSet | Statistics],
     *,
     features: Features,
     split: str,
@@ -143,12 +147,12 @@ def measure(
         listeners=metrics,
         sources=sources,
         extractor=lambda: features,
-        how=How(seed=0, device=device, precision="32-true", batch=batch_size, progress=progress, show=show),
+        how=Procedure(seed=0, device=device, precision="32-true", batch=batch_size, progress=progress, show=show),
     )
     return [record for metric in metrics for record in metric.results(samples, split, show)]
 
 
-def check_features(features: Features | None, data: Examples, metrics: Sequence[SampleMetric]) -> Features:
+def check_features(features: Features | None, data: ImageDataset, metrics: Sequence[SampleMetric]) -> Features:
     """The extractor, not prepared yet; UserError where it cannot be for `data`, or one of the metrics cannot use it."""
     picture_levels(data)
     if features is None:
@@ -159,8 +163,8 @@ def check_features(features: Features | None, data: Examples, metrics: Sequence[
     return features
 
 
-def prepared(
-    features: Features | None, data: Examples, device: torch.device, metrics: Sequence[SampleMetric] = ()
+def prepared_features(
+    features: Features | None, data: ImageDataset, device: torch.device, metrics: Sequence[SampleMetric] = ()
 ) -> Features:
     """The extractor, ready for pictures of `data`; UserError where one of the metrics cannot use it."""
     ready = check_features(features, data, metrics)
@@ -168,7 +172,7 @@ def prepared(
     return ready
 
 
-def drawing(model: nn.Module, conditions: Conditions, how: How) -> Draw:
+def drawing(model: nn.Module, conditions: Conditions, how: Procedure) -> Draw:
     """The model's samples with given numbers, in data units, each with what it was conditioned on."""
 
     def draw(index: range) -> tuple[Batch, Condition]:
@@ -195,7 +199,7 @@ def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
     return splits[0]
 
 
-def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
+def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
     """A UserError where a metric needs the reference's images and there are only their moments."""
     for metric in metrics:
         source = sources.get(metric.reference or "")
@@ -206,12 +210,14 @@ def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str,
             )
 
 
-def splits_of(metrics: Sequence[SampleMetric], data: Examples) -> dict[str, Pictures | Statistics]:
+def splits_of(metrics: Sequence[SampleMetric], data: ImageDataset) -> dict[str, PictureSet | Statistics]:
     """The splits of a dataset that metrics ask for as their references, by name."""
-    return {metric.reference: OfSplit(data, metric.reference) for metric in metrics if metric.reference is not None}
+    return {
+        metric.reference: SplitPictures(data, metric.reference) for metric in metrics if metric.reference is not None
+    }
 
 
-def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
+def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
     """A UserError where a metric's settings need more samples, or more reference images, than there will be."""
     for metric in metrics:
         metric.allocate(1, 2)  # in little room: it knows what n allows
@@ -220,7 +226,7 @@ def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictu
             metric.require(len(source), source.name)
 
 
-def checked(x: Batch, data: Data) -> Integer[Tensor, "b c h w"]:
+def checked_samples(x: Batch, data: Dataset) -> Integer[Tensor, "b c h w"]:
     """`x` itself, once it is known to be images in the data's units."""
     assert isinstance(x, Tensor) and isinstance(data.x, Field)
     if x.dtype != data.x.dtype or tuple(x.shape[1:]) != data.x.shape:
@@ -237,6 +243,6 @@ def checked(x: Batch, data: Data) -> Integer[Tensor, "b c h w"]:
     return x
 
 
-def filed(record: Record, split: str) -> Record:
+def filed_under(record: Record, split: str) -> Record:
     """The record of another split's evaluation, filed under this one."""
     return replace(record, split=split)

@@ -18,11 +18,11 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, described
+from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, reference_protocol
 from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 
@@ -84,7 +84,7 @@ class FID(SampleMetric):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         part = self.part[drawn.numbers.cpu()]
         for i in part.unique().tolist():
             batch = sums(drawn.features[(part == i).to(drawn.features.device)])
@@ -100,11 +100,13 @@ class FID(SampleMetric):
             self.progress("fid", done, len(self.sizes))
             fids.append(frechet_distance(*moments(s), reference.mu, reference.sigma))
         self.progress("fid", len(fids), len(fids))
-        about = described(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
+        about = reference_protocol(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
         scores = [Score(self.kind, fids[-1], None, about)]
         if self.extrapolate is not None:
             about = (
-                described(reference) | {"extrapolated_from": self.sizes} | rank_note(self.sizes[0], self.total.shape[1])
+                reference_protocol(reference)
+                | {"extrapolated_from": self.sizes}
+                | rank_note(self.sizes[0], self.total.shape[1])
             )
             scores.append(Score("fid_infinity", intercept(self.sizes, fids), None, about))
         return scores

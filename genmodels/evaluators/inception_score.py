@@ -15,7 +15,7 @@ from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.ranges import PositiveInt
 
 
@@ -52,7 +52,7 @@ class InceptionScore(SampleMetric):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         p = drawn.logits.double().softmax(1)
         # part s holds samples floor(sn/splits) <= i < floor((s+1)n/splits)
         part = ((drawn.numbers + 1) * self.splits - 1) // self.n

@@ -15,7 +15,7 @@ from torch import Tensor
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
-from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
+from genmodels.evaluators.pairs import TILE_COLUMNS, TILE_ROWS, blocks
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode, Progress, silent
 from genmodels.ranges import NonNegativeInt, PositiveInt
@@ -117,7 +117,7 @@ def kernel_sum(
     stage: str = "pairs",
 ) -> Float64[Tensor, ""]:
     """Sum of the kernel over all pairs, on the CPU."""
-    tiles = [(i, j) for i in blocks(len(x), ROWS) for j in blocks(len(y), COLUMNS)]
+    tiles = [(i, j) for i in blocks(len(x), TILE_ROWS) for j in blocks(len(y), TILE_COLUMNS)]
     sums = []
     for done, (i, j) in enumerate(tiles):
         progress(stage, done, len(tiles))
@@ -129,5 +129,5 @@ def kernel_sum(
 
 def diagonal_sum(x: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
     """Sum of the kernel over the pairs of a row with itself."""
-    squares = torch.cat([rows.double().square().sum(1) for rows in x.split(ROWS)])
+    squares = torch.cat([rows.double().square().sum(1) for rows in x.split(TILE_ROWS)])
     return kernel(squares, x.shape[1]).sum()

@@ -19,13 +19,13 @@ from genmodels.capabilities import Batch, Condition, HasLikelihood, why_not
 from genmodels.disk.atomic import replacing, require_writable
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Fault, UserError
-from genmodels.evaluators.base import Evaluator, prepared
+from genmodels.evaluators.base import Evaluator, preparation_protocol
 from genmodels.evaluators.conditions import condition_of, given
 from genmodels.evaluators.dataset import dims, has_levels
 from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Mode, Record
-from genmodels.evaluators.subject import How, Subject
+from genmodels.evaluators.subject import Procedure, Subject
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 from genmodels.trees import count, first, part, to
@@ -68,7 +68,7 @@ class Likelihood(Evaluator):
 
     def metrics(self, subject: Subject, features: str) -> list[str]:
         names = ["bits_per_dim"] * has_levels(subject.data) + ["nll_nats"] + ["elbo_nats"] * self.is_importance(subject)
-        return [named(metric, subject) for metric in names]
+        return [metric_name_of(metric, subject) for metric in names]
 
     def is_importance(self, subject: Subject) -> bool:
         """Whether several draws of an evidence lower bound make the importance bound."""
@@ -79,7 +79,7 @@ class Likelihood(Evaluator):
         if self.save is not None:
             require_writable(self.save)
 
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         """bits_per_dim (discrete data only), nll_nats, and elbo_nats beside an importance bound.
 
         `elbo_nats` is the bound itself, E log p(x, z)/q(z|x) <= log p(x), not its negative.
@@ -94,7 +94,7 @@ class Likelihood(Evaluator):
         values = dict(zip(self.metrics(subject, ""), several, strict=True))
         protocol = self.protocol(subject, count(x))
         if self.save is not None and rank_and_world()[0] == 0:
-            write(self.save, values, condition.get("label"), protocol | {"seed": how.seed})
+            save_values(self.save, values, condition.get("label"), protocol | {"seed": how.seed})
         name, of_each = next(iter(values.items()))
         how.show.values(f"{subject.split}/{name}", of_each)
         return [record(metric, subject.split, v, protocol) for metric, v in values.items()]
@@ -107,7 +107,7 @@ class Likelihood(Evaluator):
             "reference": f"{data.name}/{subject.split}",
             "n_reference": n,
             "reference_fingerprint": data.fingerprint(subject.split),
-            **prepared(data.prepared),
+            **preparation_protocol(data.prepared),
             "bound": "iwae" if self.is_importance(subject) else model.bound,
             "draws": self.draws_of(model),
             **({"conditional_on": on} if on else {}),
@@ -128,7 +128,7 @@ class Likelihood(Evaluator):
             )
         return first(x, self.max_samples), first(dict(condition), self.max_samples)
 
-    def score_all(self, model: HasLikelihood, x: Batch, condition: Condition, how: How) -> Float64[Tensor, "n 2"]:
+    def score_all(self, model: HasLikelihood, x: Batch, condition: Condition, how: Procedure) -> Float64[Tensor, "n 2"]:
         """What `score` gives for every sample, from all processes and on all of them, on the CPU."""
         n = count(x)
         values = torch.zeros(n, 2, dtype=torch.float64, device=how.device)
@@ -140,7 +140,7 @@ class Likelihood(Evaluator):
 
     @torch.no_grad()
     def scores(
-        self, model: HasLikelihood, x: Batch, condition: Condition, how: How
+        self, model: HasLikelihood, x: Batch, condition: Condition, how: Procedure
     ) -> Iterator[tuple[slice, Float64[Tensor, "b 2"]]]:
         """This process's batches: where each lies in `x`, and what `score` gives for it."""
         rank, world = rank_and_world()
@@ -174,7 +174,7 @@ def require_shape(w: Tensor, draws: int, samples: int) -> None:
         raise UserError(f"the model's log_prob gave values of shape {found}, expected {right}: nats of each sample")
 
 
-def named(metric: str, subject: Subject) -> str:
+def metric_name_of(metric: str, subject: Subject) -> str:
     """The metric's name; that of a conditional model says so."""
     return f"conditional_{metric}" if condition_of(subject.model) else metric
 
@@ -194,7 +194,7 @@ def standard_error(values: PerImage) -> float:
     return (values.std() / n**0.5).item() if n > 1 else 0.0
 
 
-def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol: Mapping[str, Any]) -> None:
+def save_values(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol: Mapping[str, Any]) -> None:
     """The metrics of each sample under their names, labels `y` and `index` in the split's order, `protocol` as JSON."""
     arrays: dict[str, Any] = {name: v.numpy() for name, v in values.items()}
     arrays["index"] = np.arange(len(next(iter(values.values()))))

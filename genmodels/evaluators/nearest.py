@@ -16,11 +16,11 @@ from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
-from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.pairs import check_neighbours, nearest_rows
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.pictures import Captions, mosaic
 from genmodels.ranges import PositiveInt
 
@@ -55,19 +55,28 @@ class NearestNeighbours(BankedMetric):
     def require(self, n: int, name: str) -> None:
         check_neighbours(self.k, n - 1, "nearest_neighbours", f"{n} images in {name}")
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
     def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         real = reference.features()
-        distance, index = nearest(fake, real, self.k, self.device, self.progress)
+        distance, index = nearest_rows(fake, real, self.k, self.device, self.progress)
         self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
         own = reference.kept(f"nearest_{self.n}", lambda: self.within(real))
-        return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
+        return [
+            Score(
+                self.kind,
+                average(distance[:, 0]),
+                None,
+                about | {"distance_within_reference": average(own)},
+            )
+        ]
 
     def within(self, real: Float[Tensor, "n d"]) -> Float[Tensor, " m"]:
         """Distance of the first images of the reference to their nearest other."""
-        return nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
+        return nearest_rows(real[: self.n], real, 2, self.device, self.progress)[0][
+            :, 1
+        ]  # the nearest is the image itself
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
         """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
@@ -92,5 +101,5 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     return mosaic(pictures, 256, cells, captions=captions)
 
 
-def mean(x: Float[Tensor, " n"]) -> float:
+def average(x: Float[Tensor, " n"]) -> float:
     return float(x.double().mean())

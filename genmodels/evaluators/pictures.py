@@ -9,12 +9,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples, picture_levels
+from genmodels.evaluators.dataset import ImageDataset, picture_levels
 from genmodels.units import to_pixels
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class PictureSet(Protocol):
     """A fixed set of pictures of one size."""
 
     @property
@@ -42,10 +42,10 @@ class Pictures(Protocol):
         """The pictures with these numbers, on the CPU."""
 
 
-class OfSplit:
+class SplitPictures:
     """The pictures of one split of a dataset of images."""
 
-    def __init__(self, data: Examples, split: str):
+    def __init__(self, data: ImageDataset, split: str):
         self.levels = picture_levels(data)
         x, _ = data.split(split)
         assert isinstance(x, Tensor)
@@ -67,7 +67,7 @@ class OfSplit:
 class WithChannels:
     """Pictures with another number of channels: a grey picture is one of three equal channels."""
 
-    pictures: Pictures
+    pictures: PictureSet
     c: int
 
     def __len__(self) -> int:

@@ -29,11 +29,11 @@ from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.moments import Sums, moments, sums, zeros
 from genmodels.evaluators.pairs import radii
-from genmodels.evaluators.pictures import Pictures
+from genmodels.evaluators.pictures import PictureSet
 from genmodels.evaluators.results import Progress
 
 ROUNDING = 1e-5  # of entries of a covariance that was summed in float32, relative to the largest
-VERSION = 1  # to be raised with every change of what is computed from the same images and features
+STATISTICS_VERSION = 1  # to be raised with every change of what is computed from the same images and features
 MOMENTS, FEATURES = "references", "reference_features"  # folders of the cache
 
 
@@ -61,7 +61,7 @@ class Reference:
         must call."""
         if self.key is None:
             return make()
-        path = path_of(f"reference_{name}", self.key)
+        path = cache_path(f"reference_{name}", self.key)
         if (found := from_rank_zero(lambda: cache.load(path))) is None:
             found = {"value": make().cpu().contiguous()}, {}
             if rank_and_world()[0] == 0:
@@ -85,11 +85,11 @@ class Statistics:
     sigma: Float64[Tensor, "d d"]
 
 
-known: dict[tuple[str, str], Reference] = {}  # by `key_of` and device; it holds for the whole process
+references_in_memory: dict[tuple[str, str], Reference] = {}  # by `key_of` and device; it holds for the whole process
 
 
 def reference_of(
-    source: Pictures | Statistics,
+    source: PictureSet | Statistics,
     *,
     features: Features,
     rows: bool,
@@ -106,23 +106,23 @@ def reference_of(
     if len(source) < 2:
         raise UserError(f"got {len(source)} images in {source.name}, expected at least 2: give more images")
     key = key_of(source, features)
-    found = known.get((key, str(device)))
+    found = references_in_memory.get((key, str(device)))
     if found is None or (rows and found.rows is None):
         mu, sigma, bank = moments_of(source, key, features, rows, batch, device, progress)
         of: dict[str, Any] = {"name": source.name, "fingerprint": source.sha256, "prepared": source.prepared}
         found = Reference(**of, n=len(source), key=key, mu=mu, sigma=sigma, rows=bank)
-        known[key, str(device)] = found
+        references_in_memory[key, str(device)] = found
     return found
 
 
-def key_of(pictures: Pictures, features: Features) -> str:
+def key_of(pictures: PictureSet, features: Features) -> str:
     """A hash of all that the statistics are a function of."""
-    facts = [VERSION, pictures.sha256, len(pictures), pictures.shape, pictures.levels, features.protocol()]
+    facts = [STATISTICS_VERSION, pictures.sha256, len(pictures), pictures.shape, pictures.levels, features.protocol()]
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def moments_of(
-    pictures: Pictures,
+    pictures: PictureSet,
     key: str,
     features: Features,
     rows: bool,
@@ -132,27 +132,27 @@ def moments_of(
 ) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance, and the features if they are asked for: from the cache where they are there."""
     folders = (MOMENTS, FEATURES)[: 1 + rows]
-    found = from_rank_zero(lambda: [w for folder in folders if (w := cache.load(path_of(folder, key)))])
+    found = from_rank_zero(lambda: [w for folder in folders if (w := cache.load(cache_path(folder, key)))])
     if len(found) == len(folders):
         kept = {name: tensor for weights, _ in found for name, tensor in weights.items()}
         return kept["mu"].to(device), kept["sigma"].to(device), kept.get("rows")
-    mu, sigma, bank = extract(pictures, features, rows, batch, device, progress)
+    mu, sigma, bank = extract_moments(pictures, features, rows, batch, device, progress)
     if rank_and_world()[0] == 0:
         about = {"images": pictures.name, "n": len(pictures), **features.protocol()}
-        cache.store(path_of(MOMENTS, key), {"mu": mu.cpu(), "sigma": sigma.cpu()}, about)
+        cache.store(cache_path(MOMENTS, key), {"mu": mu.cpu(), "sigma": sigma.cpu()}, about)
         if bank is not None:
             with suppress(UserError):  # they are large, and there may be no room
-                cache.store(path_of(FEATURES, key), {"rows": bank}, about)
+                cache.store(cache_path(FEATURES, key), {"rows": bank}, about)
     return mu, sigma, bank
 
 
-def path_of(folder: str, key: str) -> Path:
+def cache_path(folder: str, key: str) -> Path:
     """Where what was computed of a reference is kept."""
     return cache_dir() / folder / f"{key[:32]}.safetensors"
 
 
-def extract(
-    pictures: Pictures, features: Features, rows: bool, batch: int, device: torch.device, progress: Progress
+def extract_moments(
+    pictures: PictureSet, features: Features, rows: bool, batch: int, device: torch.device, progress: Progress
 ) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance of the features of all pictures, and the features if they are asked for."""
     n = len(pictures)

@@ -51,11 +51,11 @@ class Record:
         return cls(**plain | numbers)
 
 
-def count(n: int) -> str:
+def short_count(n: int) -> str:
     """A number of samples as metric names write it: 2000 is "2k", 1797 is "1797"."""
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
 
 
 def metric_name(kind: str, features: str, n: int) -> str:
     """The name of a metric over samples: "fid_classifier_2k", or "fid_2k" for features without a name."""
-    return "_".join(part for part in (kind, features, count(n)) if part)
+    return "_".join(part for part in (kind, features, short_count(n)) if part)

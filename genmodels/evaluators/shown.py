@@ -20,7 +20,7 @@ class Neighbours:
     reference: str  # "digits/train"
 
 
-def left_out(*shown: Any) -> None:
+def show_nowhere(*shown: Any) -> None:
     """Shows nothing."""
 
 
@@ -28,9 +28,9 @@ def left_out(*shown: Any) -> None:
 class Show:
     """Where an evaluation puts what it can show; every process calls these."""
 
-    picture: Callable[[str, Image.Image], None] = left_out  # of the metric of this kind
-    values: Callable[[str, Float64[Tensor, " n"]], None] = left_out  # "test/bits_per_dim", and that of every sample
-    neighbours: Callable[[str, Neighbours], None] = left_out  # found by the metric of this kind
+    picture: Callable[[str, Image.Image], None] = show_nowhere  # of the metric of this kind
+    values: Callable[[str, Float64[Tensor, " n"]], None] = show_nowhere  # "test/bits_per_dim", and that of every sample
+    neighbours: Callable[[str, Neighbours], None] = show_nowhere  # found by the metric of this kind
 
 
 NOTHING = Show()

@@ -15,7 +15,7 @@ from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.conditions import Conditions
 from genmodels.evaluators.distributed import from_all, shards
 from genmodels.evaluators.results import Mode, Record
-from genmodels.evaluators.subject import How, Subject
+from genmodels.evaluators.subject import Procedure, Subject
 from genmodels.machine import hardware
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
@@ -43,7 +43,7 @@ class Speed(Evaluator):
     def metrics(self, subject: Subject, features: str) -> list[str]:
         return ["samples_per_second"]
 
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         """samples_per_second, with the machine and the way of drawing in its protocol."""
         model = cast(Samples, subject.model)
         conditions = Conditions(subject.model, subject.data, subject.split)
@@ -61,7 +61,7 @@ class Speed(Evaluator):
         return [Record(metric="samples_per_second", split=subject.split, value=value, std=None, protocol=protocol)]
 
     @torch.no_grad()
-    def seconds(self, model: Samples, conditions: Conditions, how: How) -> float:
+    def seconds(self, model: Samples, conditions: Conditions, how: Procedure) -> float:
         """The time that this process's part of the samples takes; their conditions lie on the device before."""
         ahead = range(min(self.batch, self.n))
         parts = [(part, conditions.of(part, how.device)) for part in shards(self.n, self.batch)]

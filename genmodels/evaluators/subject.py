@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import Batch, Condition
 from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Dataset
 from genmodels.evaluators.distributed import shards
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.pictures import Pictures
+from genmodels.evaluators.pictures import PictureSet
 from genmodels.evaluators.precision import Precision
 from genmodels.evaluators.reference import Reference, Statistics, reference_of
 from genmodels.evaluators.results import Progress
@@ -25,7 +25,7 @@ ToPixels = Callable[[Batch], UInt8[Tensor, "b c h w"]]  # from data units to 0..
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class Procedure:
     """How something is measured."""
 
     seed: int
@@ -36,7 +36,7 @@ class How:
     show: Show
 
 
-class Drawn(NamedTuple):
+class GeneratedBatch(NamedTuple):
     """Some of the generated images and what was seen in them."""
 
     features: Float[Tensor, "b d"]
@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
     condition: Condition  # what each was conditioned on; {}: nothing
     numbers: Int[Tensor, " b"]  # which of the images they are
 
-    def first(self, n: int) -> "Drawn":
+    def first(self, n: int) -> "GeneratedBatch":
         """The first `n` of them."""
         return first(self, n)
 
@@ -64,7 +64,7 @@ class Listener(Protocol):
     def begin(self, features: Features, device: torch.device) -> None:
         """Before the first of them."""
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         """Takes in some of them."""
 
 
@@ -81,9 +81,9 @@ class SampleSet:
         to_pixels: ToPixels,
         about: Mapping[str, Any],  # what the protocol says of how they were drawn
         listeners: Sequence[Listener],
-        sources: Mapping[str, Pictures | Statistics],  # of real images, by the name under which one is asked for
+        sources: Mapping[str, PictureSet | Statistics],  # of real images, by the name under which one is asked for
         extractor: Callable[[], Features],  # prepared
-        how: How,
+        how: Procedure,
     ):
         self.draw = draw
         self.about = about
@@ -103,7 +103,7 @@ class SampleSet:
         """What sees features in the images."""
         return self._extractor()
 
-    def source(self, name: str) -> Pictures | Statistics:
+    def source(self, name: str) -> PictureSet | Statistics:
         """The real images, or what is known of them, under this name."""
         return self._sources[name]
 
@@ -140,7 +140,7 @@ class SampleSet:
             x, condition = self.draw(part)
             pixels = self._to_pixels(x).to(device)
             out, index = features(pixels), torch.as_tensor(part, device=device)
-            drawn = Drawn(out.features, out.logits, pixels, condition, index)
+            drawn = GeneratedBatch(out.features, out.logits, pixels, condition, index)
             for each in listeners:
                 if each.n > part.start:
                     each.update(drawn.first(each.n - part.start))
@@ -156,6 +156,6 @@ class Subject:
     """What is measured."""
 
     model: nn.Module  # in eval mode
-    data: Data
+    data: Dataset
     split: str = "test"  # what likelihoods are taken over, and results are filed under
     samples: SampleSet | None = None  # of the model; None: it is only asked what applies

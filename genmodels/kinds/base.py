@@ -19,7 +19,7 @@ from genmodels.fields import Field, Fields
 from genmodels.trees import tensors
 
 
-class Shown(NamedTuple):
+class NamedSamples(NamedTuple):
     """A batch and what it is, to stand beside others."""
 
     name: str  # in the caption: "data", "sample", or that of a condition
@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     field: Field
 
 
-class Way(NamedTuple):
+class Format(NamedTuple):
     """A way to keep samples."""
 
     what: str  # is written, such as "a grid"
@@ -56,27 +56,27 @@ class Kind:
         values = {name or "x": values.numpy() for name, values in (*condition.items(), *tensors(x))}
         return values | levels_of(self.of)
 
-    def ways(self, model: Any) -> dict[str, Way]:
+    def formats(self, model: Any) -> dict[str, Format]:
         """How samples can be kept, by a file's ending; "" is a folder."""
-        return {".npz": Way("arrays", lambda x, given, out: save_arrays(self.arrays(x, given), out))}
+        return {".npz": Format("arrays", lambda x, given, out: save_arrays(self.arrays(x, given), out))}
 
-    def require_way(self, out: Path, model: Any) -> Way:
+    def require_format(self, out: Path, model: Any) -> Format:
         """How samples are kept in this place; UserError where the ending is unknown, a folder is not empty, or
         nothing can be written there."""
-        ways = self.ways(model)
-        if out.suffix not in ways:
-            known = ", ".join(f"{ending or 'no ending'} for {way.what}" for ending, way in ways.items())
+        formats = self.formats(model)
+        if out.suffix not in formats:
+            known = ", ".join(f"{ending or 'no ending'} for {format_.what}" for ending, format_ in formats.items())
             raise UserError(f"out={out} has an unknown ending; use {known}")
         if not out.suffix and out.is_dir() and any(out.iterdir()):
             raise UserError(f"the folder {out} is not empty; choose another, so that no sample is overwritten")
         require_writable(out)
-        return ways[out.suffix]
+        return formats[out.suffix]
 
     def save(self, x: Batch, out: Path, model: Any, condition: Condition = NO_CONDITION) -> None:
         """Writes samples by the way that the ending of `out` names, and the folder that it lies in."""
-        way = self.require_way(out, model)
+        chosen = self.require_format(out, model)
         out.parent.mkdir(parents=True, exist_ok=True)
-        way.write(x, condition, out)
+        chosen.write(x, condition, out)
 
 
 class Pictured(Kind, ABC):
@@ -98,7 +98,7 @@ class SideBySide(Pictured):
     of: Field
 
     @abstractmethod
-    def stacked(self, rows: Sequence[Shown]) -> Image.Image:
+    def stacked(self, rows: Sequence[NamedSamples]) -> Image.Image:
         """The first of each of `rows` under each other, then the second, ..., with their names."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples
+from genmodels.evaluators.dataset import ImageDataset
 
 
 class Extracted(NamedTuple):
@@ -35,10 +35,10 @@ class Features(ABC):
     tells_labels: bool = False  # whether the logits are those of the labels of the data it was made ready for
 
     @abstractmethod
-    def prepare(self, data: Examples, device: torch.device) -> None:
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
         """Makes ready for pictures of `data` on `device`; all processes call it, more than once."""
 
-    def check(self, data: Examples) -> None:  # noqa: B027  most need nothing
+    def check(self, data: ImageDataset) -> None:  # noqa: B027  most need nothing
         """UserError where it could not be made ready for `data`, as far as one process can tell before the work."""
 
     @abstractmethod

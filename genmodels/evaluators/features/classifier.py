@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genmodels.disk.user_cache import cache_dir
-from genmodels.evaluators.dataset import Examples, picture_levels
+from genmodels.evaluators.dataset import ImageDataset, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
@@ -29,7 +29,7 @@ from genmodels.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
 
-Facts = dict[str, Any]
+ProtocolFacts = dict[str, Any]
 ORIENTATIONS = 4
 ARCHITECTURE = 1  # to be raised with every change of the network or its training
 
@@ -84,11 +84,11 @@ class Classifier(Features):
         self.seed = seed
         self.key = ""
 
-    def check(self, data: Examples) -> None:
-        self.classes, self.tells_labels = labels_of(data), data.classes is not None
+    def check(self, data: ImageDataset) -> None:
+        self.classes, self.tells_labels = number_of_labels(data), data.classes is not None
 
     @torch.inference_mode(False)
-    def prepare(self, data: Examples, device: torch.device) -> None:
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
         """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
         if (key := self.key_of(data)) != self.key:
             weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
@@ -104,23 +104,23 @@ class Classifier(Features):
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
         return self.network(to_unit(pixels, 256))
 
-    def key_of(self, data: Examples) -> str:
+    def key_of(self, data: ImageDataset) -> str:
         """A hash of all that the weights are a function of."""
         facts = [data.fingerprint("train"), list(data.shape), data.levels, data.classes]
         settings = [self.dim, self.width, self.steps, self.batch_size, self.lr, self.seed]
         return sha256(json.dumps([ARCHITECTURE, *facts, *settings]).encode()).hexdigest()
 
-    def build(self, data: Examples) -> Network:
-        return Network(shape=data.shape, width=self.width, dim=self.dim, classes=labels_of(data))
+    def build(self, data: ImageDataset) -> Network:
+        return Network(shape=data.shape, width=self.width, dim=self.dim, classes=number_of_labels(data))
 
-    def load_or_train(self, data: Examples, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
+    def load_or_train(self, data: ImageDataset, key: str, device: torch.device) -> tuple[cache.Weights, ProtocolFacts]:
         path = cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
         if (found := cache.load(path)) is None:
             found = self.train(data, path, device)
             cache.store(path, *found)
         return found
 
-    def train(self, data: Examples, path: Path, device: torch.device) -> tuple[cache.Weights, Facts]:
+    def train(self, data: ImageDataset, path: Path, device: torch.device) -> tuple[cache.Weights, ProtocolFacts]:
         """Weights on the CPU and the accuracies they reach: a function of the data and the settings alone."""
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"training the classifier of {data.name} for metrics over samples, once; it is kept as {path}")
@@ -133,9 +133,9 @@ class Classifier(Features):
         return weights, {"features_task": task, "features_accuracy": accuracies}
 
     @torch.enable_grad()
-    def fit(self, network: Network, data: Examples, steps: Iterable[int]) -> None:
+    def fit(self, network: Network, data: ImageDataset, steps: Iterable[int]) -> None:
         """Adam on the cross-entropy, under a one-cycle schedule; batches are drawn with replacement."""
-        n, example = examples(data, "train")
+        n, example = labelled_examples(data, "train")
         optimizer = torch.optim.Adam(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         for _ in steps:
@@ -147,12 +147,12 @@ class Classifier(Features):
             schedule.step()
 
 
-def labels_of(data: Examples) -> int:
+def number_of_labels(data: ImageDataset) -> int:
     """The number of labels to tell: the data's own, or of the orientations."""
     return ORIENTATIONS if data.classes is None else data.classes
 
 
-def examples(data: Examples, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+def labelled_examples(data: ImageDataset, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """How many examples the task has, and images (b, c, h, w) in data units with their labels (b,) by number."""
     x, condition = data.split(split)
     assert isinstance(x, Tensor)
@@ -169,16 +169,16 @@ def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, " b"]) -> UInt8[Tensor, "
     return torch.where(upside_down, x.flip(-2), x)
 
 
-def logits_of(network: Network, x: Tensor, data: Examples) -> Float[Tensor, "b k"]:
+def logits_of(network: Network, x: Tensor, data: ImageDataset) -> Float[Tensor, "b k"]:
     """Logits of images x (b, c, h, w) in data units, wherever they are."""
     pixels = to_pixels(x.to(network.head.weight.device), picture_levels(data))
     return network(to_unit(pixels, 256)).logits
 
 
 @torch.no_grad()
-def accuracy(network: Network, data: Examples, split: str) -> float | None:
+def accuracy(network: Network, data: ImageDataset, split: str) -> float | None:
     """Share of the split's examples whose label is the likeliest class; None for an empty split."""
-    n, example = examples(data, split)
+    n, example = labelled_examples(data, split)
     right = 0
     for i in torch.arange(n).split(1000):
         x, y = example(i)

@@ -32,7 +32,7 @@ def layout(network: InceptionNetwork) -> dict[str, tuple[int, ...]]:
     return shapes | {"fc.weight": (out, features), "fc.bias": (out,)}
 
 
-def checked(weights: Any, network: InceptionNetwork, source: str) -> Mapping[str, Tensor]:
+def checked_layout(weights: Any, network: InceptionNetwork, source: str) -> Mapping[str, Tensor]:
     """The weights, if they have the published layout; a UserError that names the first difference if not."""
     expected = layout(network)
     if not isinstance(weights, Mapping):

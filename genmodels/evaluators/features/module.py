@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples
+from genmodels.evaluators.dataset import ImageDataset
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
 
@@ -30,12 +30,12 @@ class AnyModule(Features):
             raise UserError(f"got features.name={name!r}, expected letters, digits and _: name the extractor")
         self.name = name
         self.module = module
-        self.facts = {"features_module": class_of(module), "features_settings_sha256": settings_sha256(module)}
+        self.facts = {"features_module": class_name(module), "features_settings_sha256": settings_sha256(module)}
         self.sha256 = ""
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def prepare(self, data: Examples, device: torch.device) -> None:
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
         """Gives every process rank 0's weights, once."""
         if not self.sha256:
             self.module.load_state_dict(from_rank_zero(self.module.state_dict))
@@ -44,7 +44,7 @@ class AnyModule(Features):
         self.check(data)
 
     @torch.no_grad()
-    def check(self, data: Examples) -> None:
+    def check(self, data: ImageDataset) -> None:
         """Learns d and k from two black pictures of the data's shape."""
         self.module.eval().requires_grad_(False)
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
@@ -68,7 +68,7 @@ class AnyModule(Features):
         return x.float()
 
 
-def class_of(module: nn.Module) -> str:
+def class_name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
@@ -77,5 +77,5 @@ def settings_sha256(module: nn.Module) -> str:
     digest = sha256(repr(module).encode())
     for name, each in module.named_modules():
         plain = {k: v for k, v in vars(each).items() if k != "training" and isinstance(v, int | float | str)}
-        digest.update(f"{name} {class_of(each)} {sorted(plain.items())}\n".encode())
+        digest.update(f"{name} {class_name(each)} {sorted(plain.items())}\n".encode())
     return digest.hexdigest()

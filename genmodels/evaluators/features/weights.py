@@ -22,7 +22,7 @@ URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{N
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def find(given: str | None) -> Path:
+def find_weights(given: str | None) -> Path:
     """The file that is given, else the one in the cache directory, where it is put if it is not there.
 
     Raises UserError where there is none and it cannot be downloaded.
@@ -34,10 +34,10 @@ def find(given: str | None) -> Path:
         raise UserError(
             f"features.weights={given} is no file: give the {NAME} from {URL}, or leave features.weights out"
         )
-    return download(path)
+    return download_weights(path)
 
 
-def download(path: Path) -> Path:
+def download_weights(path: Path) -> Path:
     """Downloads the published file with a progress bar; only a whole and verified one gets its name."""
     import pooch  # heavy, and seldom needed
 
@@ -67,7 +67,7 @@ def verified(path: Path, published: bool) -> str:
     return found
 
 
-def read(path: Path) -> Any:
+def read_tensors(path: Path) -> Any:
     """What a .safetensors or torch file holds, on the CPU; pickled objects are refused unread."""
     try:
         if path.suffix == ".safetensors":

@@ -16,7 +16,7 @@ from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Transl
 from genmodels.data.base import Data, Split, SplitName
 from genmodels.fields import Field, Fields
 from genmodels.kinds import kind_of
-from genmodels.kinds.base import Kind, Pictured, Shown, SideBySide
+from genmodels.kinds.base import Kind, NamedSamples, Pictured, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber
 from genmodels.trees import Tree, count, first, take, to
 
@@ -25,7 +25,7 @@ FILMED = 4  # samples in a film strip: the first of the grid
 
 
 @dataclass(frozen=True)
-class OfModel:
+class ModelPictures:
     """Pictures of a model in eval mode, with the data that it was trained on."""
 
     model: Any
@@ -88,7 +88,7 @@ class OfModel:
 
     def film(self, kind: SideBySide) -> Image:
         film = self.model.film(FILMED, self.condition(FILMED), ByNumber(self.seed, 0, FILMED))
-        return kind.film(evenly(film, self.frames))
+        return kind.film(evenly_spaced(film, self.frames))
 
     def translations(self, kind: SideBySide) -> dict[str, Image]:
         """Originals above their translations, for each direction."""
@@ -106,7 +106,7 @@ class OfModel:
 
     def stacked(self, kind: SideBySide, **rows: Tensor) -> Image:
         """Samples above what was made of them, by their names."""
-        return kind.stacked([Shown(name, x.cpu(), self.field) for name, x in rows.items()])
+        return kind.stacked([NamedSamples(name, x.cpu(), self.field) for name, x in rows.items()])
 
     # What the model is conditioned on
 
@@ -149,7 +149,7 @@ def has_dots(data: Data) -> bool:
     return isinstance(kind, Pictured) and kind.dots > 0
 
 
-def evenly(film: Iterable[Tree], n: int) -> list[Tree]:
+def evenly_spaced(film: Iterable[Tree], n: int) -> list[Tree]:
     """About evenly spaced moments of a film, `n` of them where it is that long, its first and last among them.
 
     A long film never lies in memory as a whole: of its moments every one, then every second, every fourth, ... is kept.
