@@ -752,7 +752,7 @@ IMAGES = [
         "statistics of negative variance",
         with_npz(mu=np.zeros(64), sigma=np.diag([1.0] * 63 + [-0.5])),
         f"{SCORE} reference=bad.npz",
-        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected one that is symmetric",
+        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected a symmetric matrix",
     ),
     Row(
         "a classifier of no features",

@@ -346,7 +346,7 @@ LAYOUTS = {
     "no tensor": (lambda w: w.update({"fc.bias": [1.0]}), "has a list as fc.bias"),
     "a key too many": (
         lambda w: w.update({"AuxLogits.fc.bias": torch.zeros(3)}),
-        "has AuxLogits.fc.bias, which FID's Inception network has not",
+        "has AuxLogits.fc.bias, which FID's Inception network lacks",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""A metric over the features of every sample, laid against those of the reference; they are kept once for all such."""
+"""Metrics that compare the features of all samples with those of the reference; all of them share one bank."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -12,16 +12,16 @@ from genmodels.evaluators.subject import GeneratedBatch
 
 
 class BankedMetric(SampleMetric):
-    """Keeps nothing of what it is shown; `compare` measures the features."""
+    """Keeps nothing in `update`; `compare` gets all features at the end."""
 
     uses: ClassVar[Uses] = "features"
 
     @abstractmethod
     def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
-        """The results, in the order of `metrics`; `about` is what their protocols say of the reference."""
+        """The results, in the order of `metrics`; `about` is the part of the protocol about the reference."""
 
     def update(self, drawn: GeneratedBatch) -> None:
-        """Nothing: the features are in the bank."""
+        """Does nothing: the features are in the bank."""
 
     def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         assert reference is not None and generated is not None

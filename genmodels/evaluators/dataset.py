@@ -1,4 +1,4 @@
-"""What evaluators need of a dataset; any object that has it will do."""
+"""The interface that evaluators need of a dataset; any object with these members will do."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from genmodels.fields import Field, Fields
 
 @runtime_checkable
 class ImageDataset(Protocol):
-    """Images in splits, in their own units: what features are made ready for."""
+    """Images in splits, in their own units, for which feature extractors are prepared."""
 
     @property
     def name(self) -> str: ...
@@ -29,10 +29,10 @@ class ImageDataset(Protocol):
 
     @property
     def prepared(self) -> str | None:
-        """How its images were cut and resized, in words; None: they are as they were published."""
+        """How its images were cropped and resized, as text; None: they are as published."""
 
     def split(self, name: str) -> tuple[Batch, Condition]:
-        """Samples (n, *shape) on the CPU in data units, and what comes with each, such as {"label": (n,)}."""
+        """Samples (n, *shape) on the CPU in data units, and their conditions, such as {"label": (n,)}."""
 
     def fingerprint(self, split: str) -> str:
         """A hash of the split's content."""
@@ -44,11 +44,11 @@ class Dataset(ImageDataset, Protocol):
 
     @property
     def x(self) -> Field | Fields:
-        """What a sample is: one tensor, or several by name."""
+        """The field of a sample: one tensor, or several by name."""
 
     @property
     def condition(self) -> Fields:
-        """What comes with each sample."""
+        """The conditions of each sample."""
 
 
 def are_pictures(data: Dataset) -> bool:
@@ -72,7 +72,7 @@ def fields(data: Dataset) -> list[Field]:
 
 
 def described(data: Dataset) -> str:
-    """What a sample is, in words."""
+    """The fields of a sample as text."""
     return " and ".join(str(field) for field in fields(data))
 
 

@@ -1,4 +1,4 @@
-"""From a model, or samples that are there, and evaluators to records: one pass of samples serves all that want them."""
+"""Runs evaluators on a model or on existing samples; all metrics over samples share one pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ Known = Mapping[str, list[Record]]  # results by the evaluator's name
 
 
 def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, Evaluator]:
-    """Those evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
+    """The evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
     refuse_conditions(model, data)
     without = not_applicable(model, evaluators, data)
     able = {name: e for name, e in evaluators.items() if name not in without}
@@ -39,13 +39,13 @@ def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data
 
 
 def not_applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, str]:
-    """The others, and why each of them does not apply."""
+    """The evaluators that do not apply, and why."""
     reasons = {name: e.needs(Subject(model=model, data=data)) for name, e in evaluators.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def sample_metrics(evaluators: Mapping[str, Evaluator]) -> list[SampleMetric]:
-    """Those over generated images."""
+    """The metrics over generated images."""
     return [e for e in evaluators.values() if isinstance(e, SampleMetric)]
 
 
@@ -72,11 +72,11 @@ def by_evaluator(
 ) -> dict[str, list[Record]]:
     """Results of each applicable evaluator, a pure function of the arguments and the same on every process.
 
-    `model` is in eval mode on `device`; `weights` says which it has, "ema" or "raw". `split` is what
-    likelihoods are taken over and what records are filed under. Sample number i has random numbers of
-    (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
-    begins with those of a smaller n. `known` are results over the same samples, measured for another split,
-    which need not be drawn again. Every process must call it; `show` is given what the evaluators can show.
+    `model` is in eval mode on `device`; `weights` names its weights, "ema" or "raw". Likelihoods are measured on
+    `split`, and records have this split. The random numbers of sample i are a function of (seed, i), so that a
+    set of samples does not depend on `batch_size` or the number of processes, and begins with the set of a
+    smaller n. `known` are results over the same samples for another split, which are not measured again. Every
+    process must call it; `show` receives the pictures and values that evaluators can show.
     """
     how = Procedure(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
     able = applicable(model, evaluators, data)
@@ -103,7 +103,7 @@ def samples_of(
     features: Features | None,
     how: Procedure,
 ) -> SampleSet:
-    """The model's samples, not drawn yet; what the metrics cannot use is refused."""
+    """The model's samples, not drawn yet; UserError where the metrics cannot use them or the features."""
     sources = splits_of(metrics, data)
     refuse_settings(metrics, sources)
     if metrics:
@@ -133,10 +133,10 @@ def measure(
     progress: Progress = silent,
     show: Show = NOTHING,
 ) -> list[Record]:
-    """Results over the first n images in 0..255 that `draw` gives, whatever they come from, laid against references.
+    """Results over the first n images in 0..255 that `draw` returns, compared with references.
 
-    `sources` are the references by the name under which a metric asks for one; `features` are prepared,
-    and `about` is what the protocol says of the samples.
+    `sources` are the references by the names that metrics use; `features` are prepared; `about` is the part of
+    the protocol about the samples.
     """
     refuse_missing_images(metrics, sources)
     refuse_settings(metrics, sources)
@@ -153,7 +153,7 @@ def measure(
 
 
 def check_features(features: Features | None, data: ImageDataset, metrics: Sequence[SampleMetric]) -> Features:
-    """The extractor, not prepared yet; UserError where it cannot be for `data`, or one of the metrics cannot use it."""
+    """The extractor, not prepared yet; UserError where it does not suit `data` or one of the metrics."""
     picture_levels(data)
     if features is None:
         raise UserError("evaluators of samples need features and got none: choose features=classifier")
@@ -173,23 +173,23 @@ def prepared_features(
 
 
 def drawing(model: nn.Module, conditions: Conditions, how: Procedure) -> Draw:
-    """The model's samples with given numbers, in data units, each with what it was conditioned on."""
+    """A function from numbers to the model's samples, in data units, with their conditions."""
 
     def draw(index: range) -> tuple[Batch, Condition]:
         n, condition = len(index), conditions.of(index, how.device)
-        with seeded(how.seed, index.start):  # for a model that draws from elsewhere than its rng
+        with seeded(how.seed, index.start):  # for a model that does not use its rng
             return cast(Samples, model).sample(n, condition, ByNumber(how.seed, index.start, n)), condition
 
     return draw
 
 
 def sampling(model: nn.Module, conditions: Conditions) -> dict[str, Any]:
-    """What the protocol says of how samples are drawn: every setting that changes what is drawn."""
+    """The part of the protocol about sampling: every setting that changes the samples."""
     return {**model.sampling_protocol(), **conditions.protocol()} if isinstance(model, Samples) else {}
 
 
 def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
-    """The split whose conditions the samples have: that which they are laid against."""
+    """The split whose conditions the samples get: their reference split."""
     splits = sorted({metric.reference for metric in metrics if metric.reference is not None}) or ["train"]
     if len(splits) > 1 and condition_of(model):
         raise UserError(
@@ -200,7 +200,7 @@ def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
 
 
 def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
-    """A UserError where a metric needs the reference's images and there are only their moments."""
+    """UserError where a metric needs reference images and there are only their moments."""
     for metric in metrics:
         source = sources.get(metric.reference or "")
         if metric.uses == "features" and isinstance(source, Statistics):
@@ -211,23 +211,23 @@ def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str,
 
 
 def splits_of(metrics: Sequence[SampleMetric], data: ImageDataset) -> dict[str, PictureSet | Statistics]:
-    """The splits of a dataset that metrics ask for as their references, by name."""
+    """The splits of a dataset that are references of the metrics, by name."""
     return {
         metric.reference: SplitPictures(data, metric.reference) for metric in metrics if metric.reference is not None
     }
 
 
 def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
-    """A UserError where a metric's settings need more samples, or more reference images, than there will be."""
+    """UserError where a metric's settings need more samples, or more reference images, than there will be."""
     for metric in metrics:
-        metric.allocate(1, 2)  # in little room: it knows what n allows
+        metric.allocate(1, 2)  # small states: it checks the settings
         source = sources.get(metric.reference or "")
         if source is not None and not isinstance(source, Statistics):
             metric.require(len(source), source.name)
 
 
 def checked_samples(x: Batch, data: Dataset) -> Integer[Tensor, "b c h w"]:
-    """`x` itself, once it is known to be images in the data's units."""
+    """`x` itself; UserError where it is not images in the data's units."""
     assert isinstance(x, Tensor) and isinstance(data.x, Field)
     if x.dtype != data.x.dtype or tuple(x.shape[1:]) != data.x.shape:
         got, expected = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, data.x.dtype))
@@ -244,5 +244,5 @@ def checked_samples(x: Batch, data: Dataset) -> Integer[Tensor, "b c h w"]:
 
 
 def filed_under(record: Record, split: str) -> Record:
-    """The record of another split's evaluation, filed under this one."""
+    """The record of another split, recorded under this one."""
     return replace(record, split=split)

@@ -1,7 +1,7 @@
 """Inception Score (Salimans et al. 2016, https://arxiv.org/abs/1606.03498).
 
 exp E_x KL(p(y|x) || p(y)), over `splits` consecutive parts of the samples; mean and standard
-deviation of the parts. KL's mean is streamed as E Σ p log p - Σ p̄ log p̄, with p̄ = E p.
+deviation over the parts. The mean KL is computed from sums: E Σ p log p - Σ p̄ log p̄, with p̄ = E p.
 """
 
 from typing import ClassVar
@@ -20,7 +20,7 @@ from genmodels.ranges import PositiveInt
 
 
 class InceptionScore(SampleMetric):
-    """Inception Score of `n` samples by the class probabilities of whichever features are given."""
+    """Inception Score of `n` samples by the class probabilities of the given features."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "inception_score"

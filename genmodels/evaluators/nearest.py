@@ -1,7 +1,7 @@
-"""Samples beside their nearest training images in feature space: a look at memorisation.
+"""Samples beside their nearest training images in feature space, to detect memorisation.
 
-A model that copies its training images has samples much nearer to them than they are to each
-other, so the mean distance stands beside the reference's own.
+Samples of a model that copies its training images are much nearer to them than these are to each
+other, so the protocol has the mean distance within the reference, too.
 """
 
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from genmodels.ranges import PositiveInt
 
 
 class NearestNeighbours(BankedMetric):
-    """Mean distance of `n` samples to their nearest reference image; shows the first samples beside theirs."""
+    """Mean distance of `n` samples to their nearest reference image; shows the first ones beside their neighbours."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "nearest_distance"
@@ -35,9 +35,9 @@ class NearestNeighbours(BankedMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split in which neighbours are looked for
-        k: PositiveInt,  # neighbours beside a sample
-        rows: PositiveInt,  # samples that are shown, the first ones
+        reference: SplitName,  # split in which to look for neighbours
+        k: PositiveInt,  # neighbours shown beside a sample
+        rows: PositiveInt,  # number of samples to show, the first ones
     ):
         super().__init__()
         self.n = n
@@ -79,7 +79,7 @@ class NearestNeighbours(BankedMetric):
         ]  # the nearest is the image itself
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
-        """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
+        """A picture with a row for each of the first samples and its neighbours, and the smallest distances."""
         shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
         samples = torch.stack([shown[i] for i in sorted(shown)])
         neighbours = pixels_of(self.neighbours.flatten()).cpu()
@@ -94,7 +94,7 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     if neighbours.shape[2:] != x.shape[2:]:
         resized = interpolate(neighbours.float(), size=x.shape[2:], mode="bilinear", antialias=True)
         neighbours = resized.round().clamp(0, 255).to(torch.uint8)
-    channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside one in colours becomes three equal channels
+    channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside a coloured one becomes three equal channels
     pictures = torch.cat([images.expand(-1, channels, -1, -1) for images in (x, neighbours)])
     cells = [(row, 0) for row in range(len(x))] + [(row, 2 + column) for row in range(len(x)) for column in range(k)]
     captions = Captions(f"samples, and their {k} nearest images in {reference}")

@@ -1,4 +1,4 @@
-"""Pictures in 0..255 by their numbers, whatever they come from: a split of a dataset, or files on disk."""
+"""Pictures in 0..255 by number, from a split of a dataset or from files on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class PictureSet(Protocol):
 
     @property
     def levels(self) -> int:
-        """Values that an entry could take before it became one in 0..255."""
+        """Number of values of an entry before the conversion to 0..255."""
 
     @property
     def prepared(self) -> str | None:
-        """How they were cut and resized, in words; None: not at all."""
+        """How they were cropped and resized, as text; None: not at all."""
 
     @property
     def sha256(self) -> str:
@@ -65,7 +65,7 @@ class SplitPictures:
 
 @dataclass(frozen=True)
 class WithChannels:
-    """Pictures with another number of channels: a grey picture is one of three equal channels."""
+    """Pictures with another number of channels: a grey picture has three equal channels."""
 
     pictures: PictureSet
     c: int
@@ -99,7 +99,7 @@ class WithChannels:
             return x
         if self.c == 1 and not (x == x[:, :1]).all():
             raise UserError(
-                f"{self.name} has pictures in colours, expected grey ones, or three equal channels; "
+                f"{self.name} has coloured pictures, expected grey ones, or three equal channels; "
                 "convert them, or choose features=inception"
             )
         return x[:, :1].repeat(1, self.c, 1, 1)

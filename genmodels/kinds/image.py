@@ -1,4 +1,4 @@
-"""Images of 1 or 3 channels: grids, originals above what was made of them, films; .png, .npz, or a folder of files."""
+"""Images of 1 or 3 channels: grids, stacked rows, film strips; saved as .png, .npz, or a folder of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ class Image(SideBySide):
         return self.of.levels
 
     def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Picture.Image:
-        """Below the images that they are conditioned on, and above the data; else by class; else a square."""
+        """Samples between their image conditions and the data; or columns by class; or a square grid."""
         given = [
             NamedSamples(name, condition[name], field) for name, field in image_conditions(condition, model).items()
         ]
@@ -65,7 +65,7 @@ class Image(SideBySide):
         return {".png": png, **super().formats(model), "": Format("a folder of PNG files", self.write_files)}
 
     def write_files(self, x: Images, condition: Condition, out: Path) -> None:
-        """A file for each image."""
+        """Writes one file for each image."""
         for index, image in enumerate(x):
             save(single(image, self.levels), out / f"{index:06}.png")
 
@@ -82,7 +82,7 @@ def alternating(noisy: Any, estimate: Any) -> Images:
 
 
 def magnified(shown: NamedSamples, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:
-    """Images in 0..255 with so many channels, magnified to this size."""
+    """Images in 0..255 with `c` channels, magnified to h x w."""
     assert shown.field.levels is not None
     pixels = to_pixels(shown.x, shown.field.levels)
     return interpolate(pixels.expand(-1, c, -1, -1), size=(h, w), mode="nearest")

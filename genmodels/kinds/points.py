@@ -1,4 +1,4 @@
-"""Points in the plane: how densely they lie beside the data, and the density itself where a model knows it."""
+"""Points in the plane: histograms of samples and data, and the exact density where the model has one."""
 
 from typing import Any
 
@@ -28,5 +28,5 @@ class Points(Pictured):
         return panels(there, exact_density(model), next(model.parameters()).device)
 
     def formats(self, model: Any) -> dict[str, Format]:
-        png = Format("how densely they lie", lambda x, given, out: save(self.picture(x, model, given), out))
+        png = Format("a picture of their density", lambda x, given, out: save(self.picture(x, model, given), out))
         return {".png": png, **super().formats(model)}

@@ -1,4 +1,4 @@
-"""Sequences of symbols: a text where they stand for characters, else their numbers; .txt, .npz, or a folder."""
+"""Sequences of tokens: text where they stand for characters, else numbers; saved as .txt, .npz, or a folder."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -21,13 +21,13 @@ BLACK, WHITE = 0, 255
 
 
 class Tokens(Pictured):
-    """Integers (l,), each a symbol."""
+    """Integers (l,), one for each token."""
 
     of: Field
     file = "samples.txt"
 
     def read(self, sample: Integer[Tensor, " l"]) -> str:
-        """One sample."""
+        """One sample as text."""
         numbers = sample.flatten().tolist()
         if self.of.vocabulary is None:
             return " ".join(map(str, numbers))
@@ -44,7 +44,7 @@ class Tokens(Pictured):
         return {".txt": txt, **super().formats(model), "": Format("a folder of texts", self.write_files)}
 
     def write_files(self, x: Any, condition: Condition, out: Path) -> None:
-        """A file for each sample."""
+        """Writes one file for each sample."""
         out.mkdir(exist_ok=True)
         for index, sample in enumerate(x):
             save_text(self.read(sample), out / f"{index:06}.txt")
@@ -57,7 +57,7 @@ def save_text(text: str, out: Path) -> None:
 
 
 def text_picture(text: str) -> Image.Image:
-    """A text as a picture, long lines broken."""
+    """A text as a picture; long lines are wrapped."""
     lines = [part for line in text.split("\n") for part in (wrap(line, WIDTH, drop_whitespace=False) or [""])]
     font, shown = ImageFont.load_default(LETTER_SIZE), "\n".join(lines)
     _, _, width, height = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((MARGIN, MARGIN), shown, font=font)

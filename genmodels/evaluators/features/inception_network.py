@@ -1,9 +1,9 @@
-"""The Inception network that FID is measured with: Inception v3 (Szegedy et al. 2016,
-https://arxiv.org/abs/1512.00567) as TensorFlow's file of 2015-12-05 has it.
+"""The Inception network of FID: Inception v3 (Szegedy et al. 2016,
+https://arxiv.org/abs/1512.00567) as in TensorFlow's file of 2015-12-05.
 
-It differs from the usual Inception v3 in its pools: averages do not count the padding, and the
-last block pools by the maximum; and it has 1008 classes. Names are those of the published weights.
-Every convolution carries its batch normalization folded in (see `folding.py`).
+It differs from the usual Inception v3: average pools do not count the padding, the last block has
+a max pool, and there are 1008 classes. Names are those of the published weights. The batch
+normalizations are folded into the convolutions (see `folding.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Unit(nn.Conv2d):
 
 
 class Step(NamedTuple):
-    """One unit of a branch; unless it is strided, its output is as large as its input."""
+    """One unit of a branch; with stride 1, its output has the size of its input."""
 
     name: str
     channels: int
@@ -53,7 +53,7 @@ Branch = Sequence[Step | Fork]
 
 
 class Mixed(nn.ModuleDict):
-    """What the branches make of the same input, along the channels; the last branch takes it pooled."""
+    """The outputs of all branches for one input, concatenated along channels; the last branch pools its input first."""
 
     def __init__(self, channels: int, pool: nn.Module, *branches: Branch):
         super().__init__()
@@ -199,6 +199,6 @@ class InceptionNetwork(nn.Module):
         }
 
     def forward(self, u: Float[Tensor, "b 3 299 299"]) -> Extracted:
-        """float32 features and logits, whatever the trunk computes in; the classes' weights are float64."""
+        """float32 features and logits for any precision of the trunk; the weights of the last layer are float64."""
         f = self.trunk(u).float().mean((2, 3))
         return Extracted(f, self.fc(f.double()).float())
