@@ -172,7 +172,7 @@ def test_every_image_in_a_folder_is_found(tmp_path: Path) -> None:
     wanted = [f"cat/a.{suffix}" for suffix in ("bmp", "jpg", "png", "ppm", "tif", "webp")] + ["dog.png"]
     assert [file.relative_to(here).as_posix() for file in images_in(here)] == wanted
     (elsewhere / "c.gif").touch()
-    with pytest.raises(UserError, match=r"cat/c.gif is an image of a kind that is not read; convert it"):
+    with pytest.raises(UserError, match=r"cat/c.gif is an image of an unsupported kind; convert it"):
         images_in(here)
 
 
@@ -289,8 +289,8 @@ def test_what_fails_or_is_killed_half_way_leaves_nothing_that_is_believed(photos
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"path": "nowhere"}, "nowhere is no folder, expected one with images; correct data.path"),
-        ({"test_path": "nowhere"}, "nowhere is no folder"),
+        ({"path": "nowhere"}, "nowhere is not a folder, expected one with images; correct data.path"),
+        ({"test_path": "nowhere"}, "nowhere is not a folder"),
         ({"n_test": 30, "n_validation": 6}, "cannot hold out 30 and 6 of the 36 images"),
         ({"n_validation": -1}, "cannot hold out 6 and -1"),
         ({"classes": 4}, "in 3 sub-folders, expected one for each of 4 classes"),

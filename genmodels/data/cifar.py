@@ -1,9 +1,9 @@
-"""What CIFAR-10 and CIFAR-100 have in common (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
+"""The common part of CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
-Both come in two official versions, with the same images in the same order. Binary: rows of the label bytes and then
-the red, green and blue planes. Python: pickled dicts of an array of such planes and lists of labels, read by an
-unpickler that takes nothing else. The first that lies below root is taken of: the unpacked binary version, its archive,
-the unpacked python version, its archive; where there is none the binary archive is downloaded.
+Both come in two official versions, with the same images in the same order. Binary: rows of label bytes, then the red,
+green and blue planes. Python: pickled dicts with an array of such planes and lists of labels, read by an unpickler that
+accepts nothing else. Below root it looks for, in this order: the unpacked binary version, its archive, the unpacked
+python version, its archive. If none is there, it downloads the binary archive.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +28,12 @@ MAX_BYTES = 2**28  # bytes of a file, or of all in an archive; the official arch
 
 
 class Version(NamedTuple):
-    """An official version: its names, and how one of its files is read."""
+    """An official version: its names, and the parser of its files."""
 
     folder: str
     archive: str
     files: Sequence[str]  # training files, test file
-    parse: Callable[[bytes, Sequence[str], str], Split]  # content, all kinds of labels, the wanted one; ValueError
+    parse: Callable[[bytes, Sequence[str], str], Split]  # (content, kinds of labels, wanted kind)
 
 
 class CIFAR(Data):
@@ -57,7 +57,7 @@ class CIFAR(Data):
         root: str,
         urls: Sequence[str],  # of the binary archive
         md5: Sequence[str],  # of the binary archive, of the python archive
-        verify: bool,  # refuse an archive that is found in root with another md5
+        verify: bool,  # refuse an archive in root with another md5
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip
@@ -81,7 +81,7 @@ class CIFAR(Data):
         return Splits(train, val, test, training=train)
 
     def has(self, version: Version) -> bool:
-        """Whether a version is there, unpacked or not."""
+        """Whether a version exists, unpacked or as an archive."""
         return (self.root / version.folder).is_dir() or (self.root / version.archive).is_file()
 
     def unpacked(self, version: Version) -> dict[Path, bytes]:

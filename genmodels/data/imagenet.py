@@ -1,9 +1,9 @@
 """Downsampled ImageNet (Chrabaszcz et al. 2017, https://arxiv.org/abs/1707.08819), the published npz files.
 
-1,281,167 training images of 1000 classes in ten files, made smaller by a box filter; the 50,000 of the official
-validation set are the test split here, and some of the training images the validation split. Papers on densities
-before 2021 have used another one, with another filter and other images left out (van den Oord et al. 2016,
-https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension are not of these data.
+1,281,167 training images of 1000 classes in ten files, downsampled by a box filter. The official validation set
+of 50,000 is the test split here, and some of the training images are the validation split. Papers on densities before
+2021 used another version, with another filter and fewer images (van den Oord et al. 2016,
+https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension belong to other data.
 """
 
 import re
@@ -27,8 +27,8 @@ from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
-IMAGES_AT_ONCE = 4096  # images that are copied at a time
-MAX_EXPANSION = 100  # times its size that an archive may unpack to
+IMAGES_AT_ONCE = 4096  # images copied at a time
+MAX_EXPANSION = 100  # the unpacked size of an archive over its own, at most
 
 
 class BatchFile(NamedTuple):
@@ -50,7 +50,7 @@ class BatchFile(NamedTuple):
 
 
 class ImageNet(MappedImages):
-    """Archives `root/folder/<name>.zip`, or folders `<name>` with what was in them: uint8 (3, h, w), labels 0..999."""
+    """Archives `root/folder/<name>.zip`, or folders `<name>` with their content: uint8 (3, h, w), labels 0..999."""
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class ImageNet(MappedImages):
         name: str,  # in tables, pictures and the names of runs
         shape: Sequence[PositiveInt],
         levels: TwoOrMore,
-        classes: PositiveInt | None,  # null: labels are left out
+        classes: PositiveInt | None,  # null: no labels
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
         split_seed: NonNegativeInt,
         root: str,
         folder: str,  # below root
-        training: Sequence[str],  # names of the archives of the official training images
-        validation: str,  # and of the official validation images, which are the test split
+        training: Sequence[str],  # names of the archives of training images
+        validation: str,  # and of validation images: the test split
         sha256: Sequence[str],  # of these archives, in this order
         verify: bool,  # refuse archives with another sha256, and other numbers of images than the official ones
     ):
@@ -89,7 +89,7 @@ class ImageNet(MappedImages):
         return Preparation(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
 
     def from_training(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
-        """Training and validation split."""
+        """Chunks of the training and validation splits."""
         for source, sha256 in zip(self.sources, self.sha256, strict=True):
             if not source.is_dir():
                 fetch(zipped(source), [], sha256, self.verify)
@@ -102,7 +102,7 @@ class ImageNet(MappedImages):
                 yield self.chunk("val", x[mask[part]], y[part][mask[part]])
 
     def from_validation(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
-        """Test split."""
+        """Chunks of the test split."""
         for batch, y in zip(batches, self.labels(batches, VALIDATION), strict=True):
             for part, x in self.images(batch, len(y)):
                 yield self.chunk("test", x, y[part])
@@ -111,17 +111,17 @@ class ImageNet(MappedImages):
         return Chunk(split, x, None if self.classes is None else y)
 
     def labels(self, batches: Sequence[BatchFile], official: int) -> list[Int64[np.ndarray, " n"]]:
-        """The labels of each batch, from 0 on; the published ones begin with 1."""
+        """The labels of each batch, from 0; the published labels start at 1."""
         labels = [np.asarray(batch.read("labels"), np.int64) - 1 for batch in batches]
         if self.verify and (n := sum(map(len, labels))) != official:
             raise UserError(
-                f"{batches[0].path} and what is beside it have {n} images, expected the official {official}; get them "
-                "anew, or set data.verify=false to use them as they are"
+                f"{batches[0].path} and the files beside it have {n} images, expected the official {official}; get "
+                "them again, or set data.verify=false to use them as they are"
             )
         return labels
 
     def images(self, batch: BatchFile, n: int) -> Iterator[tuple[slice, UInt8[np.ndarray, "k c h w"]]]:
-        """The images of a batch, some at a time: where in it they are, and themselves."""
+        """The images of a batch, in parts: the slice and the images."""
         x = batch.read("data")
         if x.dtype != np.uint8 or x.shape != (n, int(np.prod(self.shape))):
             raise unreadable(
@@ -133,7 +133,7 @@ class ImageNet(MappedImages):
 
 
 def batches(source: Path) -> list[BatchFile]:
-    """The npz files of an archive, in the order of their numbers; out of the folder of its name, if that is there."""
+    """The npz files of an archive, or of its folder where that exists, in the order of their numbers."""
     if source.is_dir():
         found = [BatchFile(path, None) for path in source.rglob("*.npz")]
     elif zipped(source).is_file():
@@ -164,6 +164,6 @@ def zipped(source: Path) -> Path:
 
 
 def batch_number(name: str) -> tuple[int, str]:
-    """For sorting: train_data_batch_10.npz comes after train_data_batch_2.npz."""
+    """Sort key: train_data_batch_10.npz comes after train_data_batch_2.npz."""
     digits = re.findall(r"[0-9]+", PurePosixPath(name).stem)
     return int(digits[-1]) if digits else 0, name

@@ -1,8 +1,8 @@
-"""MNIST (LeCun et al. 1998) and what comes in its file format, such as Fashion-MNIST (https://arxiv.org/abs/1708.07747).
+"""MNIST (LeCun et al. 1998) and datasets in its file format, such as Fashion-MNIST (https://arxiv.org/abs/1708.07747).
 
 Four gzip files in the idx format: 60,000 training and 10,000 test images of 28x28 grey values 0..255. `binarize:
 dynamic` is the binary MNIST of Burda et al. (2016, https://arxiv.org/abs/1509.00519): pixels are Bernoulli(x/255),
-drawn anew at every visit in training. Its splits, which evaluators see, are one fixed draw, the same on every machine.
+drawn again at every visit in training. Its splits, for evaluators, are one fixed draw, the same on every machine.
 """
 
 import math
@@ -42,14 +42,14 @@ class MNIST(Data):
         classes: PositiveInt,
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
-        binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn anew whenever it is seen
+        binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn again at every visit
         n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
-        split_seed: NonNegativeInt,  # of that choice, and of the splits' fixed draw where binarized
+        split_seed: NonNegativeInt,  # of this choice, and of the fixed draw of binarized splits
         root: str,
         folder: str,  # below root
         urls: Sequence[str],  # mirrors: folders of the four files
         md5: Sequence[str],  # of training images, training labels, test images, test labels
-        verify: bool,  # refuse files that are found below root with another md5
+        verify: bool,  # refuse files below root with another md5
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip
@@ -75,7 +75,7 @@ class MNIST(Data):
         return read_idx(fetch(self.folder / file, urls, md5, self.verify), FILES[file])
 
     def fix(self, grey: Split) -> Split:
-        """The split as evaluators see it."""
+        """The split for evaluators."""
         return binarized_grey(grey, self.split_seed) if self.binarize == "dynamic" else grey
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
@@ -88,7 +88,7 @@ def read_idx(path: Path, dims: int) -> UInt8[Tensor, "..."]:
     content = read_whole(path, MAX_BYTES)
     start = 4 + 4 * dims
     if content[:4] != bytes([0, 0, 8, dims]) or len(content) < start:
-        raise unreadable(path, f"it begins with the bytes {content[:4].hex()}")
+        raise unreadable(path, f"it starts with the bytes {content[:4].hex()}")
     shape = np.frombuffer(content[4:start], ">u4").tolist()
     values = np.frombuffer(content, np.uint8, offset=start)
     if len(values) != math.prod(shape):

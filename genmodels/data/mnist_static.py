@@ -1,7 +1,7 @@
 """Statically binarized MNIST (Larochelle & Murray 2011, https://proceedings.mlr.press/v15/larochelle11a.html).
 
-One fixed draw of Bernoulli(x/255) by Salakhutdinov & Murray (2008, https://doi.org/10.1145/1390156.1390266), on which
-the papers' "binarized MNIST" numbers in nats rest: three official splits of 50,000, 10,000 and 10,000 images, without
+One fixed draw of Bernoulli(x/255) by Salakhutdinov & Murray (2008, https://doi.org/10.1145/1390156.1390266), which
+papers use for "binarized MNIST" numbers in nats: three official splits of 50,000, 10,000 and 10,000 images, without
 labels. A text file has a line for each image, of 784 digits 0 or 1, separated by single spaces.
 """
 
@@ -36,7 +36,7 @@ class MNISTStatic(Data):
         root: str,
         urls: Sequence[str],  # mirrors: folders of the three files
         sha256: Sequence[str],  # of the training, validation and test file
-        verify: bool,  # refuse files that are found below root with another sha256
+        verify: bool,  # refuse files below root with another sha256
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.folder = Path(root).expanduser() / "mnist_static"

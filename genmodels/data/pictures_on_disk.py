@@ -1,8 +1,8 @@
-"""Images that any program left on disk, as pictures in 0..255: a folder of image files, or an .npz.
+"""Images on disk from any program, as pictures in 0..255: a folder of image files, or an .npz.
 
-A folder is read with all its sub-folders, sorted by path, a batch at a time; all images have one size. If the first
-level has nothing but sub-folders, at least two, their names are the labels. An .npz is read whole: images under
-`images` or `arr_0`, and optionally `labels`, and `levels` where its values are 0..levels-1 instead of 0..255.
+A folder is read with all its sub-folders, sorted by path, in batches; all images have one size. If the first level has
+only sub-folders, at least two, their names are the labels. An .npz is read as a whole: images under `images` or
+`arr_0`, and optionally `labels`, and `levels` if its values are 0..levels-1 instead of 0..255.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from genmodels.units import to_pixels
 
 MAX_CLASSES = 100_000  # more than any dataset has: larger labels number something else
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "label", "y")
-TEST_EVERY = 10  # every so many pictures are held out for the test of what is learned from them
+TEST_EVERY = 10  # one of so many pictures is held out for the test of a classifier
 
 
 class PicturesOnDisk(ABC):
-    """Pictures by number, and, where they have labels, a dataset that a classifier can be trained on."""
+    """Pictures by number, and a dataset for training a classifier."""
 
     levels = 256
-    prepared = None  # they are taken as they are
+    prepared = None  # pictures are not changed
     name: str
     shape: tuple[int, int, int]  # (c, h, w)
     y: Int[Tensor, " n"] | None  # labels
@@ -56,18 +56,18 @@ class PicturesOnDisk(ABC):
         return None if self.y is None else int(self.y.max()) + 1
 
     def split(self, name: str) -> Split:
-        """For a classifier: every tenth picture is its test, the others its training data."""
+        """For a classifier: every tenth picture is test data, the others are training data."""
         held = torch.arange(len(self)) % TEST_EVERY == TEST_EVERY - 1
         chosen = torch.nonzero(~held if name == "train" else held).flatten()
         return labelled(self.read(chosen.tolist()), None if self.y is None else self.y[chosen])
 
     def fingerprint(self, split: str) -> str:
-        """Hash of what `split` gives."""
+        """Hash of a split."""
         return f"{self.sha256}/{split}"
 
 
 class FolderPictures(PicturesOnDisk):
-    """Image files in a folder and its sub-folders, in the order of their paths; decoded when they are asked for."""
+    """Image files in a folder and its sub-folders, in the order of their paths; decoded in `read`."""
 
     def __init__(self, path: Path):
         self.path, self.name = path, str(path)
@@ -94,7 +94,7 @@ class FolderPictures(PicturesOnDisk):
 
 
 class ArrayPictures(PicturesOnDisk):
-    """Images in an .npz: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), c 1 or 3; channels are last where both fit."""
+    """Images in an .npz: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), c 1 or 3; channels last if both fit."""
 
     def __init__(self, path: Path):
         self.name = str(path)
@@ -146,7 +146,7 @@ def pictures_on_disk(path: Path) -> PicturesOnDisk:
 
 
 def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
-    """(c, h, w) that all files share; c is 3 where any is coloured. Reads headers only."""
+    """The common (c, h, w) of all files; c is 3 if any is coloured. Reads only headers."""
     c = 1
     first_of_all = header(files[0])
     for file in files:
@@ -159,7 +159,7 @@ def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
 
 
 def labels_by_folder(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
-    """The sub-folder that each file is in, by number; None where a file is in none, or all are in one."""
+    """The number of each file's sub-folder; None where a file is in none, or all are in the same one."""
     parts = [file.relative_to(path).parts for file in files]
     names = sorted({part[0] for part in parts})
     if len(names) < 2 or any(len(part) == 1 for part in parts):
@@ -190,7 +190,7 @@ def _range(x: np.ndarray) -> str:
 
 
 def _remedy(x: np.ndarray) -> str:
-    """How to make uint8 in 0..255 of other values."""
+    """How to convert other values to uint8 in 0..255."""
     if x.dtype.kind == "f" and x.size and x.min() >= 0 and x.max() <= 1:
         return "these look like values in 0..1: store (255 * x).round().astype('uint8')"
     if x.dtype.kind == "f" and x.size and x.min() >= -1 and x.max() <= 1:

@@ -1,8 +1,8 @@
-"""Python 2 pickles of CIFAR's official files: an unpickler that imports, calls and builds nothing that a file names.
+"""An unpickler for CIFAR's official Python 2 pickles, which imports, calls and builds nothing that a file names.
 
 A pickle is a program for a small stack machine (https://docs.python.org/3/library/pickletools.html). Python's own
-unpickler runs it here, after it was seen that the program has only instructions that the official files have. What
-these call are two functions of numpy, in whose place a record stands: numpy's own take a file's word for a size.
+unpickler runs it here, after a check that it has only instructions that the official files have. They call two
+functions of numpy, which are replaced by records of the calls, since numpy trusts the sizes in a file.
 """
 
 import io
@@ -15,11 +15,11 @@ from jaxtyping import UInt8
 
 from genmodels.failures import one_line
 
-MAX_INSTRUCTIONS = 1_000_000  # instructions; the longest official file has fewer than half as many
+MAX_INSTRUCTIONS = 1_000_000  # the longest official file has fewer than half as many
 TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
-MAX_TUPLES = 100  # the official files have six; what nests without end would overflow the stack when it is hashed
+MAX_TUPLES = 100  # the official files have six; hashing deeply nested ones would overflow the stack
 PUT, GET = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
-SHARED = {"SHORT_BINSTRING", "BINSTRING", "GLOBAL"}  # others could stand in themselves, or in a key for ever
+SHARED = {"SHORT_BINSTRING", "BINSTRING", "GLOBAL"}  # others could contain themselves
 KNOWN_INSTRUCTIONS = (
     TUPLES | PUT | GET | SHARED | {"PROTO", "STOP", "MARK", "REDUCE", "BUILD", "EMPTY_DICT", "EMPTY_LIST"}
 )
@@ -28,7 +28,7 @@ KNOWN_INSTRUCTIONS |= {"BININT", "BININT1", "BININT2", "LONG1"}
 
 
 class RecordedCall:
-    """A call of numpy's that was not made: its arguments, and the state that its result would be given."""
+    """A call of a numpy function that was not made: its arguments, and the state for its result."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -39,15 +39,15 @@ class RecordedCall:
 
 
 class ArrayCall(RecordedCall):
-    """Of the function that makes an array."""
+    """A call of the function that makes an array."""
 
 
 class DtypeCall(RecordedCall):
-    """Of the function that makes a dtype."""
+    """A call of the function that makes a dtype."""
 
 
 class Unpickler(pickle.Unpickler):
-    """Gives no more than records and plain data."""
+    """Returns only recorded calls and plain data."""
 
     def find_class(self, module: str, name: str) -> type:
         match module, name:
@@ -59,19 +59,19 @@ class Unpickler(pickle.Unpickler):
 
 
 def read_pickle(content: bytes) -> Any:
-    """What a pickle holds: None, bools, ints, bytes, and lists, tuples, dicts and `RecordedCall`s of these.
+    """The content of a pickle: None, bools, ints, bytes, and lists, tuples, dicts and `RecordedCall`s of these.
 
-    Raises ValueError where it is broken, has an instruction that the official files do not have, or too many.
+    Raises ValueError where it is broken, has an instruction that no official file has, or too many instructions.
     """
     _check_instructions(content)
     try:
         return Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # an unpickler's errors are of any type
+    except Exception as error:  # an unpickler raises errors of any type
         raise ValueError(one_line(str(error))) from error
 
 
 def _check_instructions(content: bytes) -> None:
-    """ValueError unless each is known, and together they take little memory and time."""
+    """ValueError unless all instructions are known and need little memory and time."""
     before, tuples = "", 0
     shared: set[int] = set()
     argument: Any
@@ -88,7 +88,7 @@ def _check_instructions(content: bytes) -> None:
 
 
 def byte_array(value: Any) -> UInt8[np.ndarray, "..."]:
-    """The array of bytes that numpy's pickled calls stand for. Raises ValueError where they stand for anything else."""
+    """The array of bytes for numpy's recorded calls. Raises ValueError where they are anything else."""
     match value:
         case ArrayCall(state=(1, tuple(shape), DtypeCall(arguments=(b"u1", *_)), False, bytes(content))):
             if all(type(n) is int for n in shape):

@@ -1,9 +1,9 @@
 """POWER, GAS, HEPMASS, MINIBOONE and BSDS300 as MAF's authors prepared them (Papamakarios et al. 2017,
 https://arxiv.org/abs/1705.07057), in the folders of their data.tar.gz (https://zenodo.org/record/1161203).
 
-GAS is a pickle there, which can run code when it is read, so its owner converts it once: the sentence that refuses it
-says how. The text file of the UCI archive does not replace it: the authors took a quarter of its rows at random and
-published no seed. POWER and MINIBOONE have lost rows or columns in the authors' files, too.
+GAS is a pickle there, which can run code when it is read, so each person converts it once: the error message says how.
+The text file of the UCI archive cannot replace it: the authors took a random quarter of its rows and published no seed.
+The authors' files of POWER and MINIBOONE lack some rows or columns, too.
 """
 
 import gzip
@@ -32,11 +32,11 @@ Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
 MAX_BYTES = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
-HEPMASS_COLUMNS = range(28)  # label and features; the test file has one more, which the authors leave out
+HEPMASS_COLUMNS = range(28)  # label and features; the authors drop the additional column of the test file
 
 
 class Tabular(Data):
-    """One table: float32 (d,), without labels, from `root/tabular`, where its files are unpacked from the archive."""
+    """One table: float32 (d,), without labels, from files in `root/tabular`, unpacked there if necessary."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Tabular(Data):
         levels: None,
         classes: None,
         batch_size: PositiveInt,
-        table: TableName,  # of those that papers of flows use
-        tables: Mapping[str, Sequence[PositiveInt]],  # of each: columns, and rows in train, val and test
+        table: TableName,  # one of the tables in papers on flows
+        tables: Mapping[str, Sequence[PositiveInt]],  # for each table: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive
         md5: str,  # of the archive
@@ -66,13 +66,13 @@ class Tabular(Data):
         if self.verify and (found := list(map(len, parts))) != self.rows:
             raise UserError(
                 f"{self.name} has {found} rows in train, val and test, expected {self.rows} of the official table; "
-                "get its files anew, or set data.verify=false to use them as they are"
+                "get its files again, or set data.verify=false to use them as they are"
             )
         train, val, test = (labelled(torch.from_numpy(x.astype(np.float32)), None) for x in parts)
         return Splits(train, val, test, training=train)
 
     def find(self, name: str) -> Path:
-        """A file of the archive: where it is unpacked, else unpacked now."""
+        """A file of the archive, unpacked now if it is missing."""
         path = self.folder / name
         if not path.is_file():
             unpack(fetch(self.folder / ARCHIVE, self.urls, self.md5, self.verify), name, path)
@@ -106,7 +106,7 @@ def read_gas(find: Find) -> SplitRows:
     path = pickled.with_suffix(".npy")
     if not path.is_file():
         raise UserError(
-            f"{pickled} is a pickle, which can run code when it is read, so that no program of this package reads it; "
+            f"{pickled} is a pickle, which can run code when it is read, so this package does not read it; "
             f"if it is the authors' own, convert it once in {path.parent}: python -c \"import numpy, pandas; "
             f"x = pandas.read_pickle('{pickled.name}').drop(columns=['Meth', 'Eth', 'Time']); "
             f"numpy.save('{path.name}', x.to_numpy())\""
@@ -123,7 +123,7 @@ def read_miniboone(find: Find) -> SplitRows:
 
 
 def read_bsds300(find: Find) -> SplitRows:
-    """Patches of natural images, 8x8 without the last pixel and without their mean: used as they are."""
+    """Patches of natural images, 8x8 without the last pixel and without their mean: unchanged."""
     try:
         import h5py
     except ImportError as error:
@@ -157,7 +157,7 @@ def read_npy(path: Path, columns: int) -> Rows:
 
 
 def read_csv(path: Path) -> Rows:
-    """HEPMASS's columns below a line of their names."""
+    """The columns of HEPMASS below a header line."""
     try:
         return np.loadtxt(path, delimiter=",", skiprows=1, comments=None, usecols=HEPMASS_COLUMNS, ndmin=2)
     except (OSError, ValueError) as error:
