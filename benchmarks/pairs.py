@@ -17,7 +17,7 @@ from genmodels.context import NO_CONTEXT
 from genmodels.data.loader import Loader
 from genmodels.engine import build
 from genmodels.evaluators.features.folding import EPS, layout, units
-from genmodels.evaluators.features.inception import SIZE, Inception, skeleton
+from genmodels.evaluators.features.inception import INPUT_SIZE, Inception, skeleton
 from genmodels.evaluators.features.inception_network import InceptionNetwork, Unit
 from genmodels.evaluators.features.resize import bilinear_of_tensorflow_1
 from genmodels.models.autoregressive import Autoregressive
@@ -166,7 +166,7 @@ def plain_inception() -> Work:
 
     @torch.no_grad()
     def work() -> None:
-        network.eval()((bilinear_of_tensorflow_1(x.float(), SIZE) - 128) / 128)
+        network.eval()((bilinear_of_tensorflow_1(x.float(), INPUT_SIZE) - 128) / 128)
 
     return work
 

@@ -8,8 +8,8 @@ capability by `can(model, ...)` and never for a family. Conventions that hold ev
 - a condition is a mapping of such tensors by name, {"label": (b,)}, {"image": (b, c, h, w)}; {}: none;
 - a log-probability is that of those values, in nats per sample, shape (b,).
 
-Samples take their random numbers from the source `rng` that they are given; all else from
-torch's global generator, which whoever calls seeds for every step (`genmodels.seeds`). So a
+Sampling takes its random numbers from the given source `rng`; everything else takes them from
+torch's global generator, which the caller seeds before every step (`genmodels.seeds`). So a
 call is a pure function of the seed.
 """
 
@@ -36,14 +36,14 @@ NO_CONDITION: Condition = {}  # never written to
 
 
 def can(model: object, capability: type) -> bool:
-    """Whether this very model can do it: its class line says so, and its parts allow it."""
+    """Whether this model can do it: its class inherits the capability, and its parts allow it."""
     return why_not(model, capability) is None
 
 
 def why_not(model: object, capability: type) -> str | None:
-    """Why a model cannot do it, in words; None where it can. A model's `lacks` says what its parts do not allow."""
+    """Why a model cannot do it, as text; None where it can. A model's `lacks` names what its parts do not allow."""
     if not isinstance(model, capability):
-        return f"{type(model).__name__} {IN_WORDS.get(capability, f'is not {capability.__name__}')}"
+        return f"{type(model).__name__} {LACKING_IN_WORDS.get(capability, f'is not {capability.__name__}')}"
     return getattr(model, "lacks", {}).get(capability)
 
 
@@ -59,40 +59,44 @@ class HasLoss(ABC):
 
 
 class Player(NamedTuple):
-    """One side of a game: what it moves, what it descends, and how often its turn comes."""
+    """One side of a game: the modules that it trains, the loss that it minimises, and how often it takes a step."""
 
     name: str
-    modules: Sequence[nn.Module]  # whose weights are its own; no two players share one
+    modules: Sequence[nn.Module]  # no two players share a module
     loss: Callable[[Batch, Condition], Terms]
-    every: int  # it takes a step on every so many batches: 1 on each
+    every: int  # batches for each of its steps; 1: a step on every batch
 
 
 class HasPlayers(ABC):
-    """Trains as a game: several losses, each with modules of its own. A step of the run is one of the last player."""
+    """Trains as a game: several losses, each with its own modules. A step of the run is a step of the last player."""
 
     @abstractmethod
     def players(self) -> Sequence[Player]:
-        """The players in the order of their turns. With the i-th batch those step for whom i + 1 divides by `every`."""
+        """The players in the order of their turns. On batch i those players step whose `every` divides i + 1."""
 
 
 class Clock(NamedTuple):
-    """Where a training is: it alone decides what follows it, so that a resumed run is where the other was."""
+    """How far training has come. Schedules depend on it alone, so that a resumed run continues exactly."""
 
-    step: int  # steps of the run that were taken
+    step: int  # steps of the run so far
     images_seen: int
-    total_steps: int  # of the run; -1: no end is set
+    total_steps: int  # of the whole run; -1: no end is set
 
 
 class FollowsClock:
-    """A model, or a part of one, that changes as training goes on."""
+    """A model, or a part of one, with schedules that follow training."""
 
     def at(self, clock: Clock) -> None:
-        """Before every batch, and before an evaluation: sets what the clock decides (a warm-up's weight, a
-        temperature). A pure function of the clock."""
+        """Sets what the clock decides (the weight of a warm-up, a temperature), before every batch and evaluation.
+
+        A pure function of the clock.
+        """
 
     def after_step(self, player: str, clock: Clock) -> None:
-        """After an optimizer step of `player` ("model" where there is one loss) that was taken: clips weights, moves a
-        teacher. What it keeps lies in buffers that are saved; `clock` counts the step."""
+        """Runs after an optimizer step of `player` ("model" where there is one loss): clips weights, updates a teacher.
+
+        Its state is in buffers, which are saved; `clock` already counts the step.
+        """
 
 
 class Initialises(ABC):
@@ -100,49 +104,49 @@ class Initialises(ABC):
 
     @abstractmethod
     def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
-        """From the first global batch, which is the same on every process."""
+        """`x` is the first global batch, the same on every process."""
 
 
 class Prepares(ABC):
-    """Computes something from data before it is evaluated, such as batch statistics anew."""
+    """Computes something from data before an evaluation, such as new batch statistics."""
 
     @abstractmethod
     def before_evaluation(self, batches: Iterable[tuple[Batch, Condition]]) -> None:
-        """`batches` are of the training data, as many as are taken from it. What it sets is not saved."""
+        """`batches` are training data; the model takes as many as it needs. What it sets is not saved."""
 
 
 # Sampling
 
 
 class Sampler(ABC):
-    """A way to draw, as settings that can be changed after training (`genmodels.samplers`)."""
+    """A sampling method with its settings, which can be changed after training (`genmodels.samplers`)."""
 
     @abstractmethod
     def protocol(self) -> Protocol:
         """Its name and every setting, as `sampler` and `sampler_<setting>`."""
 
     def check(self, model: "Samples") -> None:  # noqa: B027  most have nothing to refuse
-        """UserError where a setting means nothing to this model."""
+        """UserError where a setting has no meaning for this model."""
 
 
 class Samples(ABC):
-    """Draws samples. `condition` says what a sample can be asked for."""
+    """Draws samples. `condition` says what they can be conditioned on."""
 
     condition: Fields = MappingProxyType({})  # {}: unconditional
-    samplers: ClassVar[tuple[type, ...]] = ()  # kinds of samplers that it can use; (): it has one way
+    samplers: ClassVar[tuple[type, ...]] = ()  # classes of samplers that it can use; (): it has one fixed method
     sampler: Sampler | None = None
 
     @abstractmethod
     def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Batch:
         """`n` samples in data units from p(x), or from p(x|condition).
 
-        A conditional model that is given no condition draws labels uniformly. All that is drawn, conditions included,
-        comes from `rng`, so that with `seeds.ByNumber` a sample does not depend on those it is drawn with; for a
-        model that draws elsewhere, samples change with the batch size and the number of processes.
+        A conditional model without a given condition draws labels uniformly. All random numbers, those of conditions
+        included, come from `rng`, so that with `seeds.ByNumber` a sample does not depend on the rest of its batch.
+        If a model draws from elsewhere, its samples change with the batch size and the number of processes.
         """
 
     def use(self, sampler: Sampler) -> None:
-        """Draws by this sampler from now on; UserError where the model cannot."""
+        """Uses this sampler from now on; UserError where the model cannot."""
         name = type(self).__name__
         if not isinstance(sampler, self.samplers):
             can_use = ", ".join(kind.__name__ for kind in self.samplers)
@@ -152,20 +156,20 @@ class Samples(ABC):
         self.sampler = sampler
 
     def sampling_protocol(self) -> Protocol:
-        """Every setting that changes what is drawn."""
+        """Every setting that changes the samples."""
         return {} if self.sampler is None else self.sampler.protocol()
 
 
 class HasLikelihood(ABC):
-    """Scores data. `bound` says what `log_prob` is: exact, or the kind of lower bound.
+    """Scores data. `bound` says whether `log_prob` is exact, or which lower bound it is.
 
-    Where `bound` is "elbo", a draw is one of the log importance weight log p(x, z)/q(z|x), so that the log-mean-exp
-    of k draws is the k-sample importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
+    Where `bound` is "elbo", each draw is a log importance weight log p(x, z)/q(z|x), so that the log-mean-exp of k
+    draws is the k-sample importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
     """
 
     bound: Bound
     x: Field  # what a sample is
-    condition: Fields = MappingProxyType({})  # what log_prob is given; {}: log p(x)
+    condition: Fields = MappingProxyType({})  # the condition of log_prob; {}: log p(x)
 
     @abstractmethod
     def log_prob(
@@ -173,15 +177,15 @@ class HasLikelihood(ABC):
     ) -> Float[Tensor, "*draws b"]:
         """log p(x) or log p(x|condition) in nats, at least float32, or a draw of its lower bound, (b,).
 
-        With `draws`=k, k independent draws, (k, b), at less than k times the cost where something is shared, such as
-        the encoding. An exact model needs no such argument: it is not asked for several draws. What are no samples of
-        the data's type, shape and range is refused (`genmodels.fields.require_samples`).
+        `draws`=k gives k independent draws, (k, b), for less than k times the cost where something is shared, such as
+        the encoding. An exact model does not need the argument: nobody asks it for several draws. `x` must have the
+        type, shape and range of the data (UserError otherwise: `genmodels.fields.require_samples`).
         """
 
     def likelihood_protocol(self) -> Protocol:
-        """What a result has to say beside `bound`: `dequantization`, or an ODE solver and its tolerance.
+        """What the protocol has to say beside `bound`: `dequantization`, or an ODE solver and its tolerance.
 
-        Nothing where `log_prob` is that of the data as they are, by a formula.
+        Empty where a formula gives `log_prob` of the unchanged data.
         """
         return {}
 
@@ -194,7 +198,7 @@ class Encodes(ABC):
 
     @abstractmethod
     def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Shaped[Tensor, " b *latent"]:
-        """Code of each sample: the posterior mean, the flow's noise, the numbers in a codebook."""
+        """Code of each sample: the posterior mean, the noise of a flow, the indices in a codebook."""
 
     @abstractmethod
     def decode(self, z: Shaped[Tensor, " b *latent"], condition: Condition = NO_CONDITION) -> Batch:
@@ -209,8 +213,10 @@ class Compresses(ABC):
 
     @abstractmethod
     def compress(self, x: Batch, rng: Random = GLOBAL) -> tuple[Shaped[Tensor, " b *code"], PerSample]:
-        """A code u of each sample, and log p(x|u)/q(u|x) in nats: with log p(u) they add up to a draw of a lower bound
-        of log p(x). q(u|x) is 1 where x determines u."""
+        """A code u of each sample, and log p(x|u)/q(u|x) in nats, with q(u|x) = 1 where x determines u.
+
+        The sum of this and log p(u) is a draw of a lower bound of log p(x).
+        """
 
     @abstractmethod
     def decompress(self, u: Shaped[Tensor, " b *code"], rng: Random = GLOBAL) -> Batch:
@@ -225,7 +231,7 @@ class Level(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """On the way from noise to data: noisy samples and what the model makes of them, in data units."""
+    """One moment of denoising: noisy samples and the model's estimate of the clean ones, in data units."""
 
     level: Level  # of shape ()
     noisy: Batch  # x_t, scaled so that its noise lies within the range of the data
@@ -236,15 +242,15 @@ Denoiser = Callable[[Tensor, Level], Tensor]  # D(x_t, level) = E[x_0|x_t], not 
 
 
 class Denoises(ABC):
-    """Turns noise into data step by step, so that the way there can be watched."""
+    """Turns noise into data step by step; the steps can be shown."""
 
     @abstractmethod
     def denoiser(self, condition: Condition = NO_CONDITION) -> Denoiser:
-        """The model's estimate of clean data, given noisy ones: what samplers, guidance and distillation build on."""
+        """The model's estimate of clean data from noisy data; samplers, guidance and distillation build on it."""
 
     @abstractmethod
     def film(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Iterator[Moment]:
-        """The sampler's way, first to last; the last estimate is the sample."""
+        """The steps of the sampler, first to last; the last estimate is the sample."""
 
 
 class Translates(ABC):
@@ -257,7 +263,7 @@ class Translates(ABC):
         """Each sample of domain `source` as one of domain `target`, in data units."""
 
 
-IN_WORDS: dict[type, str] = {  # of a model that has not the capability
+LACKING_IN_WORDS: dict[type, str] = {  # for a model without the capability
     Samples: "draws no samples",
     HasLikelihood: "has no likelihood",
     Encodes: "has no codes",

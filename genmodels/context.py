@@ -1,9 +1,8 @@
-"""What a network is told beside its input: a condition, embedded.
+"""What a network gets beside its input: the context, an embedded condition.
 
-A conditioner (`Conditioner`) turns a condition, in the data's own units, into a context; networks take the context and
-know nothing of labels, texts or images. `sizes`, which stands in a conditioner's YAML, says which parts of a context
-there are and how wide they are, so that a network is built for them: {} unconditional, {"vector": 11}, {"maps": 3},
-{"tokens": 128}.
+A conditioner (`Conditioner`) turns a condition, in the data's own units, into a context. Networks take the context and
+know nothing of labels, texts or images. `sizes` in a conditioner's YAML says which parts a context has and how wide
+they are, so that a network can be built for them: {} unconditional, {"vector": 11}, {"maps": 3}, {"tokens": 128}.
 """
 
 from abc import ABC, abstractmethod
@@ -24,12 +23,12 @@ Sizes = Mapping[str, PositiveInt]  # part of a context: its width
 
 
 class Context(NamedTuple):
-    """An embedded condition; what there is not is None, and an unconditional network is told nothing."""
+    """An embedded condition. A part that is absent is None; an unconditional network gets no part at all."""
 
     vector: Float[Tensor, "b d"] | None = None
     tokens: Float[Tensor, "b l e"] | None = None  # a sequence
-    mask: Bool[Tensor, "b l"] | None = None  # which of the sequence are there; None: all
-    maps: Float[Tensor, "b c h w"] | None = None  # features of an image's size
+    mask: Bool[Tensor, "b l"] | None = None  # True for the tokens that exist; None: all
+    maps: Float[Tensor, "b c h w"] | None = None  # feature maps of the size of the image
 
     def repeat(self, k: int) -> "Context":
         """(b, ...) to (k b, ...): the whole batch, k times."""
@@ -45,26 +44,26 @@ NO_CONTEXT = Context()
 
 
 class Conditioner(nn.Module, ABC):
-    """Embeds a condition; in training it leaves out a sample's whole condition with probability `drop`."""
+    """Embeds a condition; in training it drops a sample's whole condition with probability `drop`."""
 
-    fields: Fields  # what it takes of a condition; {}: nothing
-    sizes: Sizes  # what its contexts have
+    fields: Fields  # the parts of a condition that it uses; {}: none
+    sizes: Sizes  # the parts of its contexts and their widths
     drop: float  # probability of "no condition" in training, which makes guidance possible
 
     @abstractmethod
     def embed(self, condition: Condition) -> Context:
-        """The context of conditions that are all there."""
+        """The context of a complete condition."""
 
     @abstractmethod
     def absent(self, n: int) -> Context:
-        """The context of `n` samples that are told of no condition."""
+        """The context of `n` samples without a condition."""
 
     @abstractmethod
     def draw(self, n: int, rng: Random) -> Condition:
-        """Conditions for `n` samples: labels uniformly. UserError where conditions cannot be made up."""
+        """Conditions for `n` samples: labels uniformly. UserError where conditions cannot be generated."""
 
     def forward(self, condition: Condition) -> Context:
-        """The context, in training with conditions left out at random."""
+        """The context; in training, conditions are dropped at random."""
         context = self.embed(condition)
         if not (self.training and self.drop and self.fields):
             return context
@@ -78,7 +77,7 @@ class Conditioner(nn.Module, ABC):
         return torch.device("cpu") if tensor is None else tensor.device
 
     def given(self, condition: Condition, n: int) -> Condition:
-        """What it takes of a condition, for `n` samples to score or to change; UserError where it is not there."""
+        """The parts of a condition that it uses, for `n` samples; UserError where one is missing."""
         for name, field in self.fields.items():
             found = condition.get(name)
             if found is None:
@@ -94,14 +93,14 @@ class Conditioner(nn.Module, ABC):
         return {name: condition[name].to(self.device) for name in self.fields}
 
     def given_or_drawn(self, condition: Condition, n: int, rng: Random) -> Condition:
-        """The condition of `n` new samples: what is given, or drawn where nothing is."""
+        """The condition of `n` new samples: the given one, or a drawn one where none is given."""
         return self.given(condition, n) if condition or not self.fields else self.draw(n, rng)
 
 
 def widths(sizes: Sizes, takes: tuple[str, ...], who: str) -> dict[str, int]:
-    """Widths of the parts that a network takes, 0 where there is none; UserError where there are others.
+    """Widths of the context parts that a network takes, 0 for an absent one; UserError where there are other parts.
 
-    For the constructor of a network: `context` is what its YAML says, `who` its name in a sentence.
+    For the constructor of a network: `sizes` comes from its YAML, `who` is its name in the error message.
     """
     if unknown := sorted(sizes.keys() - set(takes)):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What kind of thing a tensor is: the one place where that is said, of samples and of what they are conditioned on."""
+"""The kind, shape and range of a tensor, defined once for samples and for conditions."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -12,12 +12,12 @@ KindName = Literal["image", "points", "tokens", "wave", "cloud", "graph", "serie
 
 
 class Field(NamedTuple):
-    """One tensor of a sample or of a condition, without the batch's dimension."""
+    """One tensor of a sample or of a condition, without the batch dimension."""
 
     kind: KindName
     shape: tuple[int, ...]  # (c, h, w) of an image, (d,) of a point, (l,) of tokens, () of a label
     levels: int | None  # integers 0..levels-1, in the smallest dtype that holds them; None: float32
-    vocabulary: str | None = None  # the characters that tokens stand for, where they stand for characters
+    vocabulary: str | None = None  # the characters that tokens stand for; None: they are no characters
 
     @property
     def dtype(self) -> torch.dtype:
@@ -45,13 +45,13 @@ def smallest_dtype(levels: int) -> torch.dtype:
 
 
 def in_range(x: torch.Tensor, levels: int) -> bool:
-    """Whether integers are 0..levels-1; those whose type has no other values are not read."""
+    """Whether all integers are in 0..levels-1; values are not read where their type has no others."""
     bounds = torch.iinfo(x.dtype)
     return (bounds.min, bounds.max) == (0, levels - 1) or not x.numel() or 0 <= int(x.min()) <= int(x.max()) < levels
 
 
 def require_samples(x: Any, field: Field) -> None:
-    """UserError unless `x` is a tensor of samples of this field, (n, *shape), whose integers may be of any type."""
+    """UserError unless `x` is a tensor of samples of this field, (n, *shape); any integer type is accepted."""
     given = isinstance(x, torch.Tensor)
     fits = given and x.ndim > 0 and tuple(x.shape[1:]) == field.shape and has_type_of(x, field)
     if fits and (field.levels is None or in_range(x, field.levels)):
@@ -64,7 +64,7 @@ def require_samples(x: Any, field: Field) -> None:
 
 
 def has_type_of(x: torch.Tensor, field: Field) -> bool:
-    """Whether entries are real numbers, or integers, as those of the field are."""
+    """Whether entries are real numbers or integers, the same as those of the field."""
     real = x.is_floating_point()
     return real if field.levels is None else not (real or x.is_complex() or x.dtype == torch.bool)
 
@@ -75,7 +75,7 @@ def label(classes: int | None) -> Fields:
 
 
 def image_shape(shape: Sequence[int], who: str) -> tuple[int, int, int]:
-    """(c, h, w) of an image; UserError where the data are something else. `who` is a network's name in a sentence."""
+    """(c, h, w) of an image; UserError where the data are no images. `who` names the network in the error message."""
     if len(shape) != 3:
         raise UserError(
             f"{who} takes images (c, h, w), and the samples have shape {list(shape)}; choose data of images, or "

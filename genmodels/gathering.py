@@ -1,4 +1,4 @@
-"""What several processes have of one global batch, in the order in which a single process has it."""
+"""Gathers the parts of a global batch from all processes, in the order of a single process."""
 
 import torch
 import torch.distributed as dist
@@ -10,16 +10,16 @@ from genmodels.trees import Tree
 
 
 def processes() -> tuple[int, int]:
-    """The number of this process and how many there are."""
+    """The rank of this process and the number of processes."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
 
 
 def in_global_order(x: Shaped[Tensor, " b *shape"]) -> Shaped[Tensor, " all_b *shape"]:
-    """The samples of all processes, of which each has every world-th, without gradients; all must call it.
+    """The samples of all processes, each of which has every world-th one; without gradients. All must call it.
 
-    They travel as bytes, since not every backend moves every type.
+    They are sent as bytes, since not every backend supports every type.
     """
     _, world = processes()
     if world == 1:
@@ -37,6 +37,6 @@ def global_batch(batch: Tree) -> Tree:
 
 
 def share_of_this_process(x: Shaped[Tensor, " all_b *shape"]) -> Shaped[Tensor, " b *shape"]:
-    """Of what `in_global_order` gave, this process's own part."""
+    """This process's part of a batch that `in_global_order` returned."""
     rank, world = processes()
     return x[rank::world]

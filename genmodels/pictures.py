@@ -1,7 +1,7 @@
-"""Data in its own units to pictures for people: grids, images under each other, film strips, with captions.
+"""Turns data into pictures for people: grids, stacked rows, film strips, with captions.
 
-Small images are magnified by a whole factor, so that the pixels of an 8x8 digit stay
-sharp squares. All images of one picture have one shape, of 1 or 3 channels.
+Small images are magnified by an integer factor, so that the pixels of an 8x8 digit stay
+sharp squares. All images of one picture have the same shape, with 1 or 3 channels.
 """
 
 from collections import Counter
@@ -21,23 +21,23 @@ from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
-SIDE = 800  # pixels of a picture's longer side, about: images are magnified up to it, never shrunk
-SMALLEST = 32  # pixels of an image's width, at least, however many there are
-BORDER, WIDEST_BORDER = 2, 8  # pixels around every image, at least and at most: half a magnified pixel
-GREY, WHITE = 96, 255  # of the border, apart from both black and white backgrounds; of captions
+PICTURE_SIDE = 800  # pixels, about, of the longer side of a picture: images are magnified up to it, never shrunk
+MIN_IMAGE_WIDTH = 32  # pixels, however many images there are
+BORDER, WIDEST_BORDER = 2, 8  # limits in pixels; the border is half a magnified pixel
+GREY, WHITE = 96, 255  # of the border, which differs from black and white backgrounds; of captions
 LETTERS, LINE, PADDING = 13, 20, 6  # pixels: size of captions, height of a line, room around them
-MOST_COLUMNS = 20  # of classes, one each
+MOST_COLUMNS = 20  # one for each class
 
 Images = Integer[Tensor, "n c h w"]
 Cell = tuple[int, int]  # (row, column)
 
 
 class Captions(NamedTuple):
-    """What a picture says of itself."""
+    """The texts of a picture."""
 
     title: str = ""
     columns: Sequence[str] = ()
-    rows: Sequence[str] = ()  # and again from the first where there are more rows
+    rows: Sequence[str] = ()  # repeated where there are more rows
 
 
 NO_CAPTIONS = Captions()
@@ -46,13 +46,13 @@ NO_CAPTIONS = Captions()
 def grid(
     x: Images, levels: int, columns: int | None = None, scale: int | None = None, captions: Captions = NO_CAPTIONS
 ) -> Image.Image:
-    """Images row by row; `columns` None: a square; `scale` None: the whole factor that suits a person's screen."""
+    """Images row by row; `columns` None: a square; `scale` None: the integer factor that fits a screen."""
     columns = columns or ceil(sqrt(len(x)))
     return mosaic(x, levels, [divmod(i, columns) for i in range(len(x))], scale, captions)
 
 
 def by_class(x: Images, labels: Int[Tensor, " n"], levels: int, scale: int | None = None) -> Image.Image:
-    """A column for each of the classes that there are, in order; a square where there is one, or very many."""
+    """One column for each class that occurs, in order; a square where there is one class, or more than MOST_COLUMNS."""
     classes = labels.unique().tolist()
     if not 2 <= len(classes) <= MOST_COLUMNS:
         of = f"class {classes[0]}" if len(classes) == 1 else f"{len(classes)} classes"
@@ -65,7 +65,7 @@ def by_class(x: Images, labels: Int[Tensor, " n"], levels: int, scale: int | Non
 
 
 def single(x: Integer[Tensor, "c h w"], levels: int) -> Image.Image:
-    """One image, pixel for pixel and without a border, for programs that score images."""
+    """One image without magnification or border, for programs that score images."""
     pixels = to_pixels(x, levels).permute(1, 2, 0).cpu().numpy()  # (h, w, c)
     return Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels)
 
@@ -77,7 +77,7 @@ def stacked(
     scale: int | None = None,
     captions: Captions = NO_CAPTIONS,
 ) -> Image.Image:
-    """Image i of each of `rows` right above that of the next, such as an original above its reconstruction."""
+    """Image i of each row directly above image i of the next row, such as an original above its reconstruction."""
     k, n = len(rows), len(rows[0])
     columns = columns or ceil(sqrt(k * n))
     cells = [(k * (i // columns) + j, i % columns) for j in range(k) for i in range(n)]
@@ -87,7 +87,7 @@ def stacked(
 def film_strip(
     film: Sequence[Images], levels: int, scale: int | None = None, captions: Captions = NO_CAPTIONS
 ) -> Image.Image:
-    """One row a sample, one column a moment of `film`, first to last."""
+    """One row for each sample, one column for each moment of `film`, first to last."""
     x = torch.stack(list(film), dim=1).flatten(0, 1)  # (n, c, h, w) of each -> (n * len(film), c, h, w)
     return grid(x, levels, len(film), scale, captions)
 
@@ -95,16 +95,16 @@ def film_strip(
 def mosaic(
     x: Images, levels: int, cells: Sequence[Cell], scale: int | None = None, captions: Captions = NO_CAPTIONS
 ) -> Image.Image:
-    """Image i of `x` in cell i; a cell that no image has is left grey.
+    """Image i of `x` in cell i; empty cells are grey.
 
     Raises:
         UserError: there is no image, or it has neither 1 nor 3 channels.
     """
     n, c, h, w = x.shape
     if n == 0 or c not in (1, 3):
-        raise UserError(f"A picture was asked of {n} images with {c} channels, expected at least one with 1 or 3.")
+        raise UserError(f"A picture got {n} images with {c} channels, expected at least one with 1 or 3 channels.")
     rows, columns = (max(numbers) + 1 for numbers in zip(*cells, strict=True))
-    scale = scale or max(1, ceil(SMALLEST / w), round(SIDE / max(columns * w, rows * h)))
+    scale = scale or max(1, ceil(MIN_IMAGE_WIDTH / w), round(PICTURE_SIDE / max(columns * w, rows * h)))
     border = border_of(scale)
     tiles = to_pixels(x, levels).permute(0, 2, 3, 1).cpu().numpy()  # (n, h, w, c)
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -117,12 +117,12 @@ def mosaic(
 
 
 def border_of(scale: int) -> int:
-    """Pixels between images that are magnified by this factor."""
+    """Pixels between images, for this factor of magnification."""
     return min(max(BORDER, scale // 2), WIDEST_BORDER)
 
 
 def captioned(picture: Image.Image, captions: Captions, wide: int, high: int) -> Image.Image:
-    """The picture, whose cells are so wide and high, below its title and columns and right of its rows."""
+    """The picture with its captions; its cells are `wide` x `high` pixels."""
     font = ImageFont.load_default(LETTERS)
     title, columns, rows = captions
     left = max((ceil(font.getlength(text)) + PADDING for text in rows), default=0)
@@ -141,6 +141,6 @@ def captioned(picture: Image.Image, captions: Captions, wide: int, high: int) ->
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Writes a .png, whole or not at all, and the folder that it lies in."""
+    """Writes a .png, whole or not at all, and creates its folder."""
     with replacing(path) as file:
         image.save(file, format="PNG")

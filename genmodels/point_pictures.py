@@ -1,7 +1,7 @@
-"""Points in the plane as pictures for people: how densely they lie, in panels of one window side by side.
+"""Pictures of the density of points in the plane: panels side by side, all of the same window.
 
-The brighter, the denser. All panels have one scale, so that they can be compared: white are the densest cells of the
-first panel, which is never a narrow peak of a model.
+Brighter means denser. All panels share one scale, so that they can be compared: white are the densest cells of the
+first panel, which shows points and so never a narrow peak of a model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,14 @@ from torch import Tensor
 from genmodels.capabilities import HasLikelihood, PerSample, can
 from genmodels.pictures import grid
 
-SIDE = 400  # pixels of a panel
-CELLS = 200  # of the grid on a side, on which a density is computed
-BINS = (10, 100)  # of a histogram on a side, few to many
-MARGIN = 0.1  # around the points, as a part of their extent
-OUTSIDE = 0.001  # part of the points that may lie below or above the window
-WHITE = 0.99  # part of the first panel's cells that are darker than white
-AT_ONCE = 5000  # cells whose density is computed at once
-STOPS = np.array([[0, 0, 0], [90, 20, 110], [230, 90, 50], [255, 255, 255]])  # colours from none to dense
+PANEL_SIDE = 400  # pixels of a panel
+CELLS = 200  # on a side of the grid on which a density is computed
+HISTOGRAM_BINS = (10, 100)  # on a side of a histogram: minimum and maximum
+MARGIN = 0.1  # around the points, as a fraction of their extent
+OUTSIDE = 0.001  # fraction of the points that may lie below the window, and above it
+WHITE_QUANTILE = 0.99  # fraction of the cells of the first panel that are darker than white
+AT_ONCE = 5000  # cells in one call of log_prob
+STOPS = np.array([[0, 0, 0], [90, 20, 110], [230, 90, 50], [255, 255, 255]])  # colours from empty to dense
 
 Points = Float[Tensor, "n 2"]
 Cells = Float[Tensor, "rows columns"]  # density per unit of area; the highest row first
@@ -43,25 +43,25 @@ def exact_density(model: torch.nn.Module) -> LogProb | None:
 
 
 def panels(points: Mapping[str, Points], log_prob: LogProb | None, device: torch.device) -> Image.Image:
-    """Histograms of sets of points by their names, and a density where one is given; the first set is in the middle."""
+    """Histograms of named sets of points, and a density where one is given; the first set defines the window."""
     shown = window(next(iter(points.values())))
     densities = {name: histogram(x, shown) for name, x in points.items()}
     if log_prob is not None:
         densities["density"] = on_grid(log_prob, shown, device)
-    white = next(iter(densities.values())).quantile(WHITE)
+    white = next(iter(densities.values())).quantile(WHITE_QUANTILE)
     return grid(torch.stack([panel(name, d / white) for name, d in densities.items()]), 256, len(densities), scale=1)
 
 
 def window(x: Points) -> Window:
-    """The square around the points, but for a few that lie far out."""
+    """The square around the points, except a few outliers."""
     low, high = torch.quantile(x[:1_000_000], torch.tensor([OUTSIDE, 1 - OUTSIDE]), dim=0)
     half = (high - low).max().clamp(min=1e-6) * (0.5 + MARGIN)
     return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 def histogram(x: Points, shown: Window) -> Cells:
-    """Number of points for each unit of area, as a part of all."""
-    bins = int(np.clip(len(x) ** 0.5 / 2, *BINS))
+    """Fraction of the points per unit of area."""
+    bins = int(np.clip(len(x) ** 0.5 / 2, *HISTOGRAM_BINS))
     low, high = (corner.tolist() for corner in shown)
     counts, *_ = np.histogram2d(x[:, 1].numpy(), x[:, 0].numpy(), bins, [(low[1], high[1]), (low[0], high[0])])
     area = (high[0] - low[0]) * (high[1] - low[1]) / bins**2
@@ -69,7 +69,7 @@ def histogram(x: Points, shown: Window) -> Cells:
 
 
 def on_grid(log_prob: LogProb, shown: Window, device: torch.device) -> Cells:
-    """The density in the middle of each cell of a grid."""
+    """The density at the centre of each cell of a grid."""
     low, high = shown
     middles = low + (torch.arange(CELLS)[:, None] + 0.5) / CELLS * (high - low)  # (CELLS, 2)
     rows = middles[:, 1].flip(0)
@@ -83,6 +83,6 @@ def panel(name: str, brightness: Cells) -> UInt8[Tensor, "3 side side"]:
     """One panel with its name in a corner; brightness 0..1."""
     at = brightness.nan_to_num(0).clamp(0, 1).numpy() * (len(STOPS) - 1)
     colours = np.stack([np.interp(at, range(len(STOPS)), channel) for channel in STOPS.T], axis=-1)
-    image = Image.fromarray(colours.round().astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    image = Image.fromarray(colours.round().astype(np.uint8)).resize((PANEL_SIDE, PANEL_SIDE), Image.Resampling.NEAREST)
     ImageDraw.Draw(image).text((8, 6), name, fill=(200, 200, 200))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Random numbers as pure functions of (seed, position), never of what ran before."""
+"""Random numbers as pure functions of (seed, position), independent of what ran before."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ def fold(seed: int, *position: int) -> int:
 
 @contextmanager
 def seeded(seed: int, *position: int) -> Iterator[None]:
-    """Seeds torch's global generators for the block, on CPU and GPUs, and gives back their state."""
+    """Seeds torch's global generators for the block, on CPU and GPUs, and restores their state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(fold(seed, *position))
         yield
@@ -26,7 +26,7 @@ def seeded(seed: int, *position: int) -> Iterator[None]:
 def seed_generators(seed: int, device: torch.device) -> None:
     """Seeds torch's global generators of the CPU and of `device`.
 
-    `torch.manual_seed` does so for every kind of device that torch knows, which takes it milliseconds.
+    Faster than `torch.manual_seed`, which takes milliseconds, since that seeds every kind of device that torch knows.
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
@@ -36,7 +36,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 class Random(ABC):
     """A source of random numbers for several samples at once: the first dimension of every draw is the sample.
 
-    Whoever calls `model.sample` gives one and so decides what a sample's random numbers depend on.
+    The caller of `model.sample` passes one and so decides what the random numbers of a sample depend on.
     """
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Random(ABC):
 
 
 class Global(Random):
-    """torch's global generator of the device, which whoever calls seeds (see `seeded`)."""
+    """torch's global generator of the device, which the caller seeds (see `seeded`)."""
 
     def normal(self, shape: Sequence[int], device: torch.device) -> Tensor:
         return torch.randn(*shape, device=device)
@@ -80,10 +80,10 @@ class Global(Random):
 
 
 class ByNumber(Random):
-    """A generator of its own for each of the samples number `first` .. `first + n - 1` of a set.
+    """A separate generator for each sample, for the samples number `first` .. `first + n - 1` of a set.
 
-    So a sample's random numbers depend on (seed, its number) alone, whatever the batch size, the number of
-    processes and the device: the generators are the CPU's. It costs about as much as drawing for all at once there.
+    A sample's random numbers depend on (seed, its number) alone, not on the batch size, the number of processes or
+    the device: the generators run on the CPU. The cost is about that of one draw for all samples on the CPU.
     """
 
     def __init__(self, seed: int, first: int, n: int):
@@ -105,7 +105,7 @@ class ByNumber(Random):
     def _each(self, fill: Callable[..., Tensor], draws: Tensor, device: torch.device) -> Tensor:
         """Fills each sample's row by its own generator."""
         if len(draws) != len(self.generators):
-            raise ValueError(f"a draw for {len(draws)} samples was asked of a source for {len(self.generators)}")
+            raise ValueError(f"got {len(draws)} samples, expected {len(self.generators)}, one for each generator")
         for row, generator in zip(draws, self.generators, strict=True):
             fill(row, generator=generator)
         return draws.to(device)

@@ -1,4 +1,4 @@
-"""Batches of samples that are one tensor or a mapping of several: moved, indexed, cut and repeated alike."""
+"""Moves, indexes, cuts and repeats batches of samples, whether they are one tensor or a mapping of several."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ def to(tree: Tree, device: torch.device) -> Tree:
 
 
 def take(tree: Tree, index: Int[Tensor, " k"]) -> Tree:
-    """The samples with these numbers; of a view, such as overlapping windows, without copying the whole."""
+    """The samples with these numbers; a view, such as overlapping windows, is not copied as a whole."""
     return tree_map(lambda t: t.index_select(0, index.to(t.device)), tree)
 
 
@@ -32,7 +32,7 @@ def first(tree: Tree, n: int | None) -> Tree:
 
 
 def part(tree: Tree, of: slice) -> Tree:
-    """A stretch of the samples."""
+    """A slice of the samples."""
     return tree_map(lambda t: t[of], tree)
 
 
@@ -42,18 +42,18 @@ def repeat(tree: Tree, k: int) -> Tree:
 
 
 def chunk(tree: Tree, n: int) -> list[Tree]:
-    """The batch in `n` parts; of no tensors at all, `n` times the same."""
+    """The batch in `n` parts; a batch without tensors is repeated `n` times."""
     leaves, spec = tree_flatten(tree)
     parts = [leaf.chunk(n) for leaf in leaves]
     return [tree_unflatten([each[i] for each in parts], spec) for i in range(n)]
 
 
 def cat(trees: Sequence[Tree]) -> Tree:
-    """Batches one after the other."""
+    """Batches concatenated along the first dimension."""
     leaves, spec = zip(*(tree_flatten(tree) for tree in trees), strict=True)
     return tree_unflatten([torch.cat(each) for each in zip(*leaves, strict=True)], spec[0])
 
 
 def tensors(tree: Any) -> list[tuple[str, Tensor]]:
-    """Names and tensors, in a fixed order; the only tensor of a sample has no name."""
+    """Names and tensors, in a fixed order; a single tensor has the name ""."""
     return sorted(tree.items()) if isinstance(tree, Mapping) else [("", tree)]

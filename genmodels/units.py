@@ -22,17 +22,17 @@ def to_unit(x: Integer[Tensor, "*shape"], levels: int) -> Float[Tensor, "*shape"
 
 
 def quantize(u: Float[Tensor, "*shape"], levels: int) -> Integer[Tensor, "*shape"]:
-    """The nearest data value of each number on [-1, 1]; what lies outside goes to the border."""
+    """The nearest data value of each number on [-1, 1]; values outside are clamped."""
     return ((u.float() + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1).to(smallest_dtype(levels))
 
 
 def to_pixels(x: Integer[Tensor, "*shape"], levels: int) -> UInt8[Tensor, "*shape"]:
-    """Data values 0..levels-1 to picture values 0..255; the identity where levels is 256."""
+    """Data values 0..levels-1 to pixel values 0..255; the identity where levels is 256."""
     return (x.float() * (255 / (levels - 1))).round().to(torch.uint8)
 
 
 def from_pixels(x: UInt8[Tensor, "*shape"], levels: int) -> Integer[Tensor, "*shape"]:
-    """Picture values 0..255 to the nearest data values 0..levels-1; undoes `to_pixels` where levels is at most 256."""
+    """Pixel values 0..255 to the nearest data values 0..levels-1; inverts `to_pixels` where levels is at most 256."""
     return (x.float() * ((levels - 1) / 255)).round().to(smallest_dtype(levels))
 
 

@@ -421,7 +421,7 @@ DATA = [
         "fewer images than are held out",
         npz(images=X[:300]),
         NPZ,
-        "cannot hold out 1000 of 300 samples (data.n_test), expected 0 or more, and fewer; set data.n_test to fewer",
+        "cannot hold out 1000 of 300 samples (data.n_test), expected 0 to 299; lower data.n_test",
     ),
     Row("shape that is not found", None, FOUND, "bad.npz is not there"),
     Row("shape that is not clear", npz(images=np.zeros((9, 3, 8, 3), np.uint8)), FOUND, "data.shape=[c,h,w]"),
@@ -760,7 +760,7 @@ IMAGES = [
         "statistics of negative variance",
         with_npz(mu=np.zeros(64), sigma=np.diag([1.0] * 63 + [-0.5])),
         f"{SCORE} reference=bad.npz",
-        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected one that is symmetric",
+        "bad.npz has a sigma that is no covariance: it has an eigenvalue of -0.5; expected a symmetric matrix",
     ),
     Row(
         "a classifier of no features",

@@ -14,7 +14,7 @@ from PIL import Image
 from genmodels.config import compose as _resolvers  # noqa: F401
 from genmodels.config.shipped import CONFIGS
 from genmodels.data.base import Data
-from genmodels.data.degraded import downscaled, grey
+from genmodels.data.degraded import brightness, downscaled
 from genmodels.data.loader import Loader
 from genmodels.errors import UserError
 from genmodels.fields import Field
@@ -57,7 +57,7 @@ def test_averages_are_rounded_up_at_a_half() -> None:
 
 def test_grey_is_as_pillow_has_it() -> None:
     x = torch.randint(256, (20, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    for image, found in zip(x, grey(x), strict=True):
+    for image, found in zip(x, brightness(x), strict=True):
         wanted = Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L")
         assert found[0].tolist() == torch.tensor(list(wanted.getdata())).view(6, 5).tolist()
 

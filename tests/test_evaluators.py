@@ -14,12 +14,12 @@ from torch import nn
 from genmodels.capabilities import NO_CONDITION, HasLikelihood, Sampler, Samples
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.dataset import picture_levels
-from genmodels.evaluators.evaluate import applicable, evaluate, left_out
+from genmodels.evaluators.evaluate import applicable, evaluate_model, not_applicable
 from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.evaluators.fid import FID
 from genmodels.evaluators.inception_score import InceptionScore
 from genmodels.evaluators.likelihood import Likelihood
-from genmodels.evaluators.results import Record, count
+from genmodels.evaluators.results import Record, short_count
 from genmodels.evaluators.subject import Subject
 from genmodels.fields import Field, label
 from genmodels.seeds import GLOBAL
@@ -93,7 +93,7 @@ class Drawing(nn.Module, Samples):
 
 def run(model, evaluators, data=None, **changes):
     settings = dict(split="test", features=Flat(), seed=0, batch_size=50, weights="raw", device=CPU) | changes
-    return {r.metric: r for r in evaluate(model, evaluators, data=data or FakeData(), **settings)}
+    return {r.metric: r for r in evaluate_model(model, evaluators, data=data or FakeData(), **settings)}
 
 
 def likelihood(draws=1, max_samples=None, batch=64):
@@ -283,15 +283,15 @@ def test_evaluators_a_model_cannot_answer_are_left_out():
     assert list(applicable(Latent(), evaluators, FakeData())) == ["likelihood"]
     assert list(run(Latent(), {"fid": evaluators["fid"]}, features=None)) == []
     assert list(applicable(Model(), evaluators, FakeData(levels=None))) == ["likelihood"]
-    assert left_out(Latent(), evaluators, FakeData()) == {"fid": "Latent draws no samples"}
-    assert left_out(Model(), evaluators, FakeData(levels=None)) == {
+    assert not_applicable(Latent(), evaluators, FakeData()) == {"fid": "Latent draws no samples"}
+    assert not_applicable(Model(), evaluators, FakeData(levels=None)) == {
         "fid": "fake has no images of integers, but points [1, 4, 4] of real"
     }
     assert list(run(Model(), evaluators, FakeData(levels=None))) == ["nll_nats"]
 
 
 def test_names_and_directions():
-    assert [count(n) for n in (500, 1000, 1797, 2000, 50_000)] == ["500", "1k", "1797", "2k", "50k"]
+    assert [short_count(n) for n in (500, 1000, 1797, 2000, 50_000)] == ["500", "1k", "1797", "2k", "50k"]
     distance, score = fid(1000), InceptionScore(n=50_000, splits=10)
     subject = Subject(model=Model(), data=FakeData())
     assert (distance.metrics(subject, "classifier")[0], distance.mode) == ("fid_classifier_1k", "min")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genmodels.data.base import check_values, kind_of
+from genmodels.data.base import check_values, default_kind
 from genmodels.errors import UserError
 from genmodels.fields import Field, label, require_samples, smallest_dtype
 from genmodels.units import from_pixels, quantize, to_pixels, to_unit
@@ -39,7 +39,11 @@ def test_a_field_says_what_it_is() -> None:
 
 
 def test_what_samples_are_taken_for_where_nothing_says_it() -> None:
-    assert [kind_of((1, 4, 4), 9), kind_of((7,), 9), kind_of((7,), None)] == ["image", "tokens", "points"]
+    assert [default_kind((1, 4, 4), 9), default_kind((7,), 9), default_kind((7,), None)] == [
+        "image",
+        "tokens",
+        "points",
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int16, np.uint16])

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image
 from genmodels.data import image_folder, imagenet, mapped
 from genmodels.data.base import Data, check_values, fingerprint_of, labelled
 from genmodels.data.image_files import decode, header, images_in
-from genmodels.data.image_rules import central_box, fitted
+from genmodels.data.image_rules import central_box, cropped_and_resized
 from genmodels.data.loader import Loader
 from genmodels.data.npz import read_npz
 from genmodels.disk import archives
@@ -107,13 +107,13 @@ def test_central_boxes(size: tuple[int, int], wanted: tuple[int, int], resize: s
 
 def test_an_image_is_never_distorted_or_resized_unasked() -> None:
     image = Image.new("RGB", (30, 20))
-    assert fitted(image, None, (15, 10), "lanczos", "a").size == (15, 10)
+    assert cropped_and_resized(image, None, (15, 10), "lanczos", "a").size == (15, 10)
     with pytest.raises(UserError, match=r"a is 20x30, expected 10x10 .* or its proportions; .*data.crop"):
-        fitted(image, None, (10, 10), "lanczos", "a")
+        cropped_and_resized(image, None, (10, 10), "lanczos", "a")
     with pytest.raises(UserError, match="a is 20x30, expected 10x15 .height x width.; .*data.resize"):
-        fitted(image, None, (15, 10), "none", "a")
+        cropped_and_resized(image, None, (15, 10), "none", "a")
     with pytest.raises(UserError, match="smaller than the 40x40"):
-        fitted(image, central_box(image.size, (40, 40), "none"), (40, 40), "none", "a")
+        cropped_and_resized(image, central_box(image.size, (40, 40), "none"), (40, 40), "none", "a")
 
 
 def test_a_test_folder_of_its_own_has_the_classes_of_the_first(photos: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_test_folder_of_its_own_has_the_classes_of_the_first(photos: Path, tmp
 def test_images_are_decoded_once(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = folder(photos, classes=3)
     prints = {name: fingerprint_of(first.split(name)) for name in ("train", "val", "test")}
-    monkeypatch.setattr(image_folder, "load", None)  # decodes
+    monkeypatch.setattr(image_folder, "open_upright", None)  # decodes
     again = folder(photos, classes=3)
     assert {name: again.fingerprint(name) for name in prints} == prints
     assert again.split("train").x.equal(first.split("train").x) and again.split("train").condition["label"].equal(
@@ -154,7 +154,7 @@ def test_prepared_images_are_known_by_content(photos: Path, tmp_path: Path) -> N
     Image.new("RGB", Image.open(file).size).save(file)
     file.write_bytes(file.read_bytes().ljust(size, b"\0"))  # other pixels; name, size and time are as before
     os.utime(file, (1, 1))
-    prints = [[of.fingerprint(name) for name in mapped.NAMES] for of in (first, folder(tmp_path / "copy"))]
+    prints = [[of.fingerprint(name) for name in mapped.SPLITS] for of in (first, folder(tmp_path / "copy"))]
     assert sum(before != now for before, now in zip(*prints, strict=True)) == 1
 
 
@@ -172,7 +172,7 @@ def test_every_image_in_a_folder_is_found(tmp_path: Path) -> None:
     wanted = [f"cat/a.{suffix}" for suffix in ("bmp", "jpg", "png", "ppm", "tif", "webp")] + ["dog.png"]
     assert [file.relative_to(here).as_posix() for file in images_in(here)] == wanted
     (elsewhere / "c.gif").touch()
-    with pytest.raises(UserError, match=r"cat/c.gif is an image of a kind that is not read; convert it"):
+    with pytest.raises(UserError, match=r"cat/c.gif is an image of an unsupported kind; convert it"):
         images_in(here)
 
 
@@ -237,7 +237,7 @@ def test_a_dataset_larger_than_memory(tmp_path: Path) -> None:
     with (tmp_path / "train.npy").open("wb") as file:
         mapped.write_header(file, (n, *shape))
         file.truncate(file.tell() + n * int(np.prod(shape)))
-    split = mapped.load(tmp_path, "train")
+    split = mapped.load_split(tmp_path, "train")
     check_values(split.x, Field("image", shape, 256), "large")
     loader = Loader(
         split=split,
@@ -289,8 +289,8 @@ def test_what_fails_or_is_killed_half_way_leaves_nothing_that_is_believed(photos
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"path": "nowhere"}, "nowhere is no folder, expected one with images; correct data.path"),
-        ({"test_path": "nowhere"}, "nowhere is no folder"),
+        ({"path": "nowhere"}, "nowhere is not a folder, expected one with images; correct data.path"),
+        ({"test_path": "nowhere"}, "nowhere is not a folder"),
         ({"n_test": 30, "n_validation": 6}, "cannot hold out 30 and 6 of the 36 images"),
         ({"n_validation": -1}, "cannot hold out 6 and -1"),
         ({"classes": 4}, "in 3 sub-folders, expected one for each of 4 classes"),
@@ -457,7 +457,7 @@ def write_batch(path: Path, n: int, side: int, first: int) -> np.ndarray:
 @pytest.fixture
 def small_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
     """A root with ImageNet 32x32 unpacked, small, and its training images in order; the tenth batch comes last."""
-    monkeypatch.setattr(imagenet, "ROWS", 7)
+    monkeypatch.setattr(imagenet, "IMAGES_AT_ONCE", 7)
     at = tmp_path / "imagenet32"
     names = ["train_data_batch_1", "train_data_batch_2", "train_data_batch_10"]
     x = [

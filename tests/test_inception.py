@@ -21,7 +21,7 @@ from torch import nn
 from genmodels.errors import UserError
 from genmodels.evaluators.features import weights as files
 from genmodels.evaluators.features.base import weights_sha256
-from genmodels.evaluators.features.folding import checked, folded, layout, units
+from genmodels.evaluators.features.folding import checked_layout, folded, layout, units
 from genmodels.evaluators.features.inception import Inception, skeleton
 from genmodels.evaluators.features.module import AnyModule
 from genmodels.evaluators.features.precision import float32_convolutions
@@ -285,10 +285,10 @@ def server(tmp_path, monkeypatch):
 def test_downloaded_once_into_the_cache_directory(server, monkeypatch, cache_dir):
     (server / files.NAME).write_bytes(b"weights")
     monkeypatch.setattr(files, "SHA256", files.verified(server / files.NAME, published=False))
-    path = files.find(None)
+    path = files.find_weights(None)
     assert path == cache_dir / "features" / files.NAME and path.read_bytes() == b"weights"
     offline(monkeypatch)
-    assert files.find(None) == path
+    assert files.find_weights(None) == path
 
 
 def test_a_download_of_another_file_is_not_kept(server, cache_dir):
@@ -346,7 +346,7 @@ LAYOUTS = {
     "no tensor": (lambda w: w.update({"fc.bias": [1.0]}), "has a list as fc.bias"),
     "a key too many": (
         lambda w: w.update({"AuxLogits.fc.bias": torch.zeros(3)}),
-        "has AuxLogits.fc.bias, which FID's Inception network has not",
+        "has AuxLogits.fc.bias, which FID's Inception network lacks",
     ),
 }
 
@@ -355,10 +355,10 @@ LAYOUTS = {
 def test_weights_of_another_layout(case):
     change, sentence = LAYOUTS[case]
     weights = shapes()
-    checked(weights, skeleton(), "file.pth")
+    checked_layout(weights, skeleton(), "file.pth")
     change(weights)
     with pytest.raises(UserError) as error:
-        checked(weights, skeleton(), "file.pth")
+        checked_layout(weights, skeleton(), "file.pth")
     assert sentence in str(error.value) and str(error.value).startswith("file.pth")
 
 

@@ -13,10 +13,10 @@ from genmodels.capabilities import HasLikelihood, Level, Moment
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.kinds import KINDS, Kind, kind_of
-from genmodels.kinds.base import Pictured, Shown
+from genmodels.kinds.base import NamedSamples, Pictured
 from genmodels.kinds.image import Image
 from genmodels.kinds.points import Points
-from genmodels.kinds.tokens import BETWEEN, Tokens
+from genmodels.kinds.tokens import SEPARATOR, Tokens
 from genmodels.pictures import LINE, WIDEST_BORDER, Captions, by_class, grid
 
 IMAGE, POINT, TEXT = Field("image", (1, 2, 3), 5), Field("points", (2,), None), Field("tokens", (4,), 3, "ab\n")
@@ -41,7 +41,7 @@ def test_the_kind_of_a_field(of, kind):
 
 def test_every_kind_has_a_way_for_the_file_it_proposes():
     for kind in (Kind, *KINDS.values()):
-        assert Path(kind.file).suffix in kind(IMAGE).ways(None) and ".npz" in kind(IMAGE).ways(None)
+        assert Path(kind.file).suffix in kind(IMAGE).formats(None) and ".npz" in kind(IMAGE).formats(None)
 
 
 def test_images_are_kept_as_a_grid_as_arrays_and_as_files(tmp_path):
@@ -66,9 +66,9 @@ def test_images_are_kept_as_a_grid_as_arrays_and_as_files(tmp_path):
 
 def test_images_of_other_sizes_and_levels_stand_above_each_other():
     """A grey condition of half the size above a sample in colour."""
-    above = Shown("", torch.full((1, 1, 1, 1), 1, dtype=torch.uint8), Field("image", (1, 1, 1), 2))
+    above = NamedSamples("", torch.full((1, 1, 1, 1), 1, dtype=torch.uint8), Field("image", (1, 1, 1), 2))
     x = torch.tensor([0, 2, 4], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 3)
-    below = Shown("a name", x, Field("image", (3, 2, 3), 5))
+    below = NamedSamples("a name", x, Field("image", (3, 2, 3), 5))
     picture = np.asarray(kind_of(below.field).stacked([above, below]))
     border, columns = WIDEST_BORDER, 800 // 4 * 3  # four rows of pixels in 800
     left, side = picture.shape[1] - columns - border, border + 400
@@ -92,7 +92,12 @@ def test_images_stand_by_what_they_are_conditioned_on():
     assert np.array_equal(
         np.asarray(below),
         np.asarray(
-            kind.stacked([Shown("image", torch.ones(6, 1, 1, 1, dtype=torch.uint8), given), Shown("sample", x, IMAGE)])
+            kind.stacked(
+                [
+                    NamedSamples("image", torch.ones(6, 1, 1, 1, dtype=torch.uint8), given),
+                    NamedSamples("sample", x, IMAGE),
+                ]
+            )
         ),
     )
     assert below.height != beside.height
@@ -139,13 +144,13 @@ def test_points_in_space_are_arrays(tmp_path):
 def test_tokens_are_read_by_their_vocabulary(tmp_path):
     x = torch.tensor([[0, 1, 2, 0], [1, 1, 1, 1]], dtype=torch.uint8)
     kind = kind_of(TEXT)
-    assert kind.text(x) == f"ab\na{BETWEEN}bbbb" and kind_of(IMAGE).text(x) is None
+    assert kind.text(x) == f"ab\na{SEPARATOR}bbbb" and kind_of(IMAGE).text(x) is None
     for name in ("a.txt", "folder", "a.npz"):
         kind.save(x, tmp_path / name, None)
     assert (tmp_path / "a.txt").read_text() == kind.text(x)
     assert [file.read_text() for file in sorted((tmp_path / "folder").iterdir())] == ["ab\na", "bbbb"]
     assert np.load(tmp_path / "a.npz")["x"].tolist() == x.tolist()
-    assert kind_of(TEXT._replace(vocabulary=None)).text(x) == f"0 1 2 0{BETWEEN}1 1 1 1"
+    assert kind_of(TEXT._replace(vocabulary=None)).text(x) == f"0 1 2 0{SEPARATOR}1 1 1 1"
 
 
 def test_the_picture_of_a_text_has_room_for_all_of_it():

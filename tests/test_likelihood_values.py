@@ -15,7 +15,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators.evaluate import silent
 from genmodels.evaluators.likelihood import Likelihood
 from genmodels.evaluators.shown import NOTHING
-from genmodels.evaluators.subject import How, Subject
+from genmodels.evaluators.subject import Procedure, Subject
 from genmodels.fields import Field, label
 from genmodels.seeds import seeded
 from tests.helpers import compose_model
@@ -46,7 +46,7 @@ def data(n=203, levels=17):
 
 def measure(model, of=None, **settings):
     evaluator = Likelihood(**({"draws": 1, "max_samples": None, "batch": 50, "save": None} | settings))
-    how = How(seed=0, device=CPU, precision="32-true", batch=50, progress=silent, show=NOTHING)
+    how = Procedure(seed=0, device=CPU, precision="32-true", batch=50, progress=silent, show=NOTHING)
     return evaluator.measure(Subject(model=model, data=of or data()), how)
 
 

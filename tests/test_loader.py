@@ -95,12 +95,12 @@ def test_the_split_is_not_changed() -> None:
 def test_an_epoch_has_whole_steps() -> None:
     loader = make(batches_per_step=3)  # 22 samples: one step of 3 batches of 4, the next would lack 2
     assert len(loader) == 3 and epochs(loader, 1) == epochs(make(), 1)[:3]
-    with pytest.raises(UserError, match="22 samples, expected at least the 24 of one step"):
+    with pytest.raises(UserError, match="22 samples, expected at least 24, the size of one step"):
         make(batches_per_step=6)
 
 
 def test_fewer_samples_than_a_batch() -> None:
-    with pytest.raises(UserError, match="22 samples, expected at least the 24"):
+    with pytest.raises(UserError, match="22 samples, expected at least 24"):
         make(batch_size=12, world_size=2)
 
 

@@ -18,7 +18,7 @@ from genmodels.evaluators.nearest import NearestNeighbours, beside
 from genmodels.evaluators.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.shown import Show
-from genmodels.evaluators.subject import Drawn, Subject
+from genmodels.evaluators.subject import GeneratedBatch, Subject
 from tests.test_evaluators import FakeData, Model
 
 CPU = torch.device("cpu")
@@ -52,14 +52,14 @@ def stream(metric, features, logits=None, batch=64, order=None):
     metric.allocate(features.shape[1], logits.shape[1])
     for i in (order if order is not None else torch.arange(len(features))).split(batch):
         pixels = torch.zeros(len(i), 1, 1, 1, dtype=torch.uint8)
-        metric.update(Drawn(features[i], logits[i], pixels, {}, i))
+        metric.update(GeneratedBatch(features[i], logits[i], pixels, {}, i))
     return metric
 
 
 def look(metric, pixels):
     """Shows the metric the samples themselves, as it is streamed them."""
     n = len(pixels)
-    metric.update(Drawn(torch.zeros(n, 1), torch.zeros(n, 1), pixels, {}, torch.arange(n)))
+    metric.update(GeneratedBatch(torch.zeros(n, 1), torch.zeros(n, 1), pixels, {}, torch.arange(n)))
 
 
 def fid(n, extrapolate=None):
@@ -298,9 +298,9 @@ def test_results_do_not_depend_on_the_tiles(monkeypatch):
     metrics = {"kid": kid, "precision_recall": precision_recall, "density_coverage": density_coverage}
     metrics["nearest"] = nearest_neighbours
     whole = {name: values(make(len(FAKE)), REAL, FAKE) for name, make in metrics.items()}
-    monkeypatch.setattr(pairs, "ROWS", 170)
-    monkeypatch.setattr(pairs, "COLUMNS", 333)
-    monkeypatch.setattr(bank, "CHUNK", 100)
+    monkeypatch.setattr(pairs, "TILE_ROWS", 170)
+    monkeypatch.setattr(pairs, "TILE_COLUMNS", 333)
+    monkeypatch.setattr(bank, "ROWS_AT_ONCE", 100)
     order = torch.randperm(len(FAKE), generator=torch.Generator().manual_seed(0))
     for name, make in metrics.items():
         found = values(make(len(FAKE)), REAL, FAKE, batch=101, order=order)
@@ -438,7 +438,7 @@ def every_metric(rank, world, batch=50):
         for start in range(rank * batch, n, world * batch):
             i = torch.arange(start, min(start + batch, n))
             pixels = i.view(-1, 1, 1, 1).to(torch.uint8).expand(-1, 1, 8, 8)
-            metric.update(Drawn(FAKE[i], LOGITS[i], pixels, {}, i))
+            metric.update(GeneratedBatch(FAKE[i], LOGITS[i], pixels, {}, i))
             rows.put(i, FAKE[i])
         scores += [(s.kind, s.value, s.std) for s in metric.compute(reference(real), rows.gathered(CPU))]
     pictures = []

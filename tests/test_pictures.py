@@ -16,7 +16,7 @@ from genmodels.capabilities import NO_CONDITION, Condition, Denoises, Encodes, L
 from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields, label
-from genmodels.kinds.of_model import evenly
+from genmodels.kinds.model_pictures import evenly_spaced
 from genmodels.pictures import (
     BORDER,
     GREY,
@@ -142,11 +142,11 @@ def test_save_replaces_and_leaves_nothing_else(tmp_path: Path):
 
 @pytest.mark.parametrize(("length", "n", "expected"), [(5, 3, [0, 2, 4]), (2, 10, [0, 1]), (1, 4, [0]), (0, 3, [])])
 def test_evenly_takes_first_last_and_between(length, n, expected):
-    assert [int(x[0]) for x in evenly((torch.tensor([i]) for i in range(length)), n)] == expected
+    assert [int(x[0]) for x in evenly_spaced((torch.tensor([i]) for i in range(length)), n)] == expected
 
 
 def test_evenly_of_a_long_film_is_nearly_even():
-    moments = [int(x[0]) for x in evenly((torch.tensor([i]) for i in range(1000)), 10)]
+    moments = [int(x[0]) for x in evenly_spaced((torch.tensor([i]) for i in range(1000)), 10)]
     assert moments[0] == 0 and moments[-1] == 999 and len(moments) == 10
     assert all(80 <= after - before <= 140 for before, after in zip(moments, moments[1:], strict=False))
 

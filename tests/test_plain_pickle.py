@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genmodels.data import cifar, plain_pickle
-from genmodels.data.plain_pickle import array, read_pickle
+from genmodels.data.plain_pickle import byte_array, read_pickle
 from tests.python2_pickle import pickled
 
 
@@ -18,7 +18,7 @@ def test_the_fixture_is_what_python_unpickles() -> None:
     content = pickled(value)
     assert content.startswith(b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x00K\x01K\x02")
     loaded, plain = pickle.loads(content, encoding="bytes"), read_pickle(content)
-    assert (array(plain.pop(b"data")) == x).all() and (loaded.pop(b"data") == x).all()
+    assert (byte_array(plain.pop(b"data")) == x).all() and (loaded.pop(b"data") == x).all()
     assert loaded == plain
 
 
@@ -81,7 +81,7 @@ ATTACKS = {
 @pytest.mark.parametrize("case", ATTACKS)
 def test_pickles_that_want_to_do_harm(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plain_pickle, "LIMIT", 1000)
+    monkeypatch.setattr(plain_pickle, "MAX_INSTRUCTIONS", 1000)
     with pytest.raises(ValueError) as error:
         cifar.parse_pickle(ATTACKS[case], ["labels"], "labels")
     assert not (tmp_path / "attacked").exists() and len(str(error.value)) < 120
@@ -109,7 +109,7 @@ def test_any_damage_to_a_pickle_is_an_error_or_harmless() -> None:
             damaged[at] = rng.randint(256)
         try:
             batch = read_pickle(bytes(damaged))
-            outcomes.add(array(batch[b"data"]).shape)
+            outcomes.add(byte_array(batch[b"data"]).shape)
         except (ValueError, KeyError, TypeError) as error:  # the last two: of batch[b"data"]
             outcomes.add(type(error))
     assert ValueError in outcomes and (1, 8) in outcomes
@@ -117,4 +117,4 @@ def test_any_damage_to_a_pickle_is_an_error_or_harmless() -> None:
 
 def test_the_limit_leaves_room_for_the_official_files() -> None:
     """CIFAR-100's training file: a name with its place in the memo and two labels for each of 50,000 images."""
-    assert plain_pickle.LIMIT > 50_000 * 4 + 1000
+    assert plain_pickle.MAX_INSTRUCTIONS > 50_000 * 4 + 1000

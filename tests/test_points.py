@@ -20,7 +20,7 @@ from genmodels.errors import UserError
 from genmodels.fields import label
 from genmodels.nn.point_couplings import PointCouplings
 from genmodels.pictures import BORDER
-from genmodels.point_pictures import SIDE, exact_density, histogram, on_grid, panels, window
+from genmodels.point_pictures import PANEL_SIDE, exact_density, histogram, on_grid, panels, window
 from genmodels.run.results import read_results
 from tests.helpers import CONFIGS, train_config
 
@@ -207,7 +207,7 @@ def test_samples_of_points(run_dir, genmodels, tmp_path):
         assert status == 0, error
     drawn = np.load("x.npz")
     assert drawn.files == ["x"] and drawn["x"].dtype == np.float32 and drawn["x"].shape == (300, 2)
-    assert Image.open("x.png").size == (2 * (SIDE + BORDER) + BORDER, SIDE + 2 * BORDER)
+    assert Image.open("x.png").size == (2 * (PANEL_SIDE + BORDER) + BORDER, PANEL_SIDE + 2 * BORDER)
     status, error = genmodels("sample", f"run={run_dir}", "out=folder")
     assert status == 2 and "unknown ending" in error and ".npz for arrays" in error
 
@@ -254,8 +254,8 @@ def test_the_highest_row_is_the_first():
 def test_panels_stand_side_by_side_and_share_their_brightness():
     x = torch.randn(10_000, 2, generator=torch.Generator().manual_seed(0))
     picture = np.asarray(panels({"data": x, "samples": x * 3}, gaussian([0.0, 0.0], 1.0), CPU)).astype(int)
-    assert picture.shape == (SIDE + 2 * BORDER, 3 * (SIDE + BORDER) + BORDER, 3)
-    data, samples, density = (picture[50:, i * (SIDE + BORDER) :][:, BORDER:SIDE].sum(-1) for i in range(3))
+    assert picture.shape == (PANEL_SIDE + 2 * BORDER, 3 * (PANEL_SIDE + BORDER) + BORDER, 3)
+    data, samples, density = (picture[50:, i * (PANEL_SIDE + BORDER) :][:, BORDER:PANEL_SIDE].sum(-1) for i in range(3))
     assert data.max() == 765 and samples.max() < 300, "three times as wide is a ninth as dense"
     assert near(density.mean(), data.mean(), 0.1 * data.mean())
 
@@ -272,4 +272,7 @@ def test_the_density_is_shown_where_it_is_exact_and_needs_no_label(run_dir):
 def test_pictures_while_training(run_dir):
     names = sorted(file.name for file in (run_dir / "samples").iterdir())
     assert names == ["last.png", f"samples_{120 * 64:09}.png"]
-    assert Image.open(run_dir / "samples" / "last.png").size == (3 * (SIDE + BORDER) + BORDER, SIDE + 2 * BORDER)
+    assert Image.open(run_dir / "samples" / "last.png").size == (
+        3 * (PANEL_SIDE + BORDER) + BORDER,
+        PANEL_SIDE + 2 * BORDER,
+    )

@@ -12,7 +12,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.condition_accuracy import ConditionAccuracy
 from genmodels.evaluators.conditions import Conditions
-from genmodels.evaluators.evaluate import applicable, by_evaluator, evaluate, left_out
+from genmodels.evaluators.evaluate import applicable, by_evaluator, evaluate_model, not_applicable
 from genmodels.evaluators.features.base import Extracted
 from genmodels.evaluators.inception_score import InceptionScore
 from genmodels.evaluators.results import Record
@@ -95,7 +95,7 @@ def test_a_persons_own_evaluator_has_its_mode_and_the_common_protocol():
     assert record.mode == "max"
     assert record.protocol == {"weights": "raw", "seed": 0, "dtype": "float32", "world_size": 1}
     assert record.value == pytest.approx(run(Model(), {"own": Better()}, batch_size=3)["brightness"].value)
-    assert left_out(nn.Identity(), {"own": Better()}, FakeData()) == {"own": "it draws no samples"}
+    assert not_applicable(nn.Identity(), {"own": Better()}, FakeData()) == {"own": "it draws no samples"}
 
 
 # Conditions
@@ -158,7 +158,9 @@ def test_condition_accuracy_is_the_share_of_samples_with_their_label():
 
 
 def test_condition_accuracy_is_of_conditional_models_and_classifiers_alone():
-    assert left_out(Model(), accuracy(), FakeData()) == {"condition_accuracy": "Model is not conditional on a label"}
+    assert not_applicable(Model(), accuracy(), FakeData()) == {
+        "condition_accuracy": "Model is not conditional on a label"
+    }
     with pytest.raises(UserError, match="features=flat is none: choose features=classifier"):
         run(Asked(), accuracy(), features=Flat())
 
@@ -242,7 +244,7 @@ def test_the_likelihood_of_samples_of_several_tensors():
     records = run(UniformPairs(), likelihood(batch=8) | {"fid": fid(4)}, Pairs(), features=None)
     assert records["nll_nats"].value == pytest.approx(9 * math.log(2))
     assert records["bits_per_dim"].value == pytest.approx(9 / 5) and records["nll_nats"].protocol["n_reference"] == 30
-    (reason,) = left_out(Model(), {"fid": fid(4)}, Pairs()).values()
+    (reason,) = not_applicable(Model(), {"fid": fid(4)}, Pairs()).values()
     assert reason == "pairs has no images of integers, but image [1, 2, 2] of 0..3 and label [] of 0..1"
 
 
@@ -309,4 +311,4 @@ def test_one_pass_serves_all_and_the_rows_are_kept_once():
 
 def all_of(model, metrics):
     how = dict(data=FakeData(), split="test", features=Reader(), seed=0, batch_size=50, weights="raw", device=CPU)
-    return evaluate(model, metrics, **how)
+    return evaluate_model(model, metrics, **how)

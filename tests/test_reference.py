@@ -13,7 +13,7 @@ from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.evaluators.kid import KID, mmd
 from genmodels.evaluators.nearest import NearestNeighbours
 from genmodels.evaluators.pairs import radii
-from genmodels.evaluators.pictures import OfSplit, WithChannels
+from genmodels.evaluators.pictures import SplitPictures, WithChannels
 from genmodels.evaluators.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Statistics, radii_of, reference_of, statistics_in
 
@@ -58,12 +58,12 @@ class Pixels(Features):
 def references(tmp_path, monkeypatch):
     """The folder of the cache, empty, in a process that knows no reference yet."""
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "known", {})
+    monkeypatch.setattr(module, "references_in_memory", {})
     return tmp_path / "references"
 
 
 def of(source=None, features=None, rows=False, batch=50):
-    source = source or OfSplit(Images(), "train")
+    source = source or SplitPictures(Images(), "train")
     return reference_of(
         source, features=features or Pixels(), rows=rows, batch=batch, device=CPU, progress=lambda *_: None
     )
@@ -71,7 +71,7 @@ def of(source=None, features=None, rows=False, batch=50):
 
 def anew(monkeypatch, *args, **kwargs):
     """As another process would find it."""
-    monkeypatch.setattr(module, "known", {})
+    monkeypatch.setattr(module, "references_in_memory", {})
     return of(*args, **kwargs)
 
 
@@ -83,7 +83,7 @@ def test_moments_and_features_are_those_of_the_images():
     f = expected()
     for batch in (1, 50, 203, 1000):
         found = of(rows=True, batch=batch)
-        module.known.clear()
+        module.references_in_memory.clear()
         assert torch.allclose(found.mu, f.mean(0)) and torch.allclose(found.sigma, torch.cov(f.T))
         assert torch.equal(found.features(), f.float()) and found.n == 203
         assert found.mu.dtype == found.sigma.dtype == torch.float64
@@ -148,12 +148,12 @@ def fakes(n):
 
 
 def test_whatever_they_depend_on_is_another_file(references):
-    plain = OfSplit(Images(), "train")
+    plain = SplitPictures(Images(), "train")
     of(plain)
     for source, features in [
-        (OfSplit(Images(seed=1), "train"), Pixels()),
-        (OfSplit(Images(), "test"), Pixels()),
-        (OfSplit(Images(levels=256), "train"), Pixels()),
+        (SplitPictures(Images(seed=1), "train"), Pixels()),
+        (SplitPictures(Images(), "test"), Pixels()),
+        (SplitPictures(Images(levels=256), "train"), Pixels()),
         (WithChannels(plain, 3), Pixels()),
         (plain, Pixels(sha256="1")),
         (plain, Pixels(resize="8x8")),
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_computed_anew(references, damage, monkeypatch):
 
 
 def test_grey_pictures_are_three_equal_channels_and_back():
-    grey = OfSplit(Images(), "train")
+    grey = SplitPictures(Images(), "train")
     three = WithChannels(grey, 3)
     x = three.read(range(5))
     assert x.shape == (5, 3, 4, 4) and three.shape == (3, 4, 4) and (x == x[:, :1]).all()
@@ -213,7 +213,7 @@ def test_statistics_that_cannot_be_used(tmp_path):
 
 def test_one_image_is_no_reference():
     with pytest.raises(UserError, match="got 1 images in images/train, expected at least 2"):
-        of(OfSplit(Images(n=1), "train"))
+        of(SplitPictures(Images(n=1), "train"))
 
 
 def test_shards_are_unpadded():
@@ -226,7 +226,7 @@ def in_process(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     features = Pixels()
     found = of(features=features, rows=True)
-    module.known.clear()
+    module.references_in_memory.clear()
     again = of(features=Pixels(sha256="0"))  # from the file that rank 0 wrote
     torch.save((found.mu, found.sigma, found.features(), again.sigma, features.shown), f"{folder}/{rank}.pt")
     dist.destroy_process_group()

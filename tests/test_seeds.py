@@ -72,7 +72,7 @@ def test_distributions(rng):
 
 
 def test_a_draw_for_another_number_of_samples_is_refused():
-    with pytest.raises(ValueError, match="a draw for 3 samples was asked of a source for 2"):
+    with pytest.raises(ValueError, match="got 3 samples, expected 2, one for each generator"):
         ByNumber(0, 0, 2).normal((3, 1), CPU)
 
 

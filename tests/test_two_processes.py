@@ -17,7 +17,7 @@ from genmodels.errors import Fault, UserError
 from genmodels.evaluators.bank import Bank
 from genmodels.evaluators.base import SampleMetric
 from genmodels.evaluators.distributed import from_all
-from genmodels.evaluators.evaluate import evaluate
+from genmodels.evaluators.evaluate import evaluate_model
 from genmodels.evaluators.features.base import Extracted, Features
 from genmodels.fields import Field, label
 from genmodels.processes.group import process_group
@@ -71,7 +71,7 @@ class Projection(Features):
         return Extracted(out[:, : self.dim], out[:, self.dim :])
 
 
-class Drawn(SampleMetric):
+class GeneratedBatch(SampleMetric):
     """Keeps the samples themselves, and what they were conditioned on."""
 
     kind, mode, uses, n, reference = "drawn", "max", "nothing", N, None
@@ -100,7 +100,7 @@ def evaluators(folder):
         changes = ({"n": N} if "n" in node else {}) | SETTINGS.get(file.stem, {})
         changes |= {"save": f"{folder}/values.npz"} if "save" in node else {}
         made[file.stem] = instantiate(OmegaConf.merge(node, changes))
-    return made | {"drawn": Drawn()}
+    return made | {"drawn": GeneratedBatch()}
 
 
 def small_vae():
@@ -114,7 +114,7 @@ def every_result(model, folder, batch_size=50):
     """Each metric's (value, std), the protocols, and the samples."""
     metrics = evaluators(folder)
     settings = dict(split="test", seed=0, batch_size=batch_size, weights="raw", device=torch.device("cpu"))
-    records = evaluate(model, metrics, data=Images(), features=Projection(), **settings)
+    records = evaluate_model(model, metrics, data=Images(), features=Projection(), **settings)
     protocols = {r.metric: {k: v for k, v in r.protocol.items() if k != "world_size"} for r in records}
     drawn = metrics["drawn"]
     return {r.metric: (r.value, r.std) for r in records}, protocols, drawn.pixels, drawn.labels

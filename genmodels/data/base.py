@@ -1,9 +1,9 @@
-"""What a dataset is: three fixed splits in its own units, and what training does to a batch at every visit.
+"""The base class of datasets: three fixed splits in data units, and a random transform of training batches.
 
-The splits hold the stored integers (or float32 points), one tensor or a mapping of several, and the condition of each
-sample, in a fixed order, and are never augmented: evaluators score them, count them and take their fingerprint.
-Training draws batches from `training_split()` and passes each through `visit`, and so through `transform`, which flips
-or binarizes anew.
+The splits hold the stored integers (or float32 points), as one tensor or a mapping of several, and the condition of
+each sample, in a fixed order. They are never augmented: evaluators score them, count them and compute their
+fingerprint. Training draws batches from `training_split()` and passes each through `visit`, and so through
+`transform`, which flips or binarizes with new random numbers every time.
 """
 
 import hashlib
@@ -24,30 +24,30 @@ from genmodels.fields import Field, Fields, KindName, in_range, label
 from genmodels.trees import count, take, tensors
 
 SplitName = Literal["train", "val", "test"]
-ROWS = 1024  # samples of which a fingerprint is taken at a time
+SAMPLES_AT_ONCE = 1024  # samples that are hashed at a time
 
 
 class Split(NamedTuple):
-    """Samples and what comes with each, on the CPU; `x` may lie in a memory-mapped file, or be a view."""
+    """Samples and their conditions, on the CPU; `x` may be memory-mapped, or a view."""
 
     x: Any  # a Batch: (n, *shape) as the data's `x` says, or a mapping of such tensors
     condition: Condition  # {"label": (n,) int64}, {"image": (n, c, h, w)}, ...; {}: nothing
 
 
-def kind_of(shape: Sequence[int], levels: int | None) -> KindName:
-    """What samples are taken for where nothing says it: real numbers for points, integers for images or symbols."""
+def default_kind(shape: Sequence[int], levels: int | None) -> KindName:
+    """The kind of samples where none is given: real numbers are points, integers are images or tokens."""
     if levels is None:
         return "points"
     return "image" if len(shape) == 3 else "tokens"
 
 
 def labelled(x: Batch, y: Int[Tensor, " n"] | None) -> Split:
-    """Samples with their labels 0..classes-1, where there are any."""
+    """Samples with their labels 0..classes-1, or without labels."""
     return Split(x, {} if y is None else {"label": y})
 
 
 class Splits(NamedTuple):
-    """What a source reads: the three splits in data units, and what training draws from."""
+    """The result of `read`: the three splits in data units, and the split that training draws from."""
 
     train: Split
     val: Split
@@ -56,7 +56,7 @@ class Splits(NamedTuple):
 
 
 class Data(ABC):
-    """A dataset. Nothing is read before the first split is asked for; then everything is, once, or memory-mapped."""
+    """A dataset. Everything is read, or memory-mapped, once, at the first access to a split."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Data(ABC):
         name: str,
         shape: Sequence[int],  # of a sample: (c, h, w) or (d,)
         levels: int | None,  # values an entry can take, 0..levels-1; None: continuous
-        classes: int | None,  # labels are 0..classes-1; None: none are used
+        classes: int | None,  # labels are 0..classes-1; None: no labels
         batch_size: int,  # global: over all devices and accumulation
-        kind: KindName | None = None,  # of thing that a sample is; None: what its shape and levels suggest
+        kind: KindName | None = None,  # of a sample; None: see `default_kind`
     ):
         if batch_size < 1:
             raise UserError(f"data.batch_size is {batch_size}, expected at least 1; give a positive number")
@@ -75,27 +75,27 @@ class Data(ABC):
         self.levels = levels
         self.classes = classes
         self.batch_size = batch_size
-        self.x: Field | Fields = Field(kind or kind_of(self.shape, levels), self.shape, levels)
+        self.x: Field | Fields = Field(kind or default_kind(self.shape, levels), self.shape, levels)
         self.condition: Fields = label(classes)
 
     @property
     def prepared(self) -> str | None:
-        """What was done to the images of the source, for the protocol of results; None: they are as published."""
+        """How the published images were cropped and resized, for the protocol of results; None: not at all."""
         return None
 
     @abstractmethod
     def read(self) -> Splits:
-        """All splits, read anew. Raises UserError where a file is missing, broken or not what was declared."""
+        """Reads all splits. Raises UserError where a file is missing, broken or does not match the config."""
 
     @abstractmethod
     def transform(self, x: Any, generator: torch.Generator) -> Any:
-        """A batch of `training_split()` as training sees it this time: in data units, on the device of `x`.
+        """A batch of `training_split()` as training sees it: in data units, on the device of `x`.
 
         Its random numbers come from `generator`, which lives on that device.
         """
 
     def visit(self, x: Batch, condition: Condition, generator: torch.Generator) -> tuple[Batch, Condition]:
-        """A batch and its condition as training sees them this time; to be overridden where both change together."""
+        """A batch and its condition as training sees them; override it where both change together."""
         return self.transform(x, generator), condition
 
     def split(self, name: SplitName) -> Split:
@@ -107,7 +107,7 @@ class Data(ABC):
         return split
 
     def training_split(self) -> Split:
-        """What training draws from, to be passed through `transform` at every visit."""
+        """The split that training draws from; every batch passes through `visit`."""
         return self._splits.training
 
     def fingerprint(self, name: SplitName) -> str:
@@ -129,36 +129,34 @@ def fingerprint_of(split: Split) -> str:
     samples, conditions = ([values.numpy() for _, values in tensors(tree)] for tree in split)
     for array in [*samples, *(conditions or [np.zeros(0)])]:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        for start in range(0, len(array), ROWS):
-            digest.update(np.ascontiguousarray(array[start : start + ROWS]).data)
+        for start in range(0, len(array), SAMPLES_AT_ONCE):
+            digest.update(np.ascontiguousarray(array[start : start + SAMPLES_AT_ONCE]).data)
     return digest.hexdigest()
 
 
 def hold_out(split: Split, n: int, seed: int, key: str) -> tuple[Split, Split]:
-    """The split without `n` of its samples, and those, chosen by `seed`; both keep the split's order.
+    """The split without `n` samples that `seed` chooses, and a split of these; both keep the order.
 
-    `key` is that of `n` in the data's config, for the sentence that refuses it.
+    `key` is the config key of `n`, for the error message.
     """
     held = torch.from_numpy(held_out(count(split.x), n, seed, key))
     return take(split, torch.nonzero(~held).flatten()), take(split, torch.nonzero(held).flatten())
 
 
 def held_out(of: int, n: int, seed: int, key: str) -> Bool[np.ndarray, " of"]:
-    """Which `n` of so many samples `seed` chooses.
+    """A mask of the `n` samples that `seed` chooses.
 
-    NumPy's RandomState, whose stream is frozen, so that the choice never changes.
+    It uses NumPy's RandomState, whose stream is frozen, so that the choice never changes.
     """
     if not 0 <= n < of:
-        raise UserError(
-            f"cannot hold out {n} of {of} samples (data.{key}), expected 0 or more, and fewer; set data.{key} to fewer"
-        )
+        raise UserError(f"cannot hold out {n} of {of} samples (data.{key}), expected 0 to {of - 1}; lower data.{key}")
     chosen = np.zeros(of, bool)
     chosen[RandomState(seed).permutation(of)[:n]] = True
     return chosen
 
 
 def check_fields(x: Batch, field: Field | Fields, name: str) -> None:
-    """UserError unless the samples, of one tensor or several, have the shape, dtype and range that they should."""
+    """UserError unless samples, of one tensor or several, have the shape, dtype and range of the fields."""
     if isinstance(field, Field):
         assert isinstance(x, Tensor)
         check_values(x, field, name)
@@ -169,7 +167,7 @@ def check_fields(x: Batch, field: Field | Fields, name: str) -> None:
 
 
 def check_values(x: Tensor, field: Field, name: str) -> None:
-    """UserError unless the samples have this shape, dtype and range."""
+    """UserError unless samples have the shape, dtype and range of the field."""
     levels = field.levels
     if tuple(x.shape[1:]) != field.shape:
         raise UserError(
@@ -184,7 +182,7 @@ def check_values(x: Tensor, field: Field, name: str) -> None:
 
 
 def check_conditions(split: Split, fields: Fields, name: str) -> None:
-    """UserError unless each sample comes with what the data say it does."""
+    """UserError unless the conditions of a split match the fields."""
     classes = fields["label"].levels if "label" in fields else None
     check_labels(split.condition.get("label"), classes, name)
     for part, field in fields.items():
@@ -193,7 +191,7 @@ def check_conditions(split: Split, fields: Fields, name: str) -> None:
 
 
 def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
-    """UserError unless there are labels exactly where there are classes, all of them in range."""
+    """UserError unless there are labels if and only if there are classes, all of them in range."""
     if (y is None) != (classes is None):
         found = "no labels" if y is None else "labels"
         raise UserError(f"{name} has {found}, expected what classes={classes} says; correct data.classes")
@@ -204,7 +202,7 @@ def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
 
 
 def check_official(train: Split, levels: int | None, classes: int | None, name: str) -> None:
-    """UserError unless the training data use every level and class that the config states, as official sets do."""
+    """UserError unless the training data use all levels and classes in the config, as official datasets do."""
     assert isinstance(train.x, Tensor)
     facts = [("levels", levels, int(train.x.max()) + 1)]
     if "label" in train.condition:

@@ -1,9 +1,9 @@
-"""What CIFAR-10 and CIFAR-100 have in common (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
+"""The common part of CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
-Both come in two official versions, with the same images in the same order. Binary: rows of the label bytes and then
-the red, green and blue planes. Python: pickled dicts of an array of such planes and lists of labels, read by an
-unpickler that takes nothing else. The first that lies below root is taken of: the unpacked binary version, its archive,
-the unpacked python version, its archive; where there is none the binary archive is downloaded.
+Both come in two official versions, with the same images in the same order. Binary: rows of label bytes, then the red,
+green and blue planes. Python: pickled dicts with an array of such planes and lists of labels, read by an unpickler that
+accepts nothing else. Below root it looks for, in this order: the unpacked binary version, its archive, the unpacked
+python version, its archive. If none is there, it downloads the binary archive.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,24 +16,24 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
-from genmodels.data.files import broken, fetch, read_whole, untar
-from genmodels.data.plain_pickle import array, read_pickle
+from genmodels.data.files import fetch, read_whole, unreadable, untar
+from genmodels.data.plain_pickle import byte_array, read_pickle
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 from genmodels.trees import cat, count
 
 PLANES = 3 * 32 * 32  # bytes of an image
-LIMIT = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
+MAX_BYTES = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
 
 
 class Version(NamedTuple):
-    """An official version: its names, and how one of its files is read."""
+    """An official version: its names, and the parser of its files."""
 
     folder: str
     archive: str
     files: Sequence[str]  # training files, test file
-    parse: Callable[[bytes, Sequence[str], str], Split]  # content, all kinds of labels, the wanted one; ValueError
+    parse: Callable[[bytes, Sequence[str], str], Split]  # (content, kinds of labels, wanted kind)
 
 
 class CIFAR(Data):
@@ -57,7 +57,7 @@ class CIFAR(Data):
         root: str,
         urls: Sequence[str],  # of the binary archive
         md5: Sequence[str],  # of the binary archive, of the python archive
-        verify: bool,  # refuse an archive that is found in root with another md5
+        verify: bool,  # refuse an archive in root with another md5
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip
@@ -81,7 +81,7 @@ class CIFAR(Data):
         return Splits(train, val, test, training=train)
 
     def has(self, version: Version) -> bool:
-        """Whether a version is there, unpacked or not."""
+        """Whether a version exists, unpacked or as an archive."""
         return (self.root / version.folder).is_dir() or (self.root / version.archive).is_file()
 
     def unpacked(self, version: Version) -> dict[Path, bytes]:
@@ -92,14 +92,14 @@ class CIFAR(Data):
                 f"{missing[0]} is not there, expected all of {', '.join(version.files)}; "
                 f"unpack the official {version.archive} anew"
             )
-        return {path: read_whole(path, LIMIT) for path in paths}
+        return {path: read_whole(path, MAX_BYTES) for path in paths}
 
     def packed(self, version: Version, md5: str) -> dict[Path, bytes]:
         """The files in its archive."""
         path = fetch(self.root / version.archive, self.urls, md5, self.verify)
-        found = untar(path, version.files, LIMIT)
+        found = untar(path, version.files, MAX_BYTES)
         if missing := [file for file in version.files if file not in found]:
-            raise broken(path, f"{missing[0]} is missing in it")
+            raise unreadable(path, f"{missing[0]} is missing in it")
         return {path / file: found[file] for file in version.files}
 
     def parse(self, version: Version, path: Path, content: bytes, n: int) -> Split:
@@ -111,9 +111,9 @@ class CIFAR(Data):
         try:
             split = version.parse(content, list(self.kinds), wanted[0])
         except ValueError as error:
-            raise broken(path, str(error)) from error
+            raise unreadable(path, str(error)) from error
         if count(split.x) != n:
-            raise broken(path, f"it has {count(split.x)} images instead of {n}")
+            raise unreadable(path, f"it has {count(split.x)} images instead of {n}")
         return split
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
@@ -134,7 +134,7 @@ def parse_pickle(content: bytes, kinds: Sequence[str], wanted: str) -> Split:
     batch = read_pickle(content)
     if not isinstance(batch, dict) or not {b"data", wanted.encode()} <= set(batch):
         raise ValueError(f"it is no dict with data and {wanted}")
-    planes, labels = array(batch[b"data"]), batch[wanted.encode()]
+    planes, labels = byte_array(batch[b"data"]), batch[wanted.encode()]
     if planes.shape[1:] != (PLANES,):
         raise ValueError(f"its data have the shape {planes.shape}")
     if not isinstance(labels, list) or len(labels) != len(planes) or not all(type(label) is int for label in labels):

@@ -1,7 +1,7 @@
 """CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html), the official binary or python version.
 
-50,000 training and 10,000 test images of 32x32. Each has a coarse label, one of 20 superclasses, and a fine one, one of
-the 100 classes; the number of classes that is asked for says which is read.
+50,000 training and 10,000 test images of 32x32. Each has a coarse label, one of 20 superclasses, and a fine label, one
+of the 100 classes; `data.classes` selects which is read.
 """
 
 from genmodels.data.cifar import CIFAR, Version, parse_pickle, parse_rows

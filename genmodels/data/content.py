@@ -1,4 +1,4 @@
-"""What files hold, as one hash, which is kept in the user's cache for as long as the same files lie there unchanged."""
+"""One hash of the contents of files, cached for as long as the files stay unchanged."""
 
 import os
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 
 
-def content_of(files: Sequence[Path]) -> str:
-    """The sha256 of the contents of files, in this order, wherever they lie and whenever they were written.
+def content_hash(files: Sequence[Path]) -> str:
+    """The sha256 of the contents of files, in this order, independent of their paths and dates.
 
     Raises:
         UserError: a file is not there or cannot be read.
@@ -24,13 +24,13 @@ def content_of(files: Sequence[Path]) -> str:
         return kept.read_text()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = sha256("\n".join(pool.map(lambda file: digest(file, "sha256"), files)).encode()).hexdigest()
-    with suppress(OSError), replacing(kept) as file:  # where it cannot be kept it is taken again
+    with suppress(OSError), replacing(kept) as file:  # without a cache it is computed again
         file.write(found.encode())
     return found
 
 
 def _state(files: Sequence[Path]) -> str:
-    """A hash of what the system says of files; other, if one was changed or another has taken its place (ctime)."""
+    """A hash of file metadata, which changes if a file was changed or replaced (ctime)."""
     state = sha256()
     for file in files:
         try:

@@ -1,8 +1,8 @@
 """Images of any dataset with a degraded copy of each as the condition `image`: for super-resolution and colouring.
 
 Such pairs train SR3 and Palette (Saharia et al. 2021, https://arxiv.org/abs/2104.07636 and
-https://arxiv.org/abs/2111.05826). In training the copy is made of the image as it is seen this time, mirrored or
-binarized anew, so that the two always belong together. Labels, where the source has any, stay a condition as well.
+https://arxiv.org/abs/2111.05826). In training the copy is made from the transformed image (mirrored, binarized), so
+that the two always match. Labels of the source stay a condition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ Degradation = Literal["downscaled", "grey"]
 Images = Integer[Tensor, "n c h w"]
 Copies = Integer[Tensor, "n c_copy h_copy w_copy"]
 
-GREY = (19595, 38470, 7471)  # 65536 (0.299, 0.587, 0.114): the weights of red, green and blue (ITU-R 601)
-ROWS = 4096  # images of a split that are degraded at a time
+GREY_WEIGHTS = (19595, 38470, 7471)  # 65536 (0.299, 0.587, 0.114): the weights of red, green and blue (ITU-R 601)
+IMAGES_AT_ONCE = 4096  # images of a split in one call of `degrade`
 
 
 class Degraded(Data):
@@ -34,7 +34,7 @@ class Degraded(Data):
         *,
         name: str,
         shape: Sequence[PositiveInt],
-        levels: TwoOrMore | None,  # an image has some: what has none is refused
+        levels: TwoOrMore | None,  # images need levels: null is refused
         classes: PositiveInt | None,
         batch_size: PositiveInt,
         source: Data,
@@ -52,7 +52,7 @@ class Degraded(Data):
         if stated != self.condition["image"]:
             raise UserError(
                 f"data.condition.image says {stated}, and the degraded images are {self.condition['image']}; leave "
-                "data.condition as it comes"
+                "data.condition unchanged"
             )
 
     @property
@@ -66,7 +66,7 @@ class Degraded(Data):
 
     def with_copies(self, split: Split) -> Split:
         """The split with a degraded copy of each image."""
-        copies = torch.cat([self.degrade(x) for x in split.x.split(ROWS)])
+        copies = torch.cat([self.degrade(x) for x in split.x.split(IMAGES_AT_ONCE)])
         return Split(split.x, {**split.condition, "image": copies})
 
     def transform(self, x: Any, generator: torch.Generator) -> Any:
@@ -79,7 +79,7 @@ class Degraded(Data):
 
     def degrade(self, x: Images) -> Copies:
         """The degraded copies, in whole numbers: the same on every device."""
-        return downscaled(x, self.factor) if self.degradation == "downscaled" else grey(x)
+        return downscaled(x, self.factor) if self.degradation == "downscaled" else brightness(x)
 
 
 def degraded_field(of: Field, degradation: Degradation, factor: int) -> Field:
@@ -94,7 +94,7 @@ def require_possible(degradation: Degradation, factor: int, shape: Sequence[int]
     if degradation == "downscaled" and (factor < 2 or h % factor or w % factor):
         raise UserError(f"data.factor is {factor}, expected at least 2 and a divisor of {h} and {w} (height and width)")
     if degradation == "grey" and c != 3:
-        raise UserError(f"data.degradation=grey is for images in colour, and these have {c} channel; take downscaled")
+        raise UserError(f"data.degradation=grey is for images in colour, and these have {c} channel; use downscaled")
 
 
 def downscaled(x: Images, factor: int) -> Copies:
@@ -105,7 +105,7 @@ def downscaled(x: Images, factor: int) -> Copies:
     return ((2 * squares + area) // (2 * area)).to(x.dtype)
 
 
-def grey(x: Integer[Tensor, "n 3 h w"]) -> Integer[Tensor, "n 1 h w"]:
-    """The brightness, rounded."""
-    weights = torch.tensor(GREY, device=x.device).view(1, 3, 1, 1)
+def brightness(x: Integer[Tensor, "n 3 h w"]) -> Integer[Tensor, "n 1 h w"]:
+    """The weighted sum of the colours, rounded."""
+    weights = torch.tensor(GREY_WEIGHTS, device=x.device).view(1, 3, 1, 1)
     return (((x.long() * weights).sum(1, keepdim=True) + 2**15) >> 16).to(x.dtype)

@@ -1,8 +1,8 @@
 """Handwritten digits, 8x8, 17 grey levels: 1797 real scans that come with scikit-learn, no download.
 
 They are the test part of the UCI set (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49): counts 0..16 of ink
-in 4x4 blocks of 32x32 bitmaps. The official order goes by writer, so test and validation images are chosen at random,
-once and for all by `split_seed`: with 300 and 200 of them, 1297 are left to train on.
+in 4x4 blocks of 32x32 bitmaps. The official order goes by writer, so `split_seed` chooses test and validation images
+at random: with 300 and 200 of them, 1297 are left for training.
 """
 
 from collections.abc import Sequence

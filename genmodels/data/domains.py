@@ -1,7 +1,7 @@
-"""Two or more domains of images without pairs: datasets or folders of the same shape, the domain as the label.
+"""Two or more domains of unpaired images: datasets or folders of the same shape; the label is the domain.
 
-A domain can be made from any dataset by a change that is easy to see (`change`), and where several domains are made of
-the same images each gets images of its own, so that there are no pairs (as in Zhu et al. 2017,
+A visible change (`change`) makes a domain from any dataset. Domains of the same source images share these out, so
+that there are no pairs (as in Zhu et al. 2017,
 https://arxiv.org/abs/1703.10593).
 """
 
@@ -25,19 +25,19 @@ Images = UInt8[Tensor, "n c h w"]
 
 
 class Domain:
-    """A dataset whose images are seen as they are, or changed."""
+    """A dataset whose images are used unchanged or changed."""
 
     def __init__(
         self,
         *,
         source: Data,
-        change: Change,  # inverted: light and dark exchanged; rotated: by 90 degrees; coloured: each in a hue
+        change: Change,  # inverted: light and dark swapped; rotated: by 90 degrees; coloured: each in one hue
     ):
         self.source = source
         self.change: Change = change
 
     def images(self, split: SplitName, numbers: slice, channels: int) -> Images:
-        """Those of a split with these numbers."""
+        """The images of a split with these numbers."""
         x = cast(Tensor, self.source.split(split).x)[numbers]
         x = x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
         return CHANGES[self.change](x, cast(int, self.source.levels))
@@ -57,7 +57,7 @@ def rotated(x: Images, levels: int) -> Images:
 
 
 def coloured(x: Images, levels: int) -> Images:
-    """Each image in a hue, which its number decides, of full saturation."""
+    """Each image in one fully saturated hue, a function of its number."""
     hue = torch.from_numpy(RandomState(0).rand(len(x), 1)) * 6
     offset = (hue + torch.tensor([0.0, 4.0, 2.0], dtype=torch.float64)) % 6  # red, green, blue
     tint = ((offset - 3).abs() - 1).clamp(0, 1)
@@ -73,14 +73,14 @@ CHANGES: Mapping[str, Callable[[Images, int], Images]] = {
 
 
 class Share(NamedTuple):
-    """Which of a source's images a domain gets: number `first`, and every `of`-th after it."""
+    """The part of a source's images that a domain gets: number `first` and every `of`-th after it."""
 
     first: int
     of: int
 
 
 class Domains(Data):
-    """Images of all domains in a mixed order that never changes; labels are the domains in their order."""
+    """Images of all domains in a fixed shuffled order; labels number the domains in their order."""
 
     def __init__(
         self,
@@ -88,14 +88,15 @@ class Domains(Data):
         name: str,  # in tables, pictures and the names of runs
         shape: Sequence[PositiveInt],
         levels: TwoOrMore,
-        classes: PositiveInt,  # how many domains there are
+        classes: PositiveInt,  # the number of domains
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         domains: Mapping[str, Domain],
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         if classes != len(domains):
-            raise UserError(f"data.classes is {classes} and there are {len(domains)} domains; set data.classes to that")
+            n = len(domains)
+            raise UserError(f"data.classes is {classes} and there are {n} domains; set data.classes={n}")
         self.flip = flip
         self.domains = domains
         for each, domain in domains.items():
@@ -107,7 +108,7 @@ class Domains(Data):
         if widened != [*self.shape] or source.levels != self.levels or not are_images(source):
             raise UserError(
                 f"the domain {name} has samples of shape {own} with levels={source.levels}, expected images of shape "
-                f"{[*self.shape]} with levels={self.levels} as the data; choose domains of the same shape"
+                f"{[*self.shape]} with levels={self.levels}; choose domains of the same shape"
             )
         if domain.change == "coloured" and self.shape[0] != 3:
             raise UserError(f"the domain {name} cannot be coloured in grey; set data.shape=[3,{own[1]},{own[2]}]")
@@ -119,8 +120,8 @@ class Domains(Data):
             source = domain.source
             if source.training_split() is not source.split("train"):
                 raise UserError(
-                    f"the domain {name} is of {source.name}, whose images are drawn anew at every visit; choose images "
-                    "that stay, such as binarize=none"
+                    f"the domain {name} is of {source.name}, whose images change at every visit; "
+                    "choose fixed images, such as binarize=none"
                 )
         train, val, test = (self._mixed(split) for split in ("train", "val", "test"))
         return Splits(train, val, test, training=train)
@@ -135,7 +136,7 @@ class Domains(Data):
         return Split(take(torch.cat(parts), order), {"label": take(y, order)})
 
     def _shares(self) -> list[Share]:
-        """Domains of the same images share these."""
+        """Shares of the domains: domains of the same images split these."""
         prints = [domain.source.fingerprint("train") for domain in self.domains.values()]
         return [Share(prints[:number].count(print_), prints.count(print_)) for number, print_ in enumerate(prints)]
 

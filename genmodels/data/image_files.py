@@ -1,8 +1,8 @@
-"""Image files, whoever wrote them, such as PNG, JPEG, WebP, BMP and TIFF, decoded to the values 0..255 that they store.
+"""Decodes image files such as PNG, JPEG, WebP, BMP and TIFF to their values 0..255.
 
-A file's header is read first, and what is no still image of 8 bits, or suspiciously large, is refused before it is
-decoded. An image is turned as the camera has noted (EXIF), so that it is upright. Of what a camera keeps in one file
-(MPO) the first image is taken, which is the photograph.
+The header of a file is read first; anything but a still image of 8 bits, or a suspiciously large one, is refused
+before it is decoded. Images are rotated by their EXIF orientation, so that they are upright. From a file of several
+images by a camera (MPO) the first one is used, which is the photograph.
 """
 
 import re
@@ -22,18 +22,37 @@ from PIL import ExifTags, Image, ImageOps
 from genmodels.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".svg", ".exr", ".dng")  # refused, not passed over
+UNSUPPORTED_SUFFIXES = (
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jxl",
+    ".tga",
+    ".svg",
+    ".exr",
+    ".dng",
+)  # refused, not ignored
 GREY, COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr")  # Pillow's modes of 8 bits
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)  # what Pillow raises
-SIXTEEN = re.compile(r";16[BLN]")  # in how a file stores colours, in Pillow's words, which would drop the low bits
-UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF's numbers
-MOST_PIXELS = 89_478_485  # of an image, where Pillow begins to warn; more may be an attack
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+)  # raised by Pillow
+SIXTEEN = re.compile(r";16[BLN]")  # in Pillow's name of a file's raw mode; Pillow would drop the low bits
+UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF orientations
+MAX_PIXELS = 89_478_485  # of an image; Pillow warns above this, since more may be an attack
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused here
 
 
 class Header(NamedTuple):
-    """What a file says of its image before it is decoded."""
+    """Size and channels of an image, from the header of its file."""
 
     h: int
     w: int
@@ -47,10 +66,10 @@ def header(path: Path) -> Header:
         return Header(h, w, 1 if image.mode in GREY else 3)
 
 
-def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
-    """The image, grey or in colours as `c` is 1 or 3; `name` is what an error calls it. Raises UserError as `header`.
+def open_upright(file: Path | BytesIO, name: object, c: int) -> Image.Image:
+    """The image, grey (c = 1) or in colour (c = 3); `name` is its name in errors. Raises UserError like `header`.
 
-    A grey image has three equal channels where c is 3; a coloured one is weighted to grey (ITU-R 601) where c is 1.
+    Grey images become three equal channels if c is 3; coloured ones are converted to grey (ITU-R 601) if c is 1.
     """
     with _opened(file, name) as image:
         if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
@@ -60,8 +79,8 @@ def load(file: Path | BytesIO, name: object, c: int) -> Image.Image:
 
 
 def decode(path: Path, c: int) -> UInt8[np.ndarray, "c h w"]:
-    """The values of an image file, see `load`."""
-    return channels_first(load(path, path, c))
+    """The values of an image file, see `open_upright`."""
+    return channels_first(open_upright(path, path, c))
 
 
 def channels_first(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
@@ -72,22 +91,22 @@ def channels_first(image: Image.Image) -> UInt8[np.ndarray, "c h w"]:
 
 @contextmanager
 def _opened(file: Path | BytesIO, name: object) -> Iterator[Image.Image]:
-    """The image before it is decoded, once its header is found harmless; what goes wrong inside is a UserError."""
+    """The image before decoding, after a check of its header; errors inside the block become a UserError."""
     try:
         with Image.open(file) as image:
             _require_harmless(image, name)
             yield image
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away") from error
-    except BROKEN as error:
-        raise UserError(f"{name} cannot be read ({error}), expected a whole image; take it away") from error
+        raise UserError(f"{name} has more than {MAX_PIXELS} pixels, which may be an attack; remove it") from error
+    except DECODING_ERRORS as error:
+        raise UserError(f"{name} cannot be read ({error}), expected a complete image; remove it") from error
 
 
 def _require_harmless(image: Image.Image, name: object) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise UserError(f"{name} has more than {MOST_PIXELS} pixels, which may be an attack; take it away")
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(f"{name} has more than {MAX_PIXELS} pixels, which may be an attack; remove it")
     if (frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-        raise UserError(f"{name} is an animation of {frames} images, expected a still one; take it away")
+        raise UserError(f"{name} is an animation of {frames} images, expected a still image; remove it")
     sixteen = any(SIXTEEN.search(str(tile)) for tile in getattr(image, "tile", []))
     mode = f"{image.mode};16" if sixteen and image.mode in GREY + COLOUR else image.mode
     if mode not in GREY + COLOUR:
@@ -95,23 +114,23 @@ def _require_harmless(image: Image.Image, name: object) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the stored image lies, by EXIF's number; Pillow turns a TIFF by itself."""
+    """EXIF orientation of the stored image; Pillow itself rotates a TIFF."""
     if "exif" not in image.info or image.format == "TIFF":
         return UPRIGHT
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
-    except (*BROKEN, TypeError):  # what is noted beside an image may be damaged without harm to it
+    except (*DECODING_ERRORS, TypeError):  # metadata may be damaged without harm to the image
         return UPRIGHT
 
 
 def images_in(path: Path) -> list[Path]:
-    """All image files in a folder and its sub-folders, in the order of their paths; what is hidden is passed over.
+    """All image files in a folder and its sub-folders, in the order of their paths; hidden files are ignored.
 
-    Links to files and folders are followed. Raises UserError where there are none, or some of a kind that is not read.
+    Links to files and folders are followed. Raises UserError where there are none, or some of an unsupported kind.
     """
     every = list(_files_in(path, frozenset()))
-    if other := next((file for file in every if file.suffix.lower() in OTHERS), None):
-        raise UserError(f"{other} is an image of a kind that is not read; convert it to PNG, or take it away")
+    if other := next((file for file in every if file.suffix.lower() in UNSUPPORTED_SUFFIXES), None):
+        raise UserError(f"{other} is an image of an unsupported kind; convert it to PNG, or remove it")
     found = [file for file in every if file.suffix.lower() in SUFFIXES]
     if not found:
         raise UserError(
@@ -122,7 +141,7 @@ def images_in(path: Path) -> list[Path]:
 
 
 def _files_in(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """What lies in a folder and below; a link to a folder that it lies in itself leads nowhere."""
+    """All files in a folder and below; a link to one of the folders above it is not followed."""
     real = folder.resolve()
     for entry in () if real in above else folder.iterdir():
         if entry.name.startswith("."):

@@ -1,7 +1,7 @@
-"""How an image of any size becomes one of a dataset's size: what is cut out of it, and how that is resized.
+"""Crops and resizes an image of any size to the size of a dataset.
 
-Both change every number that is measured on the images, so they are part of the protocol. Resizing is Pillow's, on
-uint8 values, with a filter that widens where an image is made smaller (antialiasing), as Parmar et al. (2022,
+Both steps change every number that is measured on the images, so they are part of the protocol. Pillow resizes uint8
+values with a filter that widens for downscaling (antialiasing), as Parmar et al. (2022,
 https://arxiv.org/abs/2104.11222) recommend.
 """
 
@@ -12,7 +12,7 @@ from PIL import Image
 from genmodels.errors import UserError
 
 Resize = Literal["none", "box", "bilinear", "bicubic", "lanczos"]
-FILTERS = {
+PILLOW_FILTERS = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -21,7 +21,7 @@ FILTERS = {
 
 
 class Box(NamedTuple):
-    """A part of an image, as Pillow counts: from the upper left corner, the right and lower edges outside."""
+    """A part of an image in Pillow's coordinates: from the upper left corner; right, bottom exclusive."""
 
     left: int
     top: int
@@ -30,7 +30,7 @@ class Box(NamedTuple):
 
 
 def central_box(size: tuple[int, int], wanted: tuple[int, int], resize: Resize) -> Box:
-    """The central part of an image of `size` (w, h) with the size `wanted`, or the largest one in its proportions."""
+    """The central part of an image of `size` (w, h) with the size `wanted`, or the largest with its proportions."""
     (w, h), (cut_w, cut_h) = size, wanted
     if resize != "none" and w * cut_h > h * cut_w:  # too wide
         cut_w, cut_h = max(1, round(h * cut_w / cut_h)), h
@@ -40,17 +40,19 @@ def central_box(size: tuple[int, int], wanted: tuple[int, int], resize: Resize) 
     return Box(left, top, left + cut_w, top + cut_h)
 
 
-def fitted(image: Image.Image, box: Box | None, wanted: tuple[int, int], resize: Resize, name: object) -> Image.Image:
+def cropped_and_resized(
+    image: Image.Image, box: Box | None, wanted: tuple[int, int], resize: Resize, name: object
+) -> Image.Image:
     """The part of an image in `box`, or all of it, at the size `wanted` (w, h).
 
-    Raises UserError where the box leaves the image, its size is not the wanted one and nothing may be resized, or an
-    image that is not cut would be distorted.
+    Raises UserError where the box exceeds the image, where the size differs and `resize` is "none", or where an image
+    without a box would be distorted.
     """
     w, h = image.size
     if box is not None and (box.left < 0 or box.top < 0 or box.right > w or box.bottom > h):
         raise UserError(
             f"{name} is {h}x{w}, smaller than the {box.bottom - box.top}x{box.right - box.left} (height x width) that "
-            "data.crop takes of it; take it away, or choose another data.crop or data.resize"
+            "data.crop takes; remove it, or choose another data.crop or data.resize"
         )
     part = image if box is None else image.crop(box)
     if part.size == wanted:
@@ -60,4 +62,4 @@ def fitted(image: Image.Image, box: Box | None, wanted: tuple[int, int], resize:
             f"{name} is {h}x{w}, expected {wanted[1]}x{wanted[0]} (height x width)"
             f"{'' if resize == 'none' else ' or its proportions'}; correct data.shape, or set data.crop or data.resize"
         )
-    return part.resize(wanted, FILTERS[resize])
+    return part.resize(wanted, PILLOW_FILTERS[resize])

@@ -1,9 +1,9 @@
 """Downsampled ImageNet (Chrabaszcz et al. 2017, https://arxiv.org/abs/1707.08819), the published npz files.
 
-1,281,167 training images of 1000 classes in ten files, made smaller by a box filter; the 50,000 of the official
-validation set are the test split here, and some of the training images the validation split. Papers on densities
-before 2021 have used another one, with another filter and other images left out (van den Oord et al. 2016,
-https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension are not of these data.
+1,281,167 training images of 1000 classes in ten files, downsampled by a box filter. The official validation set
+of 50,000 is the test split here, and some of the training images are the validation split. Papers on densities before
+2021 used another version, with another filter and fewer images (van den Oord et al. 2016,
+https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension belong to other data.
 """
 
 import re
@@ -18,20 +18,20 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from genmodels.data.base import SplitName, held_out
-from genmodels.data.content import content_of
-from genmodels.data.files import broken, fetch
+from genmodels.data.content import content_hash
+from genmodels.data.files import fetch, unreadable
 from genmodels.data.mapped import Chunk, MappedImages, Preparation
-from genmodels.data.npz import UNREADABLE
+from genmodels.data.npz import READING_ERRORS
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
-ROWS = 4096  # images that are copied at a time
-MOST = 100  # times its size that an archive may unpack to
+IMAGES_AT_ONCE = 4096  # images copied at a time
+MAX_EXPANSION = 100  # the unpacked size of an archive over its own, at most
 
 
-class Batch(NamedTuple):
+class BatchFile(NamedTuple):
     """One of the published npz files: on disk, or within an archive on disk."""
 
     path: Path
@@ -45,12 +45,12 @@ class Batch(NamedTuple):
                 if self.member is not None:
                     file = stack.enter_context(stack.enter_context(zipfile.ZipFile(self.path)).open(self.member))
                 return cast(np.ndarray, stack.enter_context(np.load(file, allow_pickle=False))[key])
-        except (*UNREADABLE, KeyError) as error:
-            raise broken(self.path, f"{self.member or self.path.name}: {error or type(error).__name__}") from error
+        except (*READING_ERRORS, KeyError) as error:
+            raise unreadable(self.path, f"{self.member or self.path.name}: {error or type(error).__name__}") from error
 
 
 class ImageNet(MappedImages):
-    """Archives `root/folder/<name>.zip`, or folders `<name>` with what was in them: uint8 (3, h, w), labels 0..999."""
+    """Archives `root/folder/<name>.zip`, or folders `<name>` with their content: uint8 (3, h, w), labels 0..999."""
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class ImageNet(MappedImages):
         name: str,  # in tables, pictures and the names of runs
         shape: Sequence[PositiveInt],
         levels: TwoOrMore,
-        classes: PositiveInt | None,  # null: labels are left out
+        classes: PositiveInt | None,  # null: no labels
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
         split_seed: NonNegativeInt,
         root: str,
         folder: str,  # below root
-        training: Sequence[str],  # names of the archives of the official training images
-        validation: str,  # and of the official validation images, which are the test split
+        training: Sequence[str],  # names of the archives of training images
+        validation: str,  # and of validation images: the test split
         sha256: Sequence[str],  # of these archives, in this order
         verify: bool,  # refuse archives with another sha256, and other numbers of images than the official ones
     ):
@@ -84,12 +84,12 @@ class ImageNet(MappedImages):
     def plan(self) -> Preparation:
         *training, validation = map(batches, self.sources)
         every = [batch for source in training for batch in source]
-        content = content_of([batch.path for batch in every + validation])
+        content = content_hash([batch.path for batch in every + validation])
         chunks = chain(self.from_training(every), self.from_validation(validation))
         return Preparation(facts=[self.n_validation, self.split_seed, content], n=TRAINING + VALIDATION, chunks=chunks)
 
-    def from_training(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
-        """Training and validation split."""
+    def from_training(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
+        """Chunks of the training and validation splits."""
         for source, sha256 in zip(self.sources, self.sha256, strict=True):
             if not source.is_dir():
                 fetch(zipped(source), [], sha256, self.verify)
@@ -101,8 +101,8 @@ class ImageNet(MappedImages):
                 yield self.chunk("train", x[~mask[part]], y[part][~mask[part]])
                 yield self.chunk("val", x[mask[part]], y[part][mask[part]])
 
-    def from_validation(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
-        """Test split."""
+    def from_validation(self, batches: Sequence[BatchFile]) -> Iterator[Chunk]:
+        """Chunks of the test split."""
         for batch, y in zip(batches, self.labels(batches, VALIDATION), strict=True):
             for part, x in self.images(batch, len(y)):
                 yield self.chunk("test", x, y[part])
@@ -110,30 +110,32 @@ class ImageNet(MappedImages):
     def chunk(self, split: SplitName, x: UInt8[np.ndarray, "k c h w"], y: Int64[np.ndarray, " k"]) -> Chunk:
         return Chunk(split, x, None if self.classes is None else y)
 
-    def labels(self, batches: Sequence[Batch], official: int) -> list[Int64[np.ndarray, " n"]]:
-        """The labels of each batch, from 0 on; the published ones begin with 1."""
+    def labels(self, batches: Sequence[BatchFile], official: int) -> list[Int64[np.ndarray, " n"]]:
+        """The labels of each batch, from 0; the published labels start at 1."""
         labels = [np.asarray(batch.read("labels"), np.int64) - 1 for batch in batches]
         if self.verify and (n := sum(map(len, labels))) != official:
             raise UserError(
-                f"{batches[0].path} and what is beside it have {n} images, expected the official {official}; get them "
-                "anew, or set data.verify=false to use them as they are"
+                f"{batches[0].path} and the files beside it have {n} images, expected the official {official}; get "
+                "them again, or set data.verify=false to use them as they are"
             )
         return labels
 
-    def images(self, batch: Batch, n: int) -> Iterator[tuple[slice, UInt8[np.ndarray, "k c h w"]]]:
-        """The images of a batch, some at a time: where in it they are, and themselves."""
+    def images(self, batch: BatchFile, n: int) -> Iterator[tuple[slice, UInt8[np.ndarray, "k c h w"]]]:
+        """The images of a batch, in parts: the slice and the images."""
         x = batch.read("data")
         if x.dtype != np.uint8 or x.shape != (n, int(np.prod(self.shape))):
-            raise broken(batch.path, f"it has {x.dtype} data of shape {x.shape}, for {n} images of {list(self.shape)}")
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
+            raise unreadable(
+                batch.path, f"it has {x.dtype} data of shape {x.shape}, for {n} images of {list(self.shape)}"
+            )
+        for start in range(0, n, IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
             yield part, x[part].reshape(-1, *self.shape)
 
 
-def batches(source: Path) -> list[Batch]:
-    """The npz files of an archive, in the order of their numbers; out of the folder of its name, if that is there."""
+def batches(source: Path) -> list[BatchFile]:
+    """The npz files of an archive, or of its folder where that exists, in the order of their numbers."""
     if source.is_dir():
-        found = [Batch(path, None) for path in source.rglob("*.npz")]
+        found = [BatchFile(path, None) for path in source.rglob("*.npz")]
     elif zipped(source).is_file():
         found = members(zipped(source))
     else:
@@ -143,17 +145,17 @@ def batches(source: Path) -> list[Batch]:
         )
     if not found:
         raise UserError(f"{source} has no .npz files, expected those of the official {source.name}.zip; unpack it anew")
-    return sorted(found, key=lambda batch: number(batch.member or batch.path.name))
+    return sorted(found, key=lambda batch: batch_number(batch.member or batch.path.name))
 
 
-def members(path: Path) -> list[Batch]:
+def members(path: Path) -> list[BatchFile]:
     """The npz files in an archive."""
     try:
-        require_size(path, most=MOST)
+        require_size(path, most=MAX_EXPANSION)
         with zipfile.ZipFile(path) as archive:
-            return [Batch(path, name) for name in archive.namelist() if name.endswith(".npz")]
+            return [BatchFile(path, name) for name in archive.namelist() if name.endswith(".npz")]
     except (zipfile.BadZipFile, OSError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
 def zipped(source: Path) -> Path:
@@ -161,7 +163,7 @@ def zipped(source: Path) -> Path:
     return source.with_name(f"{source.name}.zip")
 
 
-def number(name: str) -> tuple[int, str]:
-    """For sorting: train_data_batch_10.npz comes after train_data_batch_2.npz."""
+def batch_number(name: str) -> tuple[int, str]:
+    """Sort key: train_data_batch_10.npz comes after train_data_batch_2.npz."""
     digits = re.findall(r"[0-9]+", PurePosixPath(name).stem)
     return int(digits[-1]) if digits else 0, name

@@ -1,8 +1,8 @@
-"""Images that are prepared once, whatever they come from, and memory-mapped from then on.
+"""Images that are prepared once, from any source, and then memory-mapped.
 
-They lie as uint8 in the user's cache directory, a file for each split, in a folder that is named by a hash of all that
-they are a function of. It is filled under another name, by one process while others wait, and then renamed: what is
-there is whole. Splits of any size cost no memory, but that of the pages that the system keeps of what was read.
+They are uint8 files in the user's cache directory, one for each split. The name of their folder is a hash of everything
+that they depend on. One process fills the folder under another name, while others wait, and then renames it, so that a
+folder is always complete. Splits of any size need no memory except the page cache of the system.
 """
 
 import json
@@ -33,9 +33,9 @@ from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
 from genmodels.progress import progress_display
 
-VERSION = 2  # to be raised with every change of what is made of the same files and rules
-CHUNK = 256  # images that are decoded at a time
-NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+PREPARATION_VERSION = 2  # raise it with every change of the preparation
+IMAGES_AT_ONCE = 256  # images decoded at a time
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 File = TypeVar("File")
 
 
@@ -48,15 +48,15 @@ class Chunk(NamedTuple):
 
 
 class Preparation(NamedTuple):
-    """What is to be prepared."""
+    """The images to prepare."""
 
-    facts: Any  # all that the images are a function of, in plain containers
-    n: int  # images in all, for the progress bar
-    chunks: Iterator[Chunk]  # not begun where the images are there already
+    facts: Any  # everything that the images depend on, in plain containers
+    n: int  # images in total, for the progress bar
+    chunks: Iterator[Chunk]  # not started if the images exist already
 
 
 class MappedImages(Data):
-    """Images of 256 levels, prepared once as `plan` says."""
+    """Images of 256 levels, prepared once according to `plan`."""
 
     def __init__(
         self,
@@ -78,27 +78,27 @@ class MappedImages(Data):
 
     @abstractmethod
     def plan(self) -> Preparation:
-        """What the splits hold. Raises UserError where a file is missing or not what was declared."""
+        """The content of the splits. Raises UserError where a file is missing or does not match the config."""
 
     def read(self) -> Splits:
-        train, val, test = (load(self.folder, name) for name in NAMES)
+        train, val, test = (load_split(self.folder, name) for name in SPLITS)
         return Splits(train, val, test, training=train)
 
     def fingerprint(self, name: SplitName) -> str:
-        """That of the base class, as it was taken when the images were prepared."""
-        self.split(name)  # refused where it is empty
+        """As in the base class; computed when the images were prepared."""
+        self.split(name)  # UserError where it is empty
         fingerprint: str = json.loads((self.folder / "fingerprints.json").read_text())[name]
         return fingerprint
 
     @cached_property
     def folder(self) -> Path:
-        """Where the images are prepared; filled where they are not there yet."""
+        """The folder of the prepared images, which are prepared now if they are missing."""
         plan = self.plan()
-        facts = [VERSION, self.shape, self.classes, plan.facts]
+        facts = [PREPARATION_VERSION, self.shape, self.classes, plan.facts]
         key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         folder = cache_dir() / "datasets" / f"{type(self).__name__.lower()}-{key[:16]}"
         if not folder.is_dir():
-            prepare(folder, plan, self.shape)
+            prepare_folder(folder, plan, self.shape)
         return folder
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
@@ -111,15 +111,15 @@ def decoded(
     y: Int64[np.ndarray, " n"] | None,
     decode: Callable[[File], UInt8[np.ndarray, "c h w"]],
 ) -> Iterator[Chunk]:
-    """All images of a split, decoded in threads, a chunk at a time."""
+    """All images of a split, decoded in threads, in chunks."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(files), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
             yield Chunk(split, np.stack(list(pool.map(decode, files[part]))), None if y is None else y[part])
 
 
-def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
-    """Fills a folder with what is planned, unless another process does; a half-filled one never has its name."""
+def prepare_folder(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
+    """Fills a folder according to the plan, unless another process does; an incomplete folder never has this name."""
     unfinished = folder.with_suffix(".unfinished")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
                 shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
                 unfinished.mkdir()
                 try:
-                    fill(unfinished, plan, shape, folder)
+                    write_splits(unfinished, plan, shape, folder)
                     unfinished.rename(folder)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -140,14 +140,14 @@ def prepare(folder: Path, plan: Preparation, shape: Sequence[int]) -> None:
         ) from error
 
 
-def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> None:
+def write_splits(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> None:
     """Writes all images, their labels and fingerprints, with a progress bar where there is a terminal."""
-    n = dict.fromkeys(NAMES, 0)
-    labels: dict[SplitName, list[np.ndarray]] = {name: [] for name in NAMES}
+    n = dict.fromkeys(SPLITS, 0)
+    labels: dict[SplitName, list[np.ndarray]] = {name: [] for name in SPLITS}
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"preparing {plan.n} images, once; they are kept in {final}", highlight=False)
     with ExitStack() as stack:
-        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in NAMES}
+        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in SPLITS}
         advance = stack.enter_context(progress_display(console))
         for file in files.values():
             write_header(file, (0, *shape))
@@ -158,13 +158,13 @@ def fill(folder: Path, plan: Preparation, shape: Sequence[int], final: Path) -> 
             advance("images", sum(n.values()), plan.n)
         for name, file in files.items():
             file.seek(0)
-            write_header(file, (n[name], *shape))  # as long as the first: NumPy leaves room for digits
+            write_header(file, (n[name], *shape))  # as long as the first header: NumPy leaves room for digits
             file.flush()
             os.fsync(file.fileno())
-    for name in NAMES:
+    for name in SPLITS:
         if any(labels.values()):
             np.save(folder / f"{name}_labels.npy", np.concatenate([np.zeros(0, np.int64), *labels[name]]))
-    fingerprints = {name: fingerprint_of(load(folder, name)) for name in NAMES}
+    fingerprints = {name: fingerprint_of(load_split(folder, name)) for name in SPLITS}
     (folder / "fingerprints.json").write_text(json.dumps(fingerprints))
 
 
@@ -173,8 +173,8 @@ def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def load(folder: Path, name: SplitName) -> Split:
-    """A prepared split; its images, which cannot be changed, stay in the file until they are asked for."""
+def load_split(folder: Path, name: SplitName) -> Split:
+    """A prepared split; its images are memory-mapped and read-only."""
     try:
         x = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         labels = folder / f"{name}_labels.npy"

@@ -1,8 +1,8 @@
-"""Arrays in a MATLAB file of version 5, as plain data: a header of 128 bytes, then an element for each variable.
+"""Arrays in a MATLAB file of version 5, as plain data: a header of 128 bytes, then one element for each variable.
 
 The format is MathWorks' "MAT-File Level 5", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf. SciPy's
-reader knows all of it, and a damaged file ends its process by a segmentation fault (seen with SciPy 1.17). A checksum
-would keep such files from it, but of Omniglot's file none is published.
+reader supports all of it, but a damaged file crashes the process with a segmentation fault (seen with SciPy 1.17). A
+checksum would detect such files, but none is published for Omniglot's file.
 """
 
 import struct
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genmodels.data.files import broken, read_whole
+from genmodels.data.files import read_whole, unreadable
 
 BYTE_ORDERS = {b"\0\1IM": "<", b"\1\0MI": ">"}  # by version and mark at the end of the header
 MATRIX, COMPRESSED = 14, 15
@@ -22,7 +22,7 @@ NUMERIC = range(6, 16)  # classes of matrices: double, single, and the integers
 
 
 def read_mat(path: Path, names: Collection[str], limit: int) -> dict[str, np.ndarray]:
-    """The variables with these names, as their values are stored.
+    """The variables with these names, with their stored values.
 
     Raises UserError where the file is broken, one of them is missing or no array of numbers, or one has more than
     `limit` bytes.
@@ -30,14 +30,14 @@ def read_mat(path: Path, names: Collection[str], limit: int) -> dict[str, np.nda
     try:
         arrays = dict(matrices(read_whole(path, limit), names, limit))
     except (ValueError, TypeError, struct.error, zlib.error) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if missing := [name for name in names if name not in arrays]:
-        raise broken(path, f"it has no variable {missing[0]}")
+        raise unreadable(path, f"it has no variable {missing[0]}")
     return arrays
 
 
 def matrices(file: bytes, names: Collection[str], limit: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and values of the variables that have these names."""
+    """Name and values of the variables with these names."""
     if (order := BYTE_ORDERS.get(file[124:128])) is None:
         raise ValueError("it is no MATLAB file of version 5 to 7")
     for kind, element in elements(memoryview(file)[128:], order):
@@ -52,12 +52,12 @@ def matrices(file: bytes, names: Collection[str], limit: int) -> Iterator[tuple[
 
 
 def elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and content of elements that follow each other."""
+    """Type and content of consecutive elements."""
     position = 0
     while position < len(data):
         kind, size = struct.unpack_from(f"{order}II", data, position)
         start = position + 8
-        if kind >> 16:  # a small one: type, size and content are in 8 bytes
+        if kind >> 16:  # a small element: type, size and content in 8 bytes
             kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
         position = start + size + (0 if kind == COMPRESSED else -(start + size) % 8)
         if start + size > len(data):

@@ -1,8 +1,8 @@
-"""MNIST (LeCun et al. 1998) and what comes in its file format, such as Fashion-MNIST (https://arxiv.org/abs/1708.07747).
+"""MNIST (LeCun et al. 1998) and datasets in its file format, such as Fashion-MNIST (https://arxiv.org/abs/1708.07747).
 
 Four gzip files in the idx format: 60,000 training and 10,000 test images of 28x28 grey values 0..255. `binarize:
 dynamic` is the binary MNIST of Burda et al. (2016, https://arxiv.org/abs/1509.00519): pixels are Bernoulli(x/255),
-drawn anew at every visit in training. Its splits, which evaluators see, are one fixed draw, the same on every machine.
+drawn again at every visit in training. Its splits, for evaluators, are one fixed draw, the same on every machine.
 """
 
 import math
@@ -17,7 +17,7 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, hold_out, labelled
-from genmodels.data.files import broken, fetch, read_whole
+from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.data.transforms import bernoulli, random_flip
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
@@ -27,7 +27,7 @@ FILES = {  # number of dimensions of each
     "t10k-images-idx3-ubyte.gz": 3,
     "t10k-labels-idx1-ubyte.gz": 1,
 }
-LIMIT = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
+MAX_BYTES = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 
 
 class MNIST(Data):
@@ -42,14 +42,14 @@ class MNIST(Data):
         classes: PositiveInt,
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
-        binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn anew whenever it is seen
+        binarize: Literal["none", "dynamic"],  # dynamic: black or white, drawn again at every visit
         n_validation: NonNegativeInt,  # of the official training images, chosen by split_seed
-        split_seed: NonNegativeInt,  # of that choice, and of the splits' fixed draw where binarized
+        split_seed: NonNegativeInt,  # of this choice, and of the fixed draw of binarized splits
         root: str,
         folder: str,  # below root
         urls: Sequence[str],  # mirrors: folders of the four files
         md5: Sequence[str],  # of training images, training labels, test images, test labels
-        verify: bool,  # refuse files that are found below root with another md5
+        verify: bool,  # refuse files below root with another md5
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.flip = flip
@@ -75,8 +75,8 @@ class MNIST(Data):
         return read_idx(fetch(self.folder / file, urls, md5, self.verify), FILES[file])
 
     def fix(self, grey: Split) -> Split:
-        """The split as evaluators see it."""
-        return fixed_draw(grey, self.split_seed) if self.binarize == "dynamic" else grey
+        """The split for evaluators."""
+        return binarized_grey(grey, self.split_seed) if self.binarize == "dynamic" else grey
 
     def transform(self, x: UInt8[Tensor, " b *shape"], generator: torch.Generator) -> UInt8[Tensor, " b *shape"]:
         x = random_flip(x, generator) if self.flip else x
@@ -85,18 +85,18 @@ class MNIST(Data):
 
 def read_idx(path: Path, dims: int) -> UInt8[Tensor, "..."]:
     """A gzipped idx file of bytes: 0, 0, 8 (unsigned byte), number of dimensions, each as big-endian int32, values."""
-    content = read_whole(path, LIMIT)
+    content = read_whole(path, MAX_BYTES)
     start = 4 + 4 * dims
     if content[:4] != bytes([0, 0, 8, dims]) or len(content) < start:
-        raise broken(path, f"it begins with the bytes {content[:4].hex()}")
+        raise unreadable(path, f"it starts with the bytes {content[:4].hex()}")
     shape = np.frombuffer(content[4:start], ">u4").tolist()
     values = np.frombuffer(content, np.uint8, offset=start)
     if len(values) != math.prod(shape):
-        raise broken(path, f"it holds {len(values)} values for the shape {shape}")
+        raise unreadable(path, f"it holds {len(values)} values for the shape {shape}")
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-def fixed_draw(split: Split, seed: int) -> Split:
+def binarized_grey(split: Split, seed: int) -> Split:
     """Bernoulli(x/255) once: [u < x], u uniform on 0..254 from NumPy's RandomState, whose stream is frozen."""
     u = RandomState(seed).randint(255, size=tuple(split.x.shape), dtype=np.uint8)
     return split._replace(x=(torch.from_numpy(u) < split.x).to(torch.uint8))

@@ -1,7 +1,7 @@
 """Statically binarized MNIST (Larochelle & Murray 2011, https://proceedings.mlr.press/v15/larochelle11a.html).
 
-One fixed draw of Bernoulli(x/255) by Salakhutdinov & Murray (2008, https://doi.org/10.1145/1390156.1390266), on which
-the papers' "binarized MNIST" numbers in nats rest: three official splits of 50,000, 10,000 and 10,000 images, without
+One fixed draw of Bernoulli(x/255) by Salakhutdinov & Murray (2008, https://doi.org/10.1145/1390156.1390266), which
+papers use for "binarized MNIST" numbers in nats: three official splits of 50,000, 10,000 and 10,000 images, without
 labels. A text file has a line for each image, of 784 digits 0 or 1, separated by single spaces.
 """
 
@@ -14,12 +14,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.data.base import Data, Split, Splits, check_official, labelled
-from genmodels.data.files import broken, fetch, read_whole
+from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 FILES = ("binarized_mnist_train.amat", "binarized_mnist_valid.amat", "binarized_mnist_test.amat")
 PIXELS = 28 * 28
-LIMIT = 50_000 * 2 * PIXELS  # bytes of the largest file
+MAX_BYTES = 50_000 * 2 * PIXELS  # bytes of the largest file
 
 
 class MNISTStatic(Data):
@@ -36,7 +36,7 @@ class MNISTStatic(Data):
         root: str,
         urls: Sequence[str],  # mirrors: folders of the three files
         sha256: Sequence[str],  # of the training, validation and test file
-        verify: bool,  # refuse files that are found below root with another sha256
+        verify: bool,  # refuse files below root with another sha256
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         self.folder = Path(root).expanduser() / "mnist_static"
@@ -60,14 +60,14 @@ class MNISTStatic(Data):
 
 def read_amat(path: Path) -> UInt8[Tensor, "n 1 28 28"]:
     """The images in a text file: pixel, space, pixel, ..., pixel, end of line."""
-    text = np.frombuffer(read_whole(path, LIMIT), np.uint8)
+    text = np.frombuffer(read_whole(path, MAX_BYTES), np.uint8)
     if not len(text) or len(text) % (2 * PIXELS):
-        raise broken(path, f"it has {len(text)} bytes, expected a multiple of {2 * PIXELS}")
+        raise unreadable(path, f"it has {len(text)} bytes, expected a multiple of {2 * PIXELS}")
     pixels, between = np.moveaxis(text.reshape(-1, PIXELS, 2), -1, 0)
     if (
         (between[:, :-1] != ord(" ")).any()
         or (between[:, -1] != ord("\n")).any()
         or (pixels >> 1 != ord("0") >> 1).any()
     ):
-        raise broken(path, f"it is no text of lines of {PIXELS} digits 0 or 1")
+        raise unreadable(path, f"it is no text of lines of {PIXELS} digits 0 or 1")
     return torch.from_numpy(pixels - ord("0")).reshape(-1, 1, 28, 28)

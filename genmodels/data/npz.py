@@ -1,8 +1,8 @@
-"""Anybody's images, symbols or points in a .npz file.
+"""Your own images, tokens or points in an .npz file.
 
-Samples are looked for under the first of the keys `images`, `train_images`, `x`, `arr_0` that is there, labels under
-`labels`, `train_labels`, `y`; a test split under `test_images`, `test_labels`, or in a file of its own. Where there is
-none, `n_test` samples chosen by `split_seed` are held out; a validation split always is.
+Samples are under the first existing key of `images`, `train_images`, `x`, `arr_0`; labels under `labels`, `label`,
+`train_labels`, `y`; a test split under `test_images`, `test_labels`, or in a separate file. Without a test split,
+`n_test` samples are held out, chosen by `split_seed`; a validation split is always held out.
 """
 
 import zipfile
@@ -26,15 +26,15 @@ from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "label", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
-UNREADABLE = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
-MOST = 200  # times its size that a file may unpack to
+READING_ERRORS = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MAX_EXPANSION = 200  # the unpacked size of a file over its own, at most
 Arrays = Mapping[str, np.ndarray]
 
 
 class NPZ(Data):
     """One or two .npz files: integer images (n, h, w, c), (n, c, h, w) or (n, h, w), integers (n, l), or float (n, d).
 
-    Integers, of whatever type, are 0..levels-1; floats have no levels. Labels are read where `classes` is given.
+    Integers of any type are 0..levels-1; floats have no levels. Labels are read if `classes` is given.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class NPZ(Data):
         batch_size: PositiveInt,
         flip: bool,  # mirror each training image half of the time
         path: str,  # an .npz file, or a folder of several
-        test_path: str | None,  # file of the test split; None: `test_images` in the first file, or held out of it
+        test_path: str | None,  # file of the test split; None: `test_images` in `path`, or held out from it
         n_test: NonNegativeInt,  # held out where there is no test split
         n_validation: NonNegativeInt,  # samples held out of those for training
         split_seed: NonNegativeInt,
@@ -69,7 +69,7 @@ class NPZ(Data):
         every = self.pick(self.path, arrays, IMAGES, LABELS)
         if self.test_path is not None:
             test = self.pick(self.test_path, read_npz(self.test_path), TEST_IMAGES + IMAGES, TEST_LABELS + LABELS)
-        elif first(arrays, TEST_IMAGES) is not None:
+        elif first_present(arrays, TEST_IMAGES) is not None:
             test = self.pick(self.path, arrays, TEST_IMAGES, TEST_LABELS)
         else:
             every, test = hold_out(every, self.n_test, self.split_seed, "n_test")
@@ -77,9 +77,9 @@ class NPZ(Data):
         return Splits(train, val, test, training=train)
 
     def pick(self, path: Path, arrays: Arrays, images: Sequence[str], labels: Sequence[str]) -> Split:
-        """Samples and labels under the first of the keys that are there."""
-        x = required(path, arrays, images)
-        y = None if self.classes is None else required(path, arrays, labels)
+        """Samples and labels under the first existing keys."""
+        x = require_array(path, arrays, images)
+        y = None if self.classes is None else require_array(path, arrays, labels)
         if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
             raise UserError(
                 f"{path} has {y.dtype} labels of shape {y.shape}, expected an integer for each image; correct them"
@@ -87,7 +87,7 @@ class NPZ(Data):
         return labelled(self.arrange(path, x), None if y is None else torch.from_numpy(y.astype(np.int64)))
 
     def arrange(self, path: Path, x: np.ndarray) -> Shaped[Tensor, " n *shape"]:
-        """The array with channels first, in the type that holds its levels; float32 without levels."""
+        """The array with channels first, in the smallest type for its levels; float32 without levels."""
         c, size = self.shape[0], self.shape[1:]
         kind = np.floating if self.levels is None else np.integer
         if x.shape[1:] == size and c == 1 and size:
@@ -115,14 +115,14 @@ class NPZ(Data):
         return random_flip(x, generator) if self.flip else x
 
 
-def first(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """What is under the first of the keys that is there; None: none is."""
+def first_present(arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The value of the first key that exists; None without any."""
     return next((arrays[key] for key in keys if key in arrays), None)
 
 
-def required(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """What is under the first of the keys that is there; UserError where none is."""
-    if (found := first(arrays, keys)) is None:
+def require_array(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The value of the first key that exists; UserError without any."""
+    if (found := first_present(arrays, keys)) is None:
         here = ", ".join(arrays) or "(none)"
         raise UserError(f"{path} has the keys {here}, expected one of {', '.join(keys)}; rename the array")
     return found
@@ -130,20 +130,20 @@ def required(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Says in a UserError that the file is missing, broken, or absurdly large."""
+    """Raises UserError where the file is missing, broken, or far too large."""
     try:
-        require_size(path, most=MOST)
+        require_size(path, most=MAX_EXPANSION)
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there, expected a .npz file of images; correct data.path") from error
-    except UNREADABLE as error:  # MemoryError: a header can claim any shape
+    except READING_ERRORS as error:  # MemoryError: a header can claim any shape
         raise UserError(
-            f"{path} cannot be read ({error}), expected a .npz file of plain arrays; write it anew"
+            f"{path} cannot be read ({error}), expected a .npz file of plain arrays; write it again"
         ) from error
 
 
 def read_npz(path: Path) -> Arrays:
-    """The arrays of a .npz file in this machine's order of bytes; pickled objects are refused."""
+    """The arrays of a .npz file in native byte order; pickled objects are refused."""
     with reading(path), np.load(path, allow_pickle=False) as file:
         entries = {key: file[key] for key in file.files}
     arrays = {key: array for key, array in entries.items() if isinstance(array, np.ndarray)}  # else it is bytes
@@ -151,7 +151,7 @@ def read_npz(path: Path) -> Arrays:
 
 
 def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of each array of a .npz file, which are read without it."""
+    """Shape and type of each array of a .npz file, read without the arrays."""
     found = {}
     with reading(path), zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -165,34 +165,32 @@ def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 
 def shape_in(path: str) -> list[int]:
-    """Shape of a sample in a file: [c, h, w] of images, whose channels may be first or last there; UserError where
-    that is not clear."""
+    """Shape of a sample in a file: [c, h, w] for images, channels first or last; UserError where it is ambiguous."""
     file = Path(path).expanduser()
-    shape, _ = required(file, headers(file), IMAGES)
+    shape, _ = require_array(file, headers(file), IMAGES)
     fits = [[1, *shape[1:]]] if len(shape) == 3 else [[*shape[1:]]] if len(shape) == 2 else []
     if len(shape) == 4:
         _, a, b, c = shape
         fits = [[a, b, c]] * (a in (1, 3)) + [[c, a, b]] * (c in (1, 3))
     if len(fits) != 1:
-        raise UserError(f"{path} has an array of shape {shape}; say which is the shape of a sample: data.shape=[c,h,w]")
+        raise UserError(f"{path} has an array of shape {shape}; give the shape of a sample: data.shape=[c,h,w]")
     return fits[0]
 
 
 def levels_in(path: str) -> int | None:
-    """Levels of the values in a file: as its array `levels` says, else 256 of uint8 and None of floats; UserError
-    where neither says it."""
+    """Levels of the values in a file: its array `levels`, else 256 for uint8 and None for floats; else UserError."""
     file = Path(path).expanduser()
     found = headers(file)
-    _, dtype = required(file, found, IMAGES)
+    _, dtype = require_array(file, found, IMAGES)
     if "levels" in found:
         return declared_levels(read_npz(file), file)
     if dtype.kind in "iu" and dtype.itemsize > 1:
-        raise UserError(f"{path} has {dtype} values and does not say how many levels they have; set data.levels=N")
+        raise UserError(f"{path} has {dtype} values and no array `levels`; set data.levels=N")
     return None if dtype.kind == "f" else 256
 
 
 def declared_levels(arrays: Arrays, path: Path) -> int:
-    """The array `levels` as a number; UserError where it is none, or less than 2."""
+    """The array `levels` as a number; UserError unless it is one integer of at least 2."""
     levels = arrays["levels"]
     if levels.size != 1 or levels.dtype.kind not in "iu" or levels.item() < 2:
         raise UserError(f"{path} has levels={levels.tolist()}, expected one integer of at least 2; correct the array")

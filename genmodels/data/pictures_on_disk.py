@@ -1,8 +1,8 @@
-"""Images that any program left on disk, as pictures in 0..255: a folder of image files, or an .npz.
+"""Images on disk from any program, as pictures in 0..255: a folder of image files, or an .npz.
 
-A folder is read with all its sub-folders, sorted by path, a batch at a time; all images have one size. If the first
-level has nothing but sub-folders, at least two, their names are the labels. An .npz is read whole: images under
-`images` or `arr_0`, and optionally `labels`, and `levels` where its values are 0..levels-1 instead of 0..255.
+A folder is read with all its sub-folders, sorted by path, in batches; all images have one size. If the first level has
+only sub-folders, at least two, their names are the labels. An .npz is read as a whole: images under `images` or
+`arr_0`, and optionally `labels`, and `levels` if its values are 0..levels-1 instead of 0..255.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from torch import Tensor
 
 from genmodels.data.base import Split, labelled
 from genmodels.data.image_files import decode, header, images_in
-from genmodels.data.npz import Arrays, declared_levels, first, read_npz
+from genmodels.data.npz import Arrays, declared_levels, first_present, read_npz
 from genmodels.errors import UserError
 from genmodels.units import to_pixels
 
-MOST_CLASSES = 100_000  # more than any dataset has: larger labels number something else
+MAX_CLASSES = 100_000  # more than any dataset has: larger labels number something else
 IMAGES, LABELS = ("images", "arr_0"), ("labels", "label", "y")
-TENTH = 10  # every so many pictures are held out for the test of what is learned from them
+TEST_EVERY = 10  # one of so many pictures is held out for the test of a classifier
 
 
 class PicturesOnDisk(ABC):
-    """Pictures by number, and, where they have labels, a dataset that a classifier can be trained on."""
+    """Pictures by number, and a dataset for training a classifier."""
 
     levels = 256
-    prepared = None  # they are taken as they are
+    prepared = None  # pictures are not changed
     name: str
     shape: tuple[int, int, int]  # (c, h, w)
     y: Int[Tensor, " n"] | None  # labels
@@ -56,24 +56,24 @@ class PicturesOnDisk(ABC):
         return None if self.y is None else int(self.y.max()) + 1
 
     def split(self, name: str) -> Split:
-        """For a classifier: every tenth picture is its test, the others its training data."""
-        held = torch.arange(len(self)) % TENTH == TENTH - 1
+        """For a classifier: every tenth picture is test data, the others are training data."""
+        held = torch.arange(len(self)) % TEST_EVERY == TEST_EVERY - 1
         chosen = torch.nonzero(~held if name == "train" else held).flatten()
         return labelled(self.read(chosen.tolist()), None if self.y is None else self.y[chosen])
 
     def fingerprint(self, split: str) -> str:
-        """Hash of what `split` gives."""
+        """Hash of a split."""
         return f"{self.sha256}/{split}"
 
 
-class Folder(PicturesOnDisk):
-    """Image files in a folder and its sub-folders, in the order of their paths; decoded when they are asked for."""
+class FolderPictures(PicturesOnDisk):
+    """Image files in a folder and its sub-folders, in the order of their paths; decoded in `read`."""
 
     def __init__(self, path: Path):
         self.path, self.name = path, str(path)
         self.files = images_in(path)
         self.shape = one_shape(self.files)
-        self.y = labels_of(self.files, path)
+        self.y = labels_by_folder(self.files, path)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -93,25 +93,25 @@ class Folder(PicturesOnDisk):
         return digest.hexdigest()
 
 
-class Array(PicturesOnDisk):
-    """Images in an .npz: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), c 1 or 3; channels are last where both fit."""
+class ArrayPictures(PicturesOnDisk):
+    """Images in an .npz: uint8 (n, h, w, c), (n, c, h, w) or (n, h, w), c 1 or 3; channels last if both fit."""
 
     def __init__(self, path: Path):
         self.name = str(path)
         arrays = read_npz(path)
-        if (values := first(arrays, IMAGES)) is None:
+        if (values := first_present(arrays, IMAGES)) is None:
             raise UserError(
                 f"{path} has the keys {', '.join(arrays) or '(none)'}, expected {' or '.join(IMAGES)}; rename the array"
             )
         self.declared = "levels" in arrays
-        x = torch.from_numpy(channels_first(values, path))
+        x = torch.from_numpy(uint8_channels_first(values, path))
         self.largest = int(x.max())
         levels = declared_levels(arrays, path) if self.declared else 256
         self._require_range(levels)
         self.x = to_pixels(x, levels) if self.declared else x
         _, c, h, w = x.shape
         self.shape = (c, h, w)
-        self.y = checked_labels(arrays, len(x), path)
+        self.y = labels_in(arrays, len(x), path)
 
     def _require_range(self, levels: int) -> None:
         if self.largest >= levels:
@@ -139,14 +139,14 @@ class Array(PicturesOnDisk):
 def pictures_on_disk(path: Path) -> PicturesOnDisk:
     """The pictures in a folder or an .npz. Raises UserError where there are none, or not of one size and 8 bits."""
     if path.is_dir():
-        return Folder(path)
+        return FolderPictures(path)
     if path.exists() and path.suffix != ".npz":
         raise UserError(f"{path} is neither a folder of images nor an .npz file; give one of these")
-    return Array(path)
+    return ArrayPictures(path)
 
 
 def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
-    """(c, h, w) that all files share; c is 3 where any is coloured. Reads headers only."""
+    """The common (c, h, w) of all files; c is 3 if any is coloured. Reads only headers."""
     c = 1
     first_of_all = header(files[0])
     for file in files:
@@ -158,8 +158,8 @@ def one_shape(files: Sequence[Path]) -> tuple[int, int, int]:
     return c, first_of_all.h, first_of_all.w
 
 
-def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
-    """The sub-folder that each file is in, by number; None where a file is in none, or all are in one."""
+def labels_by_folder(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
+    """The number of each file's sub-folder; None where a file is in none, or all are in the same one."""
     parts = [file.relative_to(path).parts for file in files]
     names = sorted({part[0] for part in parts})
     if len(names) < 2 or any(len(part) == 1 for part in parts):
@@ -168,7 +168,7 @@ def labels_of(files: Sequence[Path], path: Path) -> Int[Tensor, " n"] | None:
     return torch.tensor([number[part[0]] for part in parts])
 
 
-def channels_first(x: np.ndarray, path: Path) -> np.ndarray:
+def uint8_channels_first(x: np.ndarray, path: Path) -> np.ndarray:
     """The array as uint8 (n, c, h, w)."""
     if x.dtype != np.uint8:
         raise UserError(f"{path} has values of {x.dtype}{_range(x)}, expected uint8 in 0..255; {_remedy(x)}")
@@ -190,7 +190,7 @@ def _range(x: np.ndarray) -> str:
 
 
 def _remedy(x: np.ndarray) -> str:
-    """How to make uint8 in 0..255 of other values."""
+    """How to convert other values to uint8 in 0..255."""
     if x.dtype.kind == "f" and x.size and x.min() >= 0 and x.max() <= 1:
         return "these look like values in 0..1: store (255 * x).round().astype('uint8')"
     if x.dtype.kind == "f" and x.size and x.min() >= -1 and x.max() <= 1:
@@ -198,13 +198,13 @@ def _remedy(x: np.ndarray) -> str:
     return "store x.round().clip(0, 255).astype('uint8') if they are in 0..255"
 
 
-def checked_labels(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | None:
+def labels_in(arrays: Arrays, n: int, path: Path) -> Int[Tensor, " n"] | None:
     """The labels beside the images, if there are any."""
-    if (y := first(arrays, LABELS)) is None:
+    if (y := first_present(arrays, LABELS)) is None:
         return None
-    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= MOST_CLASSES:
+    if y.shape != (n,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= MAX_CLASSES:
         raise UserError(
             f"{path} has {y.dtype} labels of shape {y.shape}{_range(y)}, expected a class number for each of "
-            f"{n} images, below {MOST_CLASSES}; number the classes from 0"
+            f"{n} images, below {MAX_CLASSES}; number the classes from 0"
         )
     return torch.from_numpy(y.astype(np.int64))

@@ -1,9 +1,9 @@
 """POWER, GAS, HEPMASS, MINIBOONE and BSDS300 as MAF's authors prepared them (Papamakarios et al. 2017,
 https://arxiv.org/abs/1705.07057), in the folders of their data.tar.gz (https://zenodo.org/record/1161203).
 
-GAS is a pickle there, which can run code when it is read, so its owner converts it once: the sentence that refuses it
-says how. The text file of the UCI archive does not replace it: the authors took a quarter of its rows at random and
-published no seed. POWER and MINIBOONE have lost rows or columns in the authors' files, too.
+GAS is a pickle there, which can run code when it is read, so each person converts it once: the error message says how.
+The text file of the UCI archive cannot replace it: the authors took a random quarter of its rows and published no seed.
+The authors' files of POWER and MINIBOONE lack some rows or columns, too.
 """
 
 import gzip
@@ -21,22 +21,22 @@ from torch import Tensor
 
 from genmodels.data import maf_tables
 from genmodels.data.base import Data, Splits, labelled
-from genmodels.data.files import broken, fetch
-from genmodels.data.maf_tables import Parts, Rows
+from genmodels.data.files import fetch, unreadable
+from genmodels.data.maf_tables import Rows, SplitRows
 from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
-Table = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
+TableName = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
-LARGEST = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
-HEPMASS_COLUMNS = range(28)  # label and features; the test file has one more, which the authors leave out
+MAX_BYTES = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
+HEPMASS_COLUMNS = range(28)  # label and features; the authors drop the additional column of the test file
 
 
 class Tabular(Data):
-    """One table: float32 (d,), without labels, from `root/tabular`, where its files are unpacked from the archive."""
+    """One table: float32 (d,), without labels, from files in `root/tabular`, unpacked there if necessary."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Tabular(Data):
         levels: None,
         classes: None,
         batch_size: PositiveInt,
-        table: Table,  # of those that papers of flows use
-        tables: Mapping[str, Sequence[PositiveInt]],  # of each: columns, and rows in train, val and test
+        table: TableName,  # one of the tables in papers on flows
+        tables: Mapping[str, Sequence[PositiveInt]],  # for each table: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive
         md5: str,  # of the archive
@@ -66,13 +66,13 @@ class Tabular(Data):
         if self.verify and (found := list(map(len, parts))) != self.rows:
             raise UserError(
                 f"{self.name} has {found} rows in train, val and test, expected {self.rows} of the official table; "
-                "get its files anew, or set data.verify=false to use them as they are"
+                "get its files again, or set data.verify=false to use them as they are"
             )
         train, val, test = (labelled(torch.from_numpy(x.astype(np.float32)), None) for x in parts)
         return Splits(train, val, test, training=train)
 
     def find(self, name: str) -> Path:
-        """A file of the archive: where it is unpacked, else unpacked now."""
+        """A file of the archive, unpacked now if it is missing."""
         path = self.folder / name
         if not path.is_file():
             unpack(fetch(self.folder / ARCHIVE, self.urls, self.md5, self.verify), name, path)
@@ -88,25 +88,25 @@ def unpack(archive: Path, name: str, path: Path) -> None:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
                 wanted = PurePosixPath(member.name) == PurePosixPath("data", name)
-                if wanted and member.isfile() and not member.issparse() and member.size < LARGEST:
+                if wanted and member.isfile() and not member.issparse() and member.size < MAX_BYTES:
                     with replacing(path) as file:
                         shutil.copyfileobj(members.extractfile(member), file)  # type: ignore[arg-type]
                     return
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise broken(archive, str(error)) from error
-    raise broken(archive, f"data/{name} is not in it")
+        raise unreadable(archive, str(error)) from error
+    raise unreadable(archive, f"data/{name} is not in it")
 
 
-def read_power(find: Find) -> Parts:
+def read_power(find: Find) -> SplitRows:
     return maf_tables.power(read_npy(find("power/data.npy"), columns=8))
 
 
-def read_gas(find: Find) -> Parts:
+def read_gas(find: Find) -> SplitRows:
     pickled = find("gas/ethylene_CO.pickle")
     path = pickled.with_suffix(".npy")
     if not path.is_file():
         raise UserError(
-            f"{pickled} is a pickle, which can run code when it is read, so that no program of this package reads it; "
+            f"{pickled} is a pickle, which can run code when it is read, so this package does not read it; "
             f"if it is the authors' own, convert it once in {path.parent}: python -c \"import numpy, pandas; "
             f"x = pandas.read_pickle('{pickled.name}').drop(columns=['Meth', 'Eth', 'Time']); "
             f"numpy.save('{path.name}', x.to_numpy())\""
@@ -114,16 +114,16 @@ def read_gas(find: Find) -> Parts:
     return maf_tables.gas(read_npy(path, columns=16))
 
 
-def read_hepmass(find: Find) -> Parts:
+def read_hepmass(find: Find) -> SplitRows:
     return maf_tables.hepmass(*(read_csv(find(f"hepmass/1000_{split}.csv")) for split in ("train", "test")))
 
 
-def read_miniboone(find: Find) -> Parts:
+def read_miniboone(find: Find) -> SplitRows:
     return maf_tables.miniboone(read_npy(find("miniboone/data.npy"), columns=43))
 
 
-def read_bsds300(find: Find) -> Parts:
-    """Patches of natural images, 8x8 without the last pixel and without their mean: used as they are."""
+def read_bsds300(find: Find) -> SplitRows:
+    """Patches of natural images, 8x8 without the last pixel and without their mean: unchanged."""
     try:
         import h5py
     except ImportError as error:
@@ -133,10 +133,10 @@ def read_bsds300(find: Find) -> Parts:
         with h5py.File(path, "r") as file:
             return file["train"][:], file["validation"][:], file["test"][:]
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
-READERS: dict[Table, Callable[[Find], Parts]] = {
+READERS: dict[TableName, Callable[[Find], SplitRows]] = {
     "power": read_power,
     "gas": read_gas,
     "hepmass": read_hepmass,
@@ -150,15 +150,15 @@ def read_npy(path: Path, columns: int) -> Rows:
     try:
         x = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if not isinstance(x, np.ndarray) or x.shape[1:] != (columns,) or x.dtype.kind not in "fiu":
-        raise broken(path, f"it is no table of numbers with {columns} columns")
+        raise unreadable(path, f"it is no table of numbers with {columns} columns")
     return x
 
 
 def read_csv(path: Path) -> Rows:
-    """HEPMASS's columns below a line of their names."""
+    """The columns of HEPMASS below a header line."""
     try:
         return np.loadtxt(path, delimiter=",", skiprows=1, comments=None, usecols=HEPMASS_COLUMNS, ndmin=2)
     except (OSError, ValueError) as error:
-        raise broken(path, str(error)) from error
+        raise unreadable(path, str(error)) from error

@@ -1,8 +1,7 @@
-"""A text as sequences of characters: what comes first is trained on, what comes last is held out.
+"""A text as sequences of characters: the beginning is for training, the end is held out.
 
-Training draws any `block` characters that follow each other, as nanoGPT does (https://github.com/karpathy/nanoGPT): all
-windows are a view of the text, which is kept once. Of the held-out parts every character is scored once, in windows
-that lie side by side.
+Training draws any `block` consecutive characters, as in nanoGPT (https://github.com/karpathy/nanoGPT): all windows are
+a view of one copy of the text. In the held-out parts every character is scored once, in adjacent windows.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,12 @@ from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
-SHOWN = 5  # unknown characters that a message names
-Tokens = Integer[Tensor, "windows block"]
+MAX_NAMED = 5  # unknown characters that a message names
+Windows = Integer[Tensor, "windows block"]
 
 
 class Text(Data):
-    """One UTF-8 file: integers (block,) that are places of characters in `vocabulary`."""
+    """One UTF-8 file: integers (block,), the indices of characters in `vocabulary`."""
 
     def __init__(
         self,
@@ -34,9 +33,9 @@ class Text(Data):
         classes: None,
         batch_size: PositiveInt,
         path: str,  # a text file, UTF-8
-        vocabulary: str,  # its characters; a character's number is its place
-        n_validation: ProbabilityBelowOne,  # part of the text before the test part
-        n_test: ProbabilityBelowOne,  # part of the text at its end
+        vocabulary: str,  # its characters; a character's token is its index
+        n_validation: ProbabilityBelowOne,  # fraction of the text, before the test part
+        n_test: ProbabilityBelowOne,  # fraction of the text, at its end
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size, kind="tokens")
         check_settings(shape, levels, vocabulary, n_validation, n_test)
@@ -46,7 +45,7 @@ class Text(Data):
         self.n_validation, self.n_test = n_validation, n_test
 
     def read(self) -> Splits:
-        tokens = torch.from_numpy(numbers(read_text(self.path), self.vocabulary, self.path)).to(self.field.dtype)
+        tokens = torch.from_numpy(token_numbers(read_text(self.path), self.vocabulary, self.path)).to(self.field.dtype)
         n, block = len(tokens), self.shape[0]
         ends = [int(n * part) for part in (1 - self.n_validation - self.n_test, 1 - self.n_test)]
         if ends[0] < block:
@@ -57,16 +56,16 @@ class Text(Data):
         train, val, test = (Split(side_by_side(part, block), {}) for part in tokens.tensor_split(ends))
         return Splits(train, val, test, training=Split(tokens[: ends[0]].unfold(0, block, 1), {}))
 
-    def transform(self, x: Tokens, generator: torch.Generator) -> Tokens:
+    def transform(self, x: Windows, generator: torch.Generator) -> Windows:
         return x
 
 
 def check_settings(shape: Sequence[int], levels: int, vocabulary: str, n_validation: float, n_test: float) -> None:
     if len(shape) != 1 or shape[0] < 1:
-        raise UserError(f"data.shape is {list(shape)}, expected [characters of a window]; give such as data.shape=[64]")
+        raise UserError(f"data.shape is {list(shape)}, expected [block], such as data.shape=[64]; correct it")
     if len(set(vocabulary)) != len(vocabulary):
         twice = sorted({each for each in vocabulary if vocabulary.count(each) > 1})
-        raise UserError(f"data.vocabulary has {twice} more than once, expected every character once; leave them out")
+        raise UserError(f"data.vocabulary has {twice} more than once, expected every character once; remove the others")
     if len(vocabulary) != levels:
         raise UserError(
             f"data.levels is {levels} and data.vocabulary has {len(vocabulary)} characters; "
@@ -74,8 +73,8 @@ def check_settings(shape: Sequence[int], levels: int, vocabulary: str, n_validat
         )
     if min(n_validation, n_test) < 0 or n_validation + n_test >= 1:
         raise UserError(
-            f"data.n_validation is {n_validation} and data.n_test {n_test}, expected parts of the text, at least 0 and "
-            "together below 1; the rest is trained on"
+            f"data.n_validation is {n_validation} and data.n_test {n_test}, expected fractions of the text, at least "
+            "0 and together below 1; the rest is for training"
         )
 
 
@@ -89,37 +88,37 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}), expected a text file; correct data.path") from error
 
 
-def numbers(text: str, vocabulary: str, path: Path) -> np.ndarray:
-    """The place of every character in the vocabulary; UserError where it lacks some."""
+def token_numbers(text: str, vocabulary: str, path: Path) -> np.ndarray:
+    """The index of every character in the vocabulary; UserError where it lacks some."""
     points, known = (np.frombuffer(each.encode("utf-32-le"), np.uint32) for each in (text, vocabulary))
     by_point = np.argsort(known)
     place = np.searchsorted(known, points, sorter=by_point).clip(max=len(known) - 1)
     tokens = by_point[place]
     unknown = np.flatnonzero(known[tokens] != points)
     if len(unknown):
-        raise UserError(lacking(text, unknown, path))
+        raise UserError(unknown_characters(text, unknown, path))
     return tokens
 
 
-def lacking(text: str, unknown: np.ndarray, path: Path) -> str:
-    """Which characters the vocabulary lacks, and where each is met first."""
+def unknown_characters(text: str, unknown: np.ndarray, path: Path) -> str:
+    """The error message: the characters that the vocabulary lacks, and where each occurs first."""
     first: dict[str, int] = {}
     for position in unknown.tolist():
         first.setdefault(text[position], position)
-    said = [f"{each!r} at {where(text, position)}" for each, position in list(first.items())[:SHOWN]]
-    more = f" and {len(first) - SHOWN} more" if len(first) > SHOWN else ""
+    said = [f"{each!r} at {line_and_column(text, position)}" for each, position in list(first.items())[:MAX_NAMED]]
+    more = f" and {len(first) - MAX_NAMED} more" if len(first) > MAX_NAMED else ""
     return (
         f"{path} has characters that the vocabulary lacks: {', '.join(said)}{more}; add them to data.vocabulary and "
-        "correct data.levels, or take them out of the text"
+        "correct data.levels, or remove them from the text"
     )
 
 
-def where(text: str, position: int) -> str:
+def line_and_column(text: str, position: int) -> str:
     line = text.count("\n", 0, position) + 1
     return f"line {line}, column {position - text.rfind(chr(10), 0, position)}"
 
 
 def side_by_side(tokens: Integer[Tensor, " n"], block: int) -> Integer[Tensor, "windows _block"]:
-    """Windows one after the other; what is left at the end is left out."""
+    """Adjacent windows; an incomplete one at the end is dropped."""
     windows = len(tokens) // block
     return tokens[: windows * block].reshape(windows, block)

@@ -1,8 +1,8 @@
 """Points in the plane: FFJORD's eight toy densities (Grathwohl et al. 2019, https://arxiv.org/abs/1810.01367).
 
-All points are independent draws. FFJORD takes 100 new ones for each of 10,000 steps; the training data here are one
-fixed set of 1,000,000, which is as many: such a training sees each point once, and a run is resumed as on any other
-data. Validation and test sets have random numbers of their own, and stay the same whatever `n_train` is.
+All points are independent draws. FFJORD takes 100 new points for each of 10,000 steps. The training data here are one
+fixed set of as many points, 1,000,000: such a training sees each point once, and runs are resumed as for any other
+data. Validation and test sets have separate random numbers and do not depend on `n_train`.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ def rings(rng: RandomState, n: int) -> Points:
 
 
 def moons(rng: RandomState, n: int) -> Points:
-    """Two half circles of radius 2, of equal weight, one open above and reaching into the other; noise of 0.2."""
+    """Two half circles of radius 2, of equal weight, which interlock; with Gaussian noise of 0.2."""
     upper = unit(pi * rng.rand(n))
     x = np.where(rng.rand(n, 1) < 0.5, upper, [1, 0.5] - upper)
     return 2 * (x + 0.1 * rng.randn(n, 2)) + [-1, -0.2]
@@ -113,7 +113,7 @@ def checkerboard(rng: RandomState, n: int) -> Points:
 
 
 def pinwheel(rng: RandomState, n: int) -> Points:
-    """Five long Gaussians around the origin, each turned the further the farther out, of equal weight."""
+    """Five long Gaussians around the origin, twisted more with larger radius, of equal weight."""
     along, across = 1 + 0.3 * rng.randn(n), 0.1 * rng.randn(n)
     angle = rng.randint(5, size=n) * 2 * pi / 5 + 0.25 * np.exp(along)
     return 2 * (along[:, None] * unit(-angle) + across[:, None] * unit(pi / 2 - angle))

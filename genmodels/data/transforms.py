@@ -1,4 +1,4 @@
-"""What training does to a batch at every visit, as pure functions of the batch and a generator on its device."""
+"""Random transforms of training batches: pure functions of a batch and a generator on its device."""
 
 import torch
 from jaxtyping import UInt8

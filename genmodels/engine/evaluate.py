@@ -12,8 +12,7 @@ from genmodels.engine import build
 from genmodels.engine.metric_pictures import saves_pictures
 from genmodels.engine.trained import named_checkpoint, with_sampler
 from genmodels.errors import UserError
-from genmodels.evaluators.evaluate import applicable, left_out
-from genmodels.evaluators.evaluate import evaluate as evaluate_model
+from genmodels.evaluators.evaluate import applicable, evaluate_model, not_applicable
 from genmodels.processes.group import device_named, process_group
 from genmodels.rank import is_rank_zero
 from genmodels.run.checkpoint import model_of, read_checkpoint, weights_in_protocol
@@ -33,7 +32,7 @@ def evaluate(config: dict[str, Any]) -> None:
     device = device_named(config["device"])
     model = with_sampler(model_of(checkpoint, trusted=config["trusted"]).to(device), config["sampler"])
     data, evaluators = build.instance(nodes["data"]), build.instances(nodes["evaluator"])
-    reasons = left_out(model, evaluators, data)
+    reasons = not_applicable(model, evaluators, data)
     if not applicable(model, evaluators, data):
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise UserError(f"no evaluator applies to this model ({why or 'none is chosen'}); choose another evaluator")

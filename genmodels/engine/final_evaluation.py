@@ -6,7 +6,7 @@ from typing import Any
 from genmodels.console import evaluation_progress, show_next, show_paths, show_results
 from genmodels.engine.metric_pictures import saves_pictures
 from genmodels.engine.session import Session
-from genmodels.evaluators.evaluate import evaluate
+from genmodels.evaluators.evaluate import evaluate_model
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import shown_everywhere
 from genmodels.run.layout import CHECKPOINTS, NEWEST_GRID, RESULTS, SAMPLES
@@ -40,7 +40,7 @@ def _measured(session: Session) -> list[Record]:
     training.to(trainer.strategy.root_device)
     pictures = saves_pictures(session.run_dir / SAMPLES)
     with training.evaluating() as model, evaluation_progress() as progress:
-        return evaluate(
+        return evaluate_model(
             model,
             session.evaluators,
             data=training.data,

@@ -16,7 +16,7 @@ from genmodels.engine.trained import named_checkpoint, with_sampler
 from genmodels.errors import UserError
 from genmodels.evaluators.precision import autocast
 from genmodels.kinds import kind_of
-from genmodels.kinds.base import Kind, Shown, SideBySide
+from genmodels.kinds.base import Kind, NamedSamples, SideBySide
 from genmodels.pictures import save as save_picture
 from genmodels.processes.group import device_named, process_group
 from genmodels.processes.rendezvous import this_process
@@ -67,7 +67,7 @@ def draw(config: dict[str, Any]) -> DrawnSamples:
     node, left = without_foreign_paths("data", checkpoint["config"].get("data"))
     print_left_out(left, file)
     kind = kind_of(fields_of(node, config["trusted"]))
-    kind.require_way(output_path(config["out"], kind), model)
+    kind.require_format(output_path(config["out"], kind), model)
     if can(model, Prepares):
         prepare_model(model, data_of(node, config["trusted"]), device)
     make = {"sample": samples, "translate": translations}[config["task"]]
@@ -82,7 +82,7 @@ def write_samples(drawn: DrawnSamples, out: Path) -> None:
         kind.save(x, out, drawn.model, drawn.condition)
     else:
         rows = {"original": drawn.originals, "translation": x}
-        save_picture(kind.stacked([Shown(name, values, kind.of) for name, values in rows.items()]), out)
+        save_picture(kind.stacked([NamedSamples(name, values, kind.of) for name, values in rows.items()]), out)
 
 
 def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, None]:

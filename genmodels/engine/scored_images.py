@@ -7,14 +7,14 @@ import torch
 
 from genmodels.config.compose import option, options
 from genmodels.config.messages import suggestion
-from genmodels.data.pictures_on_disk import Array, PicturesOnDisk, pictures_on_disk
+from genmodels.data.pictures_on_disk import ArrayPictures, PicturesOnDisk, pictures_on_disk
 from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.evaluators import dataset
-from genmodels.evaluators.evaluate import prepared
+from genmodels.evaluators.evaluate import prepared_features
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.features.classifier import Classifier
-from genmodels.evaluators.pictures import OfSplit, Pictures, WithChannels
+from genmodels.evaluators.pictures import PictureSet, SplitPictures, WithChannels
 from genmodels.evaluators.reference import Statistics, statistics_in
 from genmodels.run.data import placed
 
@@ -27,13 +27,13 @@ def images_to_score(name: str) -> PicturesOnDisk:
     return pictures_on_disk(path)
 
 
-def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Examples | None]:
+def reference(config: dict[str, Any]) -> tuple[PictureSet | Statistics, dataset.ImageDataset | None]:
     """The reference that samples are compared with, and its images as a dataset; None where it is only statistics."""
     name, split = config["reference"], config["reference_split"]
     path = Path(name).expanduser()
     if name in options("data"):
         data = named_data(name, "reference", config)
-        return OfSplit(data, split or "train"), data
+        return SplitPictures(data, split or "train"), data
     if not path.exists():
         raise UserError(
             f"reference={name} is neither a dataset ({suggestion(name, options('data'))}) nor an existing folder or "
@@ -47,7 +47,7 @@ def reference(config: dict[str, Any]) -> tuple[Pictures | Statistics, dataset.Ex
     return pictures, pictures
 
 
-def image_count(source: Pictures | Statistics, unknown: int) -> int:
+def image_count(source: PictureSet | Statistics, unknown: int) -> int:
     """The number of images; `unknown` for statistics."""
     return unknown if isinstance(source, Statistics) else len(source)
 
@@ -64,10 +64,10 @@ def named_data(name: str, key: str, config: dict[str, Any]) -> Any:
     return build.instance(placed(node, {"root": config["data"]["root"]}))
 
 
-def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -> None:
+def refuse_data_units(pictures: PicturesOnDisk, data: dataset.ImageDataset | None) -> None:
     """UserError where an .npz has values in a dataset's few levels, which would be read as nearly black images."""
     levels = data.levels if data else None
-    if isinstance(pictures, Array) and not pictures.declared and levels and pictures.largest < levels < 256:
+    if isinstance(pictures, ArrayPictures) and not pictures.declared and levels and pictures.largest < levels < 256:
         raise UserError(
             f"{pictures.name} has values up to {pictures.largest}, like the {levels} levels of the reference, expected "
             f"images in 0..255; add an array levels={levels} to the file, or scale its values"
@@ -75,8 +75,8 @@ def refuse_data_units(pictures: PicturesOnDisk, data: dataset.Examples | None) -
 
 
 def feature_data(
-    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.Examples | None
-) -> dataset.Examples:
+    features: Features, config: dict[str, Any], pictures: PicturesOnDisk, data: dataset.ImageDataset | None
+) -> dataset.ImageDataset:
     """The images that features are prepared for: the side with more channels, or a classifier's training data."""
     name = config["classifier_data"]
     if not isinstance(features, Classifier):
@@ -99,18 +99,18 @@ def prepare_sides(
     features: Features,
     config: dict[str, Any],
     pictures: PicturesOnDisk,
-    against: Pictures | Statistics,
-    data: dataset.Examples | None,
+    against: PictureSet | Statistics,
+    data: dataset.ImageDataset | None,
     device: torch.device,
-) -> tuple[Pictures, Pictures | Statistics]:
+) -> tuple[PictureSet, PictureSet | Statistics]:
     """Prepares the features, and returns both sides in the form that the features take."""
     made = feature_data(features, config, pictures, data)
-    prepared(features, made, device)
+    prepared_features(features, made, device)
     fitting = against if isinstance(against, Statistics) else fitted_to_features(against, features, made)
     return fitted_to_features(pictures, features, made), fitting
 
 
-def fitted_to_features(pictures: Pictures, features: Features, data: dataset.Examples) -> Pictures:
+def fitted_to_features(pictures: PictureSet, features: Features, data: dataset.ImageDataset) -> PictureSet:
     """The pictures in the form that prepared features take: with the channels of `data`. UserError where they have
     another size and the features do not resize."""
     if features.resize == "none" and pictures.shape[1:] != tuple(data.shape[1:]):

@@ -14,7 +14,7 @@ from genmodels.engine import build
 from genmodels.engine.metric_pictures import saves_pictures
 from genmodels.engine.resume import Beginning, require_same_data, resume_notes
 from genmodels.evaluators.base import Evaluator
-from genmodels.evaluators.evaluate import left_out
+from genmodels.evaluators.evaluate import not_applicable
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.subject import Subject
 from genmodels.machine import commit, hardware
@@ -95,6 +95,6 @@ def _announce(session: Session, told: Sequence[str]) -> None:
         soft_wrap=True,
         highlight=False,
     )
-    show_left_out(left_out(model, build.instances(session.config["evaluator"]), data))
+    show_left_out(not_applicable(model, build.instances(session.config["evaluator"]), data))
     for line in told:
         console.print(line, soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""What a metric keeps of every sample where sums are not enough: rows by the samples' numbers."""
+"""A row for every sample, by sample number, for metrics that need more than sums."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from genmodels.evaluators.distributed import total
 
-CHUNK = 4096  # rows that are put together over processes at once
+ROWS_AT_ONCE = 4096  # rows that are summed over processes at once
 
 
 class Bank:
-    """float32 rows (n, *shape) on the CPU, each written once by whichever process has the sample."""
+    """float32 rows (n, *shape) on the CPU, each written once, by the process that has the sample."""
 
     def __init__(self, n: int, shape: Sequence[int]):
         self.rows = torch.zeros(n, *shape)
@@ -25,7 +25,7 @@ class Bank:
         self.written[i] += 1
 
     def gathered(self, device: torch.device) -> Float[Tensor, " n *shape"]:
-        """All rows in the order of their numbers, the same on every process; they travel by way of `device`."""
-        assert bool((total(self.written.to(device)) == 1).all()), "a sample was shown twice, or never"
-        parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(CHUNK)]
+        """All rows in the order of their numbers, the same on every process; sent through `device`."""
+        assert bool((total(self.written.to(device)) == 1).all()), "a row was written twice, or never"
+        parts = [total(rows.double().to(device)).float().cpu() for rows in self.rows.split(ROWS_AT_ONCE)]
         return torch.cat(parts)

@@ -1,7 +1,7 @@
-"""What an evaluator is: it says whether it applies to a model on data, and measures it.
+"""The base classes of evaluators: an evaluator says whether it applies to a model on data, and measures it.
 
-Those over generated images (`SampleMetric`) share one pass of images through one feature extractor; any other may ask
-for generated samples, their features and the conditions they were drawn under, too (`genmodels.evaluators.subject`).
+Metrics over generated images (`SampleMetric`) share one pass of images through one feature extractor. Any other
+evaluator can also ask for generated samples, their features and their conditions (`genmodels.evaluators.subject`).
 """
 
 import warnings
@@ -17,14 +17,13 @@ from torchmetrics import Metric
 
 from genmodels.capabilities import Samples, why_not
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import are_pictures
-from genmodels.evaluators.dataset import described as described_data
+from genmodels.evaluators.dataset import are_pictures, described
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference, Statistics
 from genmodels.evaluators.results import Mode, Progress, Record, metric_name, silent
 from genmodels.evaluators.shown import Show
-from genmodels.evaluators.subject import Drawn, How, SampleSet, Subject
+from genmodels.evaluators.subject import GeneratedBatch, Procedure, SampleSet, Subject
 
 Uses = Literal["nothing", "moments", "features"]
 SplitName = Literal["train", "val", "test"]
@@ -34,28 +33,28 @@ PixelsOf = Callable[[Tensor], Tensor]  # (j,) indices of reference images -> (j,
 class Evaluator(ABC):
     """Measures a model on data."""
 
-    mode: ClassVar[Mode]  # which way its results are better, but for those that say otherwise
+    mode: ClassVar[Mode]  # whether lower or higher is better; a record can have its own mode
 
     @abstractmethod
     def needs(self, subject: Subject) -> str | None:
-        """What it needs and does not find in the subject, in words; None: it applies. No samples are drawn yet."""
+        """What the subject lacks for this evaluator, as text; None: it applies. No samples are drawn yet."""
 
     @abstractmethod
     def metrics(self, subject: Subject, features: str) -> list[str]:
-        """Names of all its results; the best checkpoint follows the first. `features` names the extractor, if any."""
+        """Names of all results; the first decides the best checkpoint. `features` names the extractor, if any."""
 
     def check(self, subject: Subject) -> None:  # noqa: B027  most find nothing
-        """UserError where it applies and yet could not measure the subject, as far as that is known before the work."""
+        """UserError where it applies but cannot measure the subject, as far as this is known before the work."""
 
     @abstractmethod
-    def measure(self, subject: Subject, how: How) -> list[Record]:
-        """The results, in the order of `metrics`; every process calls it, and one gives the same as many."""
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
+        """The results, in the order of `metrics`; the same for any number of processes, which all call it."""
 
 
 class Score(NamedTuple):
-    """One of a sample metric's results, and what its protocol says beyond the common part."""
+    """One result of a sample metric, and its own part of the protocol."""
 
-    kind: str  # how its name begins, such as "fid"
+    kind: str  # the beginning of its name, such as "fid"
     value: float
     std: float | None
     protocol: dict[str, Any]
@@ -63,34 +62,34 @@ class Score(NamedTuple):
 
 
 class SampleMetric(Evaluator, Metric):
-    """Is shown generated images, in any order and from any process; an image is known by its number."""
+    """A metric over generated images, which arrive in any order and from any process; each has a number."""
 
     kind: ClassVar[str]  # of its first score
     further: tuple[str, ...] = ()  # kinds of the others
-    uses: ClassVar[Uses]  # of the generated images and the reference, beside what it is shown
-    conditional: ClassVar[bool] = False  # whether it asks what each image was conditioned on
+    uses: ClassVar[Uses]  # what it needs of all images and of the reference, beside `update`
+    conditional: ClassVar[bool] = False  # whether it needs the condition of each image
 
-    progress: Progress = staticmethod(silent)  # of what `compute` does, where that takes long
+    progress: Progress = staticmethod(silent)  # of a slow `compute`
 
     n: int  # generated images
-    reference: str | None  # split of the data that they are laid against
+    reference: str | None  # split of the data that they are compared with
 
     def needs(self, subject: Subject) -> str | None:
         if reason := why_not(subject.model, Samples):
             return reason
         data = subject.data
-        return None if are_pictures(data) else f"{data.name} has no images of integers, but {described_data(data)}"
+        return None if are_pictures(data) else f"{data.name} has no images of integers, but {described(data)}"
 
     def metrics(self, subject: Subject, features: str) -> list[str]:
-        """With features of that name, such as "fid_classifier_1k"."""
+        """Names with these features, such as "fid_classifier_1k"."""
         return [metric_name(kind, features, self.n) for kind in (self.kind, *self.further)]
 
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         assert subject.samples is not None
         return self.results(subject.samples, subject.split, how.show)
 
     def results(self, samples: SampleSet, split: str, show: Show) -> list[Record]:
-        """The results over images that may come from anywhere, filed under `split`."""
+        """The results over any images, recorded under `split`."""
         self.progress = samples.progress
         reference = None if self.reference is None else samples.reference(self.reference)
         samples.listen()
@@ -115,13 +114,13 @@ class SampleMetric(Evaluator, Metric):
         return records
 
     def scores(self, reference: Reference | None, generated: Float[Tensor, "n d"] | None) -> list[Score]:
-        """What `compute` gives; that a process has had no image to itself is no news."""
+        """The result of `compute`, without the warning of a process that got no images."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*was called before the ``update``")
             return self.compute(reference, generated)
 
     def begin(self, features: Features, device: torch.device) -> None:
-        """Makes ready to be shown images on `device`; UserError where the settings or the features do not allow it."""
+        """Prepares for images on `device`; UserError where the settings or the features do not allow it."""
         self.suits(features)
         self.to(device).allocate(features.dim, features.classes)
 
@@ -134,51 +133,51 @@ class SampleMetric(Evaluator, Metric):
         self.reset()
 
     @abstractmethod
-    def update(self, drawn: Drawn) -> None:
-        """Takes in some of the images."""
+    def update(self, drawn: GeneratedBatch) -> None:
+        """Adds a batch of images."""
 
     @abstractmethod
     def compute(self, reference: Reference | None = None, generated: Float[Tensor, "n d"] | None = None) -> list[Score]:
         """The results over all processes, in the order of `metrics`.
 
-        `reference` is that of the split `self.reference`, `generated` the features of the images where it uses those.
+        `reference` belongs to the split `self.reference`; `generated` are the features of the images, if it uses them.
         """
 
     def require(self, n: int, name: str) -> None:
-        """UserError where the `n` images of the reference called `name` are fewer than the metric's settings need."""
+        """UserError where `n`, the number of images of the reference `name`, is too small for the settings."""
         at_least_two(n, f"images in {name}")
 
     def suits(self, features: Features) -> None:  # noqa: B027  most take any
-        """UserError where the metric cannot use these features, once they are checked or prepared."""
+        """UserError where the metric cannot use these features, which are checked or prepared already."""
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
-        """After `compute`: shows what the metric can beside images of the reference of that name.
+        """Shows pictures of samples and images of the reference, after `compute`, if the metric has some.
 
         Every process must call it.
         """
 
 
-def described(reference: Reference) -> dict[str, Any]:
-    """What the protocol says of a reference."""
+def reference_protocol(reference: Reference) -> dict[str, Any]:
+    """The part of the protocol about a reference."""
     return {
         "reference": reference.name,
         "n_reference": reference.n,
         "reference_fingerprint": reference.fingerprint,
-        **prepared(reference.prepared),
+        **preparation_protocol(reference.prepared),
     }
 
 
-def prepared(how: str | None) -> dict[str, str]:
-    """What the protocol says of how reference images were cut and resized, where that was done."""
+def preparation_protocol(how: str | None) -> dict[str, str]:
+    """The part of the protocol about cropping and resizing of reference images; {} without any."""
     return {} if how is None else {"reference_prepared": how}
 
 
 def completed(record: Record, mode: Mode, common: dict[str, Any]) -> Record:
-    """The record with the evaluator's mode, unless it has its own, and with what all results of an evaluation say."""
+    """The record with the evaluator's mode, unless it has its own, and the protocol that all results share."""
     return replace(record, mode=record.mode or mode, protocol=record.protocol | common)
 
 
 def at_least_two(n: int, what: str) -> None:
-    """Refuses to take statistics over fewer than 2 images."""
+    """UserError where there are fewer than 2 images."""
     if n < 2:
         raise UserError(f"got {n} {what}, expected at least 2: raise the number")

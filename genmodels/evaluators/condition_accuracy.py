@@ -1,6 +1,6 @@
-"""How often a label-conditional sample shows the label that it was asked for.
+"""How often a classifier finds the label that a sample was conditioned on.
 
-The share of generated images whose label is the likeliest class of a classifier of the data's labels, as in table 1 of
+The fraction of generated images whose label is the likeliest class of a classifier of the data's labels, see table 1 of
 Shmelkov et al. 2018 (GAN-test, https://arxiv.org/abs/1807.09499).
 """
 
@@ -16,12 +16,12 @@ from genmodels.evaluators.conditions import condition_of
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn, Subject
+from genmodels.evaluators.subject import GeneratedBatch, Subject
 from genmodels.ranges import PositiveInt
 
 
 class ConditionAccuracy(SampleMetric):
-    """Accuracy of the classifier on `n` samples, by the labels that these were conditioned on."""
+    """Accuracy of the classifier on `n` samples; the true labels are those that the samples were conditioned on."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "condition_accuracy"
@@ -50,7 +50,7 @@ class ConditionAccuracy(SampleMetric):
         if not features.tells_labels:
             raise UserError(
                 "condition_accuracy needs a classifier of the data's labels, and "
-                f"features={features.name or 'inception'} is none: choose features=classifier"
+                f"features={features.name or 'inception'} is not one: choose features=classifier"
             )
 
     def allocate(self, d: int, k: int) -> None:
@@ -58,7 +58,7 @@ class ConditionAccuracy(SampleMetric):
             self.add_state(name, torch.zeros((), dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         labels = drawn.condition["label"].to(drawn.logits.device)
         self.right += (drawn.logits.argmax(1) == labels).sum()
         self.total += len(labels)

@@ -1,8 +1,8 @@
 """Density and coverage (Naeem et al. 2020, https://arxiv.org/abs/2002.09797).
 
-Around every real image lies a ball that reaches to its k-th nearest other real image, border
-included. Density is the mean number of balls that hold a generated image, divided by k, and can
-exceed 1; coverage is the share of balls that hold a generated image at all.
+Every real image is the centre of a closed ball that reaches to its k-th nearest other real image.
+Density is the mean number of balls that contain a generated image, divided by k, and can exceed 1.
+Coverage is the fraction of balls that contain at least one generated image.
 """
 
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from genmodels.ranges import PositiveInt
 
 
 class DensityCoverage(BankedMetric):
-    """Density and coverage of `n` samples, in whichever features are given."""
+    """Density and coverage of `n` samples, in the given features."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "density"
@@ -30,8 +30,8 @@ class DensityCoverage(BankedMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split whose images the balls lie around
-        k: PositiveInt,  # which neighbour gives a ball its radius
+        reference: SplitName,  # split whose images are the centres of the balls
+        k: PositiveInt,  # the k-th nearest neighbour gives the radius
     ):
         super().__init__()
         self.n = n
@@ -54,7 +54,7 @@ class DensityCoverage(BankedMetric):
 def density_coverage(
     reference: Reference, fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
-    """Mean number of balls around real images that hold one of `fake`, over k; and share of balls that hold any."""
+    """Density and coverage of `fake`."""
     real = reference.features()
     radius = radii_of(reference, k, device, progress)
     held = torch.zeros((), dtype=torch.int64, device=device)

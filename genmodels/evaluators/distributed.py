@@ -1,4 +1,4 @@
-"""The little that evaluators need of many processes; with one process each of these is the identity."""
+"""Communication between processes for evaluators; with one process each function is the identity."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def shards(n: int, size: int) -> Iterator[range]:
-    """This process's part of 0..n-1 in chunks of `size`, the last of all being smaller: nothing is padded."""
+    """This process's part of 0..n-1 in chunks of `size`; the last of all may be smaller: nothing is padded."""
     rank, world = rank_and_world()
     for start in range(rank * size, n, world * size):
         yield range(start, min(start + size, n))
@@ -35,7 +35,7 @@ def total(x: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
 
 
 def from_rank_zero(make: Callable[[], T]) -> T:
-    """What `make` returns on rank 0, or the UserError that it raises there, on every process."""
+    """The result of `make` on rank 0, or its UserError there, on every process."""
     rank, world = rank_and_world()
     box: list[Any] = [None, None]  # result, error
     if rank == 0:

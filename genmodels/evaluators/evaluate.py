@@ -1,4 +1,4 @@
-"""From a model, or samples that are there, and evaluators to records: one pass of samples serves all that want them."""
+"""Runs evaluators on a model or on existing samples; all metrics over samples share one pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from genmodels.capabilities import Batch, Condition, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator, SampleMetric, completed
 from genmodels.evaluators.conditions import Conditions, condition_of, refuse_conditions
-from genmodels.evaluators.dataset import Data, Examples, picture_levels
+from genmodels.evaluators.dataset import Dataset, ImageDataset, picture_levels
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.pictures import OfSplit, Pictures
+from genmodels.evaluators.pictures import PictureSet, SplitPictures
 from genmodels.evaluators.precision import Precision, autocast, dtype_of
 from genmodels.evaluators.reference import Statistics
 from genmodels.evaluators.results import Progress, Record, silent
 from genmodels.evaluators.shown import NOTHING, Show
-from genmodels.evaluators.subject import Draw, How, SampleSet, Subject
+from genmodels.evaluators.subject import Draw, Procedure, SampleSet, Subject
 from genmodels.fields import Field
 from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
@@ -29,27 +29,27 @@ from genmodels.units import to_pixels
 Known = Mapping[str, list[Record]]  # results by the evaluator's name
 
 
-def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, Evaluator]:
-    """Those evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
+def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, Evaluator]:
+    """The evaluators that apply to this model on these data; UserError where the data lack the model's condition."""
     refuse_conditions(model, data)
-    without = left_out(model, evaluators, data)
+    without = not_applicable(model, evaluators, data)
     able = {name: e for name, e in evaluators.items() if name not in without}
     conditions_from(model, sample_metrics(able))
     return able
 
 
-def left_out(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Data) -> dict[str, str]:
-    """The others, and why each of them does not apply."""
+def not_applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, str]:
+    """The evaluators that do not apply, and why."""
     reasons = {name: e.needs(Subject(model=model, data=data)) for name, e in evaluators.items()}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def sample_metrics(evaluators: Mapping[str, Evaluator]) -> list[SampleMetric]:
-    """Those over generated images."""
+    """The metrics over generated images."""
     return [e for e in evaluators.values() if isinstance(e, SampleMetric)]
 
 
-def evaluate(model: nn.Module, evaluators: Mapping[str, Evaluator], **how: Any) -> list[Record]:
+def evaluate_model(model: nn.Module, evaluators: Mapping[str, Evaluator], **how: Any) -> list[Record]:
     """Results of the applicable evaluators, one after the other; see `by_evaluator`."""
     return [record for records in by_evaluator(model, evaluators, **how).values() for record in records]
 
@@ -58,7 +58,7 @@ def by_evaluator(
     model: nn.Module,
     evaluators: Mapping[str, Evaluator],
     *,
-    data: Data,
+    data: Dataset,
     split: str,
     features: Features | None,
     seed: int,
@@ -72,13 +72,13 @@ def by_evaluator(
 ) -> dict[str, list[Record]]:
     """Results of each applicable evaluator, a pure function of the arguments and the same on every process.
 
-    `model` is in eval mode on `device`; `weights` says which it has, "ema" or "raw". `split` is what
-    likelihoods are taken over and what records are filed under. Sample number i has random numbers of
-    (seed, i), so that a set of samples does not depend on `batch_size` or the number of processes, and
-    begins with those of a smaller n. `known` are results over the same samples, measured for another split,
-    which need not be drawn again. Every process must call it; `show` is given what the evaluators can show.
+    `model` is in eval mode on `device`; `weights` names its weights, "ema" or "raw". Likelihoods are measured on
+    `split`, and records have this split. The random numbers of sample i are a function of (seed, i), so that a
+    set of samples does not depend on `batch_size` or the number of processes, and begins with the set of a
+    smaller n. `known` are results over the same samples for another split, which are not measured again. Every
+    process must call it; `show` receives the pictures and values that evaluators can show.
     """
-    how = How(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
+    how = Procedure(seed=seed, device=device, precision=precision, batch=batch_size, progress=progress, show=show)
     able = applicable(model, evaluators, data)
     again = {name: records for name, records in known.items() if isinstance(able.get(name), SampleMetric)}
     metrics = sample_metrics({name: e for name, e in able.items() if name not in again})
@@ -89,7 +89,7 @@ def by_evaluator(
         common = {"weights": weights, "seed": seed, "dtype": dtype_of(model, device)}
         common |= {"world_size": rank_and_world()[1]}
         return {
-            name: [filed(record, split) for record in again[name]]
+            name: [filed_under(record, split) for record in again[name]]
             if name in again
             else [completed(record, e.mode, common) for record in e.measure(subject, how)]
             for name, e in able.items()
@@ -97,9 +97,13 @@ def by_evaluator(
 
 
 def samples_of(
-    model: nn.Module, data: Data, metrics: Sequence[SampleMetric], features: Features | None, how: How
+    model: nn.Module,
+    data: Dataset,
+    metrics: Sequence[SampleMetric],
+    features: Features | None,
+    how: Procedure,
 ) -> SampleSet:
-    """The model's samples, not drawn yet; what the metrics cannot use is refused."""
+    """The model's samples, not drawn yet; UserError where the metrics cannot use them or the features."""
     sources = splits_of(metrics, data)
     refuse_settings(metrics, sources)
     if metrics:
@@ -107,11 +111,11 @@ def samples_of(
     conditions = Conditions(model, data, conditions_from(model, metrics))
     return SampleSet(
         draw=drawing(model, conditions, how),
-        to_pixels=lambda x: to_pixels(checked(x, data), picture_levels(data)),
+        to_pixels=lambda x: to_pixels(checked_samples(x, data), picture_levels(data)),
         about=sampling(model, conditions),
         listeners=metrics,
         sources=sources,
-        extractor=lambda: prepared(features, data, how.device),
+        extractor=lambda: prepared_features(features, data, how.device),
         how=how,
     )
 
@@ -119,7 +123,7 @@ def samples_of(
 def measure(
     metrics: Sequence[SampleMetric],
     draw: Callable[[range], UInt8[Tensor, "b c h w"]],
-    sources: Mapping[str, Pictures | Statistics],
+    sources: Mapping[str, PictureSet | Statistics],
     *,
     features: Features,
     split: str,
@@ -129,10 +133,10 @@ def measure(
     progress: Progress = silent,
     show: Show = NOTHING,
 ) -> list[Record]:
-    """Results over the first n images in 0..255 that `draw` gives, whatever they come from, laid against references.
+    """Results over the first n images in 0..255 that `draw` returns, compared with references.
 
-    `sources` are the references by the name under which a metric asks for one; `features` are prepared,
-    and `about` is what the protocol says of the samples.
+    `sources` are the references by the names that metrics use; `features` are prepared; `about` is the part of
+    the protocol about the samples.
     """
     refuse_missing_images(metrics, sources)
     refuse_settings(metrics, sources)
@@ -143,13 +147,13 @@ def measure(
         listeners=metrics,
         sources=sources,
         extractor=lambda: features,
-        how=How(seed=0, device=device, precision="32-true", batch=batch_size, progress=progress, show=show),
+        how=Procedure(seed=0, device=device, precision="32-true", batch=batch_size, progress=progress, show=show),
     )
     return [record for metric in metrics for record in metric.results(samples, split, show)]
 
 
-def check_features(features: Features | None, data: Examples, metrics: Sequence[SampleMetric]) -> Features:
-    """The extractor, not prepared yet; UserError where it cannot be for `data`, or one of the metrics cannot use it."""
+def check_features(features: Features | None, data: ImageDataset, metrics: Sequence[SampleMetric]) -> Features:
+    """The extractor, not prepared yet; UserError where it does not suit `data` or one of the metrics."""
     picture_levels(data)
     if features is None:
         raise UserError("evaluators of samples need features and got none: choose features=classifier")
@@ -159,8 +163,8 @@ def check_features(features: Features | None, data: Examples, metrics: Sequence[
     return features
 
 
-def prepared(
-    features: Features | None, data: Examples, device: torch.device, metrics: Sequence[SampleMetric] = ()
+def prepared_features(
+    features: Features | None, data: ImageDataset, device: torch.device, metrics: Sequence[SampleMetric] = ()
 ) -> Features:
     """The extractor, ready for pictures of `data`; UserError where one of the metrics cannot use it."""
     ready = check_features(features, data, metrics)
@@ -168,24 +172,24 @@ def prepared(
     return ready
 
 
-def drawing(model: nn.Module, conditions: Conditions, how: How) -> Draw:
-    """The model's samples with given numbers, in data units, each with what it was conditioned on."""
+def drawing(model: nn.Module, conditions: Conditions, how: Procedure) -> Draw:
+    """A function from numbers to the model's samples, in data units, with their conditions."""
 
     def draw(index: range) -> tuple[Batch, Condition]:
         n, condition = len(index), conditions.of(index, how.device)
-        with seeded(how.seed, index.start):  # for a model that draws from elsewhere than its rng
+        with seeded(how.seed, index.start):  # for a model that does not use its rng
             return cast(Samples, model).sample(n, condition, ByNumber(how.seed, index.start, n)), condition
 
     return draw
 
 
 def sampling(model: nn.Module, conditions: Conditions) -> dict[str, Any]:
-    """What the protocol says of how samples are drawn: every setting that changes what is drawn."""
+    """The part of the protocol about sampling: every setting that changes the samples."""
     return {**model.sampling_protocol(), **conditions.protocol()} if isinstance(model, Samples) else {}
 
 
 def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
-    """The split whose conditions the samples have: that which they are laid against."""
+    """The split whose conditions the samples get: their reference split."""
     splits = sorted({metric.reference for metric in metrics if metric.reference is not None}) or ["train"]
     if len(splits) > 1 and condition_of(model):
         raise UserError(
@@ -195,8 +199,8 @@ def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
     return splits[0]
 
 
-def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
-    """A UserError where a metric needs the reference's images and there are only their moments."""
+def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
+    """UserError where a metric needs reference images and there are only their moments."""
     for metric in metrics:
         source = sources.get(metric.reference or "")
         if metric.uses == "features" and isinstance(source, Statistics):
@@ -206,22 +210,24 @@ def refuse_missing_images(metrics: Sequence[SampleMetric], sources: Mapping[str,
             )
 
 
-def splits_of(metrics: Sequence[SampleMetric], data: Examples) -> dict[str, Pictures | Statistics]:
-    """The splits of a dataset that metrics ask for as their references, by name."""
-    return {metric.reference: OfSplit(data, metric.reference) for metric in metrics if metric.reference is not None}
+def splits_of(metrics: Sequence[SampleMetric], data: ImageDataset) -> dict[str, PictureSet | Statistics]:
+    """The splits of a dataset that are references of the metrics, by name."""
+    return {
+        metric.reference: SplitPictures(data, metric.reference) for metric in metrics if metric.reference is not None
+    }
 
 
-def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, Pictures | Statistics]) -> None:
-    """A UserError where a metric's settings need more samples, or more reference images, than there will be."""
+def refuse_settings(metrics: Sequence[SampleMetric], sources: Mapping[str, PictureSet | Statistics]) -> None:
+    """UserError where a metric's settings need more samples, or more reference images, than there will be."""
     for metric in metrics:
-        metric.allocate(1, 2)  # in little room: it knows what n allows
+        metric.allocate(1, 2)  # small states: it checks the settings
         source = sources.get(metric.reference or "")
         if source is not None and not isinstance(source, Statistics):
             metric.require(len(source), source.name)
 
 
-def checked(x: Batch, data: Data) -> Integer[Tensor, "b c h w"]:
-    """`x` itself, once it is known to be images in the data's units."""
+def checked_samples(x: Batch, data: Dataset) -> Integer[Tensor, "b c h w"]:
+    """`x` itself; UserError where it is not images in the data's units."""
     assert isinstance(x, Tensor) and isinstance(data.x, Field)
     if x.dtype != data.x.dtype or tuple(x.shape[1:]) != data.x.shape:
         got, expected = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, data.x.dtype))
@@ -237,6 +243,6 @@ def checked(x: Batch, data: Data) -> Integer[Tensor, "b c h w"]:
     return x
 
 
-def filed(record: Record, split: str) -> Record:
-    """The record of another split's evaluation, filed under this one."""
+def filed_under(record: Record, split: str) -> Record:
+    """The record of another split, recorded under this one."""
     return replace(record, split=split)

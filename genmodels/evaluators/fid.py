@@ -1,10 +1,10 @@
 """Fréchet Inception Distance (Heusel et al. 2017, https://arxiv.org/abs/1706.08500).
 
-The distance between two Gaussians that have the moments of real and of generated features:
+The distance between two Gaussians with the moments of real and of generated features:
 |mu1 - mu2|² + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^½). With sigma1 = A Aᵀ and sigma2 = B Bᵀ the last
-trace is the sum of the singular values of Aᵀ B. FID of few samples is biased by about a constant
-over their number; FID-infinity (Chong & Forsyth 2020, https://arxiv.org/abs/1911.07023) is the
-intercept of a line through FIDs of different numbers.
+trace is the sum of the singular values of Aᵀ B. The bias of FID is about a constant
+over the number of samples n; FID-infinity (Chong & Forsyth 2020, https://arxiv.org/abs/1911.07023) is the
+intercept of a line through FIDs for different n.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, described
+from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, reference_protocol
 from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 
@@ -40,10 +40,10 @@ def frechet_distance(
 
 
 def square_root(sigma: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
-    """A with A Aᵀ = sigma and as many columns as sigma has rank, by Cholesky's decomposition with pivots.
+    """A with A Aᵀ = sigma and rank(sigma) columns, by a pivoted Cholesky decomposition.
 
-    Leaving out the null directions keeps rounding errors of about 1e-16 from entering the
-    distance as their square roots where there are fewer samples than dimensions.
+    Without the null directions, rounding errors of about 1e-16 do not enter the distance as
+    their square roots where there are fewer samples than dimensions.
     """
     lower, pivots, rank, _ = dpstrf(sigma.cpu().numpy(), lower=1)
     a = np.zeros((len(sigma), rank))
@@ -52,12 +52,12 @@ def square_root(sigma: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
 
 
 class FID(SampleMetric):
-    """Fréchet distance of `n` samples to a split of the data, in whichever features are given."""
+    """Fréchet distance of `n` samples to a split of the data, in the given features."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "fid"
     uses: ClassVar[Uses] = "moments"
-    count: Tensor  # (parts,), and so on: sums over a part of the samples each
+    count: Tensor  # (parts,); this and the next are sums over each part of the samples
     total: Tensor
     outer: Tensor
 
@@ -65,8 +65,8 @@ class FID(SampleMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split that gives the reference's moments
-        extrapolate: TwoOrMore | None,  # also to infinitely many samples, from so many FIDs up to n; null: not
+        reference: SplitName,  # split of the reference moments
+        extrapolate: TwoOrMore | None,  # FIDs in the fit for infinitely many samples; null: no fit
     ):
         super().__init__()
         self.n = n
@@ -84,7 +84,7 @@ class FID(SampleMetric):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         part = self.part[drawn.numbers.cpu()]
         for i in part.unique().tolist():
             batch = sums(drawn.features[(part == i).to(drawn.features.device)])
@@ -100,11 +100,13 @@ class FID(SampleMetric):
             self.progress("fid", done, len(self.sizes))
             fids.append(frechet_distance(*moments(s), reference.mu, reference.sigma))
         self.progress("fid", len(fids), len(fids))
-        about = described(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
+        about = reference_protocol(reference) | rank_note(min(self.n, n_reference), self.total.shape[1])
         scores = [Score(self.kind, fids[-1], None, about)]
         if self.extrapolate is not None:
             about = (
-                described(reference) | {"extrapolated_from": self.sizes} | rank_note(self.sizes[0], self.total.shape[1])
+                reference_protocol(reference)
+                | {"extrapolated_from": self.sizes}
+                | rank_note(self.sizes[0], self.total.shape[1])
             )
             scores.append(Score("fid_infinity", intercept(self.sizes, fids), None, about))
         return scores
@@ -115,7 +117,7 @@ class FID(SampleMetric):
 
 
 def sizes(n: int, points: int) -> list[int]:
-    """So many numbers of samples, evenly from n/10 to n."""
+    """`points` numbers of samples, evenly spaced from n/10 to n."""
     found = torch.linspace(n / 10, n, max(points, 0), dtype=torch.float64).round().long().unique().tolist()
     if points < 2 or len(found) < points or found[0] < 2:
         raise UserError(
@@ -126,7 +128,7 @@ def sizes(n: int, points: int) -> list[int]:
 
 
 def intercept(n: list[int], fid: list[float]) -> float:
-    """a of the line a + b/n through the FIDs, by least squares."""
+    """a of the least-squares line a + b/n through the FIDs."""
     return float(np.polyfit(1 / np.array(n), fid, 1)[1])
 
 

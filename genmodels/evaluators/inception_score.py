@@ -1,7 +1,7 @@
 """Inception Score (Salimans et al. 2016, https://arxiv.org/abs/1606.03498).
 
 exp E_x KL(p(y|x) || p(y)), over `splits` consecutive parts of the samples; mean and standard
-deviation of the parts. KL's mean is streamed as E Σ p log p - Σ p̄ log p̄, with p̄ = E p.
+deviation over the parts. The mean KL is computed from sums: E Σ p log p - Σ p̄ log p̄, with p̄ = E p.
 """
 
 from typing import ClassVar
@@ -15,12 +15,12 @@ from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.ranges import PositiveInt
 
 
 class InceptionScore(SampleMetric):
-    """Inception Score of `n` samples by the class probabilities of whichever features are given."""
+    """Inception Score of `n` samples by the class probabilities of the given features."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "inception_score"
@@ -52,7 +52,7 @@ class InceptionScore(SampleMetric):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64, device=self.device), dist_reduce_fx="sum")
         super().allocate(d, k)
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         p = drawn.logits.double().softmax(1)
         # part s holds samples floor(sn/splits) <= i < floor((s+1)n/splits)
         part = ((drawn.numbers + 1) * self.splits - 1) // self.n

@@ -15,7 +15,7 @@ from torch import Tensor
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import Score, SplitName
-from genmodels.evaluators.pairs import COLUMNS, ROWS, blocks
+from genmodels.evaluators.pairs import TILE_COLUMNS, TILE_ROWS, blocks
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode, Progress, silent
 from genmodels.ranges import NonNegativeInt, PositiveInt
@@ -31,10 +31,10 @@ class KID(BankedMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split that the samples are laid against
+        reference: SplitName,  # split that the samples are compared with
         subsets: PositiveInt,  # over which mean and std are taken
         subset_size: PositiveInt | None,  # of each set, drawn without replacement; null: all samples at once
-        seed: NonNegativeInt,  # of the subsets; the run's own seed plays no part
+        seed: NonNegativeInt,  # of the subsets, independent of the seed of the run
     ):
         super().__init__()
         self.n = n
@@ -76,11 +76,11 @@ class KID(BankedMetric):
         return torch.stack(kids)
 
     def drawn(self) -> dict[str, Any]:
-        """What the protocol says of the subsets."""
+        """The part of the protocol about subsets."""
         return {"subsets": self.subsets, "subset_size": self.subset_size, "subset_seed": self.seed}
 
     def check_size(self, n: int, what: str) -> None:
-        """Refuses subsets that `n` images do not hold."""
+        """UserError where a subset needs more than `n` images."""
         if self.subset_size is not None and not 2 <= self.subset_size <= n:
             raise UserError(
                 f"got subset_size={self.subset_size} for the kid of {n} {what}, expected 2 to {n}: "
@@ -95,7 +95,7 @@ def mmd(
     progress: Progress = silent,
     kept: Callable[[Callable[[], Tensor]], Tensor] = lambda make: make(),
 ) -> Float64[Tensor, ""]:
-    """Unbiased estimate of the squared discrepancy, n and m >= 2; `kept` may know the sum over the pairs within `x`."""
+    """Unbiased estimate of the squared discrepancy, n and m >= 2; `kept` may cache the sum over pairs within `x`."""
     n, m = len(x), len(y)
     xx = kept(lambda: kernel_sum(x, x, device, progress, "pairs of the reference"))
     yy = kernel_sum(y, y, device, progress, "pairs of the samples")
@@ -117,7 +117,7 @@ def kernel_sum(
     stage: str = "pairs",
 ) -> Float64[Tensor, ""]:
     """Sum of the kernel over all pairs, on the CPU."""
-    tiles = [(i, j) for i in blocks(len(x), ROWS) for j in blocks(len(y), COLUMNS)]
+    tiles = [(i, j) for i in blocks(len(x), TILE_ROWS) for j in blocks(len(y), TILE_COLUMNS)]
     sums = []
     for done, (i, j) in enumerate(tiles):
         progress(stage, done, len(tiles))
@@ -129,5 +129,5 @@ def kernel_sum(
 
 def diagonal_sum(x: Float[Tensor, "n d"]) -> Float64[Tensor, ""]:
     """Sum of the kernel over the pairs of a row with itself."""
-    squares = torch.cat([rows.double().square().sum(1) for rows in x.split(ROWS)])
+    squares = torch.cat([rows.double().square().sum(1) for rows in x.split(TILE_ROWS)])
     return kernel(squares, x.shape[1]).sum()

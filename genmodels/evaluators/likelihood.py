@@ -1,8 +1,8 @@
 """Negative log-likelihood of held-out data, in nats per sample and, for discrete data, in bits per dimension.
 
-Where a draw of `log_prob` is an importance weight, the log-mean-exp of several draws is the
+If a draw of `log_prob` is an importance weight, the log-mean-exp of several draws is the
 importance bound (Burda et al. 2016, https://arxiv.org/abs/1509.00519); other draws are averaged.
-Of a conditional model it is -log p(x|condition), which has names of its own: it says less of x.
+For a conditional model it is -log p(x|condition), under separate names: it is not comparable to -log p(x).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,13 +19,13 @@ from genmodels.capabilities import Batch, Condition, HasLikelihood, why_not
 from genmodels.disk.atomic import replacing, require_writable
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Fault, UserError
-from genmodels.evaluators.base import Evaluator, prepared
+from genmodels.evaluators.base import Evaluator, preparation_protocol
 from genmodels.evaluators.conditions import condition_of, given
 from genmodels.evaluators.dataset import dims, has_levels
 from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
 from genmodels.evaluators.results import Mode, Record
-from genmodels.evaluators.subject import How, Subject
+from genmodels.evaluators.subject import Procedure, Subject
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import seeded
 from genmodels.trees import count, first, part, to
@@ -37,8 +37,8 @@ PerImage = Float64[Tensor, "n"]
 class Likelihood(Evaluator):
     """Mean negative log-likelihood over a split, with its standard error in the protocol.
 
-    Processes share whole batches, and batch number i has its own random numbers, so that the
-    result is the same on one process and on many, to the last bit.
+    Each batch is computed by one process, and batch number i has its own random numbers, so that
+    the result is the same for any number of processes, to the last bit.
     """
 
     mode: ClassVar[Mode] = "min"
@@ -46,10 +46,10 @@ class Likelihood(Evaluator):
     def __init__(
         self,
         *,
-        draws: PositiveInt,  # of log_prob per sample; an exact one is the same every time, and taken once
-        max_samples: PositiveInt | None,  # the first so many of the split; null: all
-        batch: PositiveInt,  # samples times draws that the model is given at once
-        save: str | None,  # an .npz file for the values of every sample; null: none
+        draws: PositiveInt,  # of log_prob per sample; an exact log_prob is computed once
+        max_samples: PositiveInt | None,  # only the first samples of the split; null: all
+        batch: PositiveInt,  # samples times draws in one call of the model
+        save: str | None,  # an .npz file for the values of all samples; null: no file
     ):
         if min(draws, batch, 1 if max_samples is None else max_samples) < 1:
             raise UserError(
@@ -68,7 +68,7 @@ class Likelihood(Evaluator):
 
     def metrics(self, subject: Subject, features: str) -> list[str]:
         names = ["bits_per_dim"] * has_levels(subject.data) + ["nll_nats"] + ["elbo_nats"] * self.is_importance(subject)
-        return [named(metric, subject) for metric in names]
+        return [metric_name_of(metric, subject) for metric in names]
 
     def is_importance(self, subject: Subject) -> bool:
         """Whether several draws of an evidence lower bound make the importance bound."""
@@ -79,11 +79,11 @@ class Likelihood(Evaluator):
         if self.save is not None:
             require_writable(self.save)
 
-    def measure(self, subject: Subject, how: How) -> list[Record]:
+    def measure(self, subject: Subject, how: Procedure) -> list[Record]:
         """bits_per_dim (discrete data only), nll_nats, and elbo_nats beside an importance bound.
 
         `elbo_nats` is the bound itself, E log p(x, z)/q(z|x) <= log p(x), not its negative.
-        The values of every sample under the first name are shown.
+        The values of all samples for the first metric go to `how.show`.
         """
         model, data = cast(HasLikelihood, subject.model), subject.data
         x, condition = self.held_out(subject)
@@ -94,20 +94,20 @@ class Likelihood(Evaluator):
         values = dict(zip(self.metrics(subject, ""), several, strict=True))
         protocol = self.protocol(subject, count(x))
         if self.save is not None and rank_and_world()[0] == 0:
-            write(self.save, values, condition.get("label"), protocol | {"seed": how.seed})
+            save_values(self.save, values, condition.get("label"), protocol | {"seed": how.seed})
         name, of_each = next(iter(values.items()))
         how.show.values(f"{subject.split}/{name}", of_each)
         return [record(metric, subject.split, v, protocol) for metric, v in values.items()]
 
     def protocol(self, subject: Subject, n: int) -> dict[str, Any]:
-        """What all its results say, of `n` samples."""
+        """The protocol that all results share, for `n` samples."""
         model, data = cast(HasLikelihood, subject.model), subject.data
         on = list(condition_of(subject.model))
         return {
             "reference": f"{data.name}/{subject.split}",
             "n_reference": n,
             "reference_fingerprint": data.fingerprint(subject.split),
-            **prepared(data.prepared),
+            **preparation_protocol(data.prepared),
             "bound": "iwae" if self.is_importance(subject) else model.bound,
             "draws": self.draws_of(model),
             **({"conditional_on": on} if on else {}),
@@ -116,11 +116,11 @@ class Likelihood(Evaluator):
         }
 
     def draws_of(self, model: HasLikelihood) -> int:
-        """How often each sample is scored."""
+        """The number of draws for each sample."""
         return 1 if model.bound == "exact" else self.draws
 
     def held_out(self, subject: Subject) -> tuple[Batch, Condition]:
-        """The samples that are scored and what comes with them."""
+        """The samples to score and their conditions."""
         x, condition = subject.data.split(subject.split)
         if not count(x):
             raise UserError(
@@ -128,8 +128,8 @@ class Likelihood(Evaluator):
             )
         return first(x, self.max_samples), first(dict(condition), self.max_samples)
 
-    def score_all(self, model: HasLikelihood, x: Batch, condition: Condition, how: How) -> Float64[Tensor, "n 2"]:
-        """What `score` gives for every sample, from all processes and on all of them, on the CPU."""
+    def score_all(self, model: HasLikelihood, x: Batch, condition: Condition, how: Procedure) -> Float64[Tensor, "n 2"]:
+        """The results of `score` for all samples, on every process, on the CPU."""
         n = count(x)
         values = torch.zeros(n, 2, dtype=torch.float64, device=how.device)
         how.progress("likelihood", 0, n)
@@ -140,9 +140,9 @@ class Likelihood(Evaluator):
 
     @torch.no_grad()
     def scores(
-        self, model: HasLikelihood, x: Batch, condition: Condition, how: How
+        self, model: HasLikelihood, x: Batch, condition: Condition, how: Procedure
     ) -> Iterator[tuple[slice, Float64[Tensor, "b 2"]]]:
-        """This process's batches: where each lies in `x`, and what `score` gives for it."""
+        """This process's batches: the slice of `x`, and the result of `score`."""
         rank, world = rank_and_world()
         n = count(x)
         for start in range(rank * self.batch, n, world * self.batch):
@@ -155,7 +155,7 @@ class Likelihood(Evaluator):
             yield where, v
 
     def score(self, model: HasLikelihood, x: Batch, condition: Condition) -> Float64[Tensor, "b 2"]:
-        """Mean and log-mean-exp of the draws of log p(x) in nats, as many draws at once as fit into a batch."""
+        """Mean and log-mean-exp of the draws of log p(x) in nats, with as many draws at once as fit into a batch."""
         draws, b = self.draws_of(model), count(x)
         means, log_sums = [], []
         for k in chunks(draws, max(1, self.batch // b)):
@@ -168,19 +168,19 @@ class Likelihood(Evaluator):
 
 
 def require_shape(w: Tensor, draws: int, samples: int) -> None:
-    """UserError where a model's log_prob gave something else than a value for each draw of each sample."""
+    """UserError where log_prob of a model returns anything but one value for each draw of each sample."""
     if w.shape != (draws, samples):
         right, found = ([samples], [*w.shape[1:]]) if draws == 1 else ([draws, samples], [*w.shape])
         raise UserError(f"the model's log_prob gave values of shape {found}, expected {right}: nats of each sample")
 
 
-def named(metric: str, subject: Subject) -> str:
-    """The metric's name; that of a conditional model says so."""
+def metric_name_of(metric: str, subject: Subject) -> str:
+    """The name of the metric, with "conditional_" for a conditional model."""
     return f"conditional_{metric}" if condition_of(subject.model) else metric
 
 
 def record(metric: str, split: str, values: PerImage, protocol: Mapping[str, Any]) -> Record:
-    """The mean, with its standard error in the protocol; an evidence lower bound is better high."""
+    """The mean, with its standard error in the protocol; for an evidence lower bound higher is better."""
     about, elbo = {**protocol, "standard_error": standard_error(values)}, metric.endswith("elbo_nats")
     if elbo:
         about["bound"] = "elbo"
@@ -189,13 +189,13 @@ def record(metric: str, split: str, values: PerImage, protocol: Mapping[str, Any
 
 
 def standard_error(values: PerImage) -> float:
-    """Of the mean: the standard deviation over samples (n - 1) by the square root of their number; 0 for one sample."""
+    """Standard error of the mean: the standard deviation over samples (n - 1) over sqrt(n); 0 for one sample."""
     n = len(values)
     return (values.std() / n**0.5).item() if n > 1 else 0.0
 
 
-def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol: Mapping[str, Any]) -> None:
-    """The metrics of each sample under their names, labels `y` and `index` in the split's order, `protocol` as JSON."""
+def save_values(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol: Mapping[str, Any]) -> None:
+    """Writes metrics of each sample by name, labels `y`, `index` in the order of the split, and `protocol` as JSON."""
     arrays: dict[str, Any] = {name: v.numpy() for name, v in values.items()}
     arrays["index"] = np.arange(len(next(iter(values.values()))))
     arrays["protocol"] = dumps(dict(protocol))
@@ -206,5 +206,5 @@ def write(file: Path, values: Mapping[str, PerImage], y: Tensor | None, protocol
 
 
 def chunks(n: int, size: int) -> list[int]:
-    """n as a sum of `size`, `size`, ... and a rest: chunks(7, 3) is [3, 3, 1]."""
+    """n as a sum of chunks of at most `size`: chunks(7, 3) is [3, 3, 1]."""
     return [min(size, n - start) for start in range(0, n, size)]

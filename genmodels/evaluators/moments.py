@@ -1,4 +1,4 @@
-"""Mean and covariance of features, streamed: three float64 sums that simply add over batches and processes."""
+"""Mean and covariance of features from three float64 sums, which are added over batches and processes."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Sums(NamedTuple):
-    """How many features there were, their sum, and the sum of their outer products."""
+    """The number of features, their sum, and the sum of their outer products."""
 
     n: Float64[Tensor, ""]
     total: Float64[Tensor, " d"]
@@ -28,6 +28,6 @@ def sums(f: Float[Tensor, "b d"]) -> Sums:
 
 
 def moments(s: Sums) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"]]:
-    """Mean and unbiased covariance (n - 1) of what was summed; n >= 2."""
+    """Mean and unbiased covariance (n - 1) from the sums; n >= 2."""
     mu = s.total / s.n
     return mu, (s.outer - s.n * torch.outer(mu, mu)) / (s.n - 1)

@@ -1,7 +1,7 @@
-"""Samples beside their nearest training images in feature space: a look at memorisation.
+"""Samples beside their nearest training images in feature space, to detect memorisation.
 
-A model that copies its training images has samples much nearer to them than they are to each
-other, so the mean distance stands beside the reference's own.
+Samples of a model that copies its training images are much nearer to them than these are to each
+other, so the protocol has the mean distance within the reference, too.
 """
 
 from typing import Any, ClassVar
@@ -16,17 +16,17 @@ from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
 from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
 from genmodels.evaluators.distributed import from_all
-from genmodels.evaluators.pairs import check_neighbours, nearest
+from genmodels.evaluators.pairs import check_neighbours, nearest_rows
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
-from genmodels.evaluators.subject import Drawn
+from genmodels.evaluators.subject import GeneratedBatch
 from genmodels.pictures import Captions, mosaic
 from genmodels.ranges import PositiveInt
 
 
 class NearestNeighbours(BankedMetric):
-    """Mean distance of `n` samples to their nearest reference image; shows the first samples beside theirs."""
+    """Mean distance of `n` samples to their nearest reference image; shows the first ones beside their neighbours."""
 
     mode: ClassVar[Mode] = "min"
     kind: ClassVar[str] = "nearest_distance"
@@ -35,9 +35,9 @@ class NearestNeighbours(BankedMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split in which neighbours are looked for
-        k: PositiveInt,  # neighbours beside a sample
-        rows: PositiveInt,  # samples that are shown, the first ones
+        reference: SplitName,  # split in which to look for neighbours
+        k: PositiveInt,  # neighbours shown beside a sample
+        rows: PositiveInt,  # number of samples to show, the first ones
     ):
         super().__init__()
         self.n = n
@@ -55,22 +55,31 @@ class NearestNeighbours(BankedMetric):
     def require(self, n: int, name: str) -> None:
         check_neighbours(self.k, n - 1, "nearest_neighbours", f"{n} images in {name}")
 
-    def update(self, drawn: Drawn) -> None:
+    def update(self, drawn: GeneratedBatch) -> None:
         self.shown |= {i: p.cpu() for i, p in zip(drawn.numbers.tolist(), drawn.pixels, strict=True) if i < self.rows}
 
     def compare(self, reference: Reference, fake: Float[Tensor, "m d"], about: dict[str, Any]) -> list[Score]:
         real = reference.features()
-        distance, index = nearest(fake, real, self.k, self.device, self.progress)
+        distance, index = nearest_rows(fake, real, self.k, self.device, self.progress)
         self.neighbours, self.distances = index[: self.rows].cpu(), distance[: self.rows, 0].cpu()
         own = reference.kept(f"nearest_{self.n}", lambda: self.within(real))
-        return [Score(self.kind, mean(distance[:, 0]), None, about | {"distance_within_reference": mean(own)})]
+        return [
+            Score(
+                self.kind,
+                average(distance[:, 0]),
+                None,
+                about | {"distance_within_reference": average(own)},
+            )
+        ]
 
     def within(self, real: Float[Tensor, "n d"]) -> Float[Tensor, " m"]:
         """Distance of the first images of the reference to their nearest other."""
-        return nearest(real[: self.n], real, 2, self.device, self.progress)[0][:, 1]  # the nearest is the image itself
+        return nearest_rows(real[: self.n], real, 2, self.device, self.progress)[0][
+            :, 1
+        ]  # the nearest is the image itself
 
     def show(self, pixels_of: PixelsOf, reference: str, to: Show) -> None:
-        """A picture with a row for each of the first samples, its neighbours beside it, and how far the nearest is."""
+        """A picture with a row for each of the first samples and its neighbours, and the smallest distances."""
         shown = {i: p for part in from_all(self.shown) for i, p in part.items()}
         samples = torch.stack([shown[i] for i in sorted(shown)])
         neighbours = pixels_of(self.neighbours.flatten()).cpu()
@@ -85,12 +94,12 @@ def beside(x: UInt8[Tensor, "n c h w"], neighbours: UInt8[Tensor, "nk c2 h2 w2"]
     if neighbours.shape[2:] != x.shape[2:]:
         resized = interpolate(neighbours.float(), size=x.shape[2:], mode="bilinear", antialias=True)
         neighbours = resized.round().clamp(0, 255).to(torch.uint8)
-    channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside one in colours becomes three equal channels
+    channels = max(x.shape[1], neighbours.shape[1])  # a grey image beside a coloured one becomes three equal channels
     pictures = torch.cat([images.expand(-1, channels, -1, -1) for images in (x, neighbours)])
     cells = [(row, 0) for row in range(len(x))] + [(row, 2 + column) for row in range(len(x)) for column in range(k)]
     captions = Captions(f"samples, and their {k} nearest images in {reference}")
     return mosaic(pictures, 256, cells, captions=captions)
 
 
-def mean(x: Float[Tensor, " n"]) -> float:
+def average(x: Float[Tensor, " n"]) -> float:
     return float(x.double().mean())

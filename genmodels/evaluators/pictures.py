@@ -1,4 +1,4 @@
-"""Pictures in 0..255 by their numbers, whatever they come from: a split of a dataset, or files on disk."""
+"""Pictures in 0..255 by number, from a split of a dataset or from files on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples, picture_levels
+from genmodels.evaluators.dataset import ImageDataset, picture_levels
 from genmodels.units import to_pixels
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class PictureSet(Protocol):
     """A fixed set of pictures of one size."""
 
     @property
@@ -26,11 +26,11 @@ class Pictures(Protocol):
 
     @property
     def levels(self) -> int:
-        """Values that an entry could take before it became one in 0..255."""
+        """Number of values of an entry before the conversion to 0..255."""
 
     @property
     def prepared(self) -> str | None:
-        """How they were cut and resized, in words; None: not at all."""
+        """How they were cropped and resized, as text; None: not at all."""
 
     @property
     def sha256(self) -> str:
@@ -42,10 +42,10 @@ class Pictures(Protocol):
         """The pictures with these numbers, on the CPU."""
 
 
-class OfSplit:
+class SplitPictures:
     """The pictures of one split of a dataset of images."""
 
-    def __init__(self, data: Examples, split: str):
+    def __init__(self, data: ImageDataset, split: str):
         self.levels = picture_levels(data)
         x, _ = data.split(split)
         assert isinstance(x, Tensor)
@@ -65,9 +65,9 @@ class OfSplit:
 
 @dataclass(frozen=True)
 class WithChannels:
-    """Pictures with another number of channels: a grey picture is one of three equal channels."""
+    """Pictures with another number of channels: a grey picture has three equal channels."""
 
-    pictures: Pictures
+    pictures: PictureSet
     c: int
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class WithChannels:
             return x
         if self.c == 1 and not (x == x[:, :1]).all():
             raise UserError(
-                f"{self.name} has pictures in colours, expected grey ones, or three equal channels; "
+                f"{self.name} has coloured pictures, expected grey ones, or three equal channels; "
                 "convert them, or choose features=inception"
             )
         return x[:, :1].repeat(1, self.c, 1, 1)

@@ -1,4 +1,4 @@
-"""What a model computes in while it is measured or sampled, by the names that the trainer has for it."""
+"""Numerical precision of a model while it is evaluated or sampled, with the names of the trainer."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -13,7 +13,7 @@ DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager:
-    """For a block of a model's calls; "32-true" leaves what is around it as it is."""
+    """A context for calls of a model; "32-true" changes nothing."""
     if precision == "32-true":
         return nullcontext()
     if precision == "16-mixed" and device.type == "cpu":
@@ -22,7 +22,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 def dtype_of(model: nn.Module, device: torch.device) -> str:
-    """What the model computes in: its autocast type, or its parameters'."""
+    """The type in which the model computes: that of autocast, or of its parameters."""
     if torch.is_autocast_enabled(device.type):
         return str(torch.get_autocast_dtype(device.type)).removeprefix("torch.")
     parameter = next(model.parameters(), torch.empty(()))

@@ -1,8 +1,8 @@
 """Improved precision and recall (Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991).
 
-A set's manifold is the union of balls around its images that reach to their k-th nearest
-neighbours, borders included. Precision is the share of generated images in the manifold of the
-real ones, recall that of real images in the manifold of the generated ones.
+The manifold of a set is the union of closed balls around its images, which reach to their k-th
+nearest neighbours. Precision is the fraction of generated images in the manifold of the real
+images; recall is the fraction of real images in the manifold of the generated images.
 """
 
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from genmodels.ranges import PositiveInt
 
 
 class PrecisionRecall(BankedMetric):
-    """Precision and recall of `n` samples, in whichever features are given."""
+    """Precision and recall of `n` samples, in the given features."""
 
     mode: ClassVar[Mode] = "max"
     kind: ClassVar[str] = "precision"
@@ -30,8 +30,8 @@ class PrecisionRecall(BankedMetric):
         self,
         *,
         n: PositiveInt,  # generated samples
-        reference: SplitName,  # split whose images the samples are laid against
-        k: PositiveInt,  # which neighbour gives a ball its radius
+        reference: SplitName,  # split that the samples are compared with
+        k: PositiveInt,  # the k-th nearest neighbour gives the radius
     ):
         super().__init__()
         self.n = n
@@ -54,7 +54,7 @@ class PrecisionRecall(BankedMetric):
 def precision_recall(
     reference: Reference, fake: Float[Tensor, "m d"], k: int, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
-    """Shares of `fake` within the manifold of the reference, and of the reference within that of `fake`."""
+    """Fraction of `fake` in the manifold of the reference, and of the reference in the manifold of `fake`."""
     real = reference.features()
     real_radii, fake_radii = radii_of(reference, k, device, progress), radii(fake, k, device, progress)
     precise = torch.zeros(len(fake), dtype=torch.bool, device=device)

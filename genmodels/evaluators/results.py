@@ -1,12 +1,12 @@
-"""A result and its protocol; a number never travels without what it was measured on and how."""
+"""A result and its protocol, which says on what the number was measured and how."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-Mode = Literal["min", "max"]  # which way a result is better
-BETTER: dict[Mode | None, str] = {"min": " ↓", "max": " ↑", None: ""}  # the same behind a name, in a table
-Progress = Callable[[str, int, int], None]  # (what is going on, samples done, samples in all)
+Mode = Literal["min", "max"]  # whether lower or higher is better
+BETTER: dict[Mode | None, str] = {"min": " ↓", "max": " ↑", None: ""}  # the mode as an arrow after a name in a table
+Progress = Callable[[str, int, int], None]  # (stage, samples done, samples in total)
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -15,9 +15,9 @@ def silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One result, as it stands in results.json.
+    """One result, as in results.json.
 
-    `std` is the spread over draws or folds, None where there are none. `protocol` holds plain
+    `std` is the standard deviation over draws or folds, None without these. `protocol` holds plain
     values only: numbers, strings, None, and lists or dicts of these.
     """
 
@@ -26,11 +26,11 @@ class Record:
     value: float
     std: float | None
     protocol: dict[str, Any]
-    mode: Mode | None = None  # None: that of the evaluator, which `evaluate` fills in
+    mode: Mode | None = None  # None: the mode of the evaluator, which `by_evaluator` fills in
 
     @property
     def key(self) -> str:
-        """The name under which it is logged, such as "test/bits_per_dim"."""
+        """The name in logs, such as "test/bits_per_dim"."""
         return f"{self.split}/{self.metric}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,12 +38,12 @@ class Record:
         return asdict(self)
 
     def at_step(self, step: int) -> "Record":
-        """The record of a model that was trained for so many steps."""
+        """The record with the number of training steps in its protocol."""
         return replace(self, protocol=self.protocol | {"step": step})
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Record":
-        """The record that `to_dict` gave, or a file holds, where numbers that are not finite are texts.
+        """The record from `to_dict`, or from a file, where numbers that are not finite are strings.
 
         Raises TypeError where a key is missing or unknown.
         """
@@ -51,11 +51,11 @@ class Record:
         return cls(**plain | numbers)
 
 
-def count(n: int) -> str:
-    """A number of samples as metric names write it: 2000 is "2k", 1797 is "1797"."""
+def short_count(n: int) -> str:
+    """A number of samples as in metric names: 2000 is "2k", 1797 is "1797"."""
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
 
 
 def metric_name(kind: str, features: str, n: int) -> str:
     """The name of a metric over samples: "fid_classifier_2k", or "fid_2k" for features without a name."""
-    return "_".join(part for part in (kind, features, count(n)) if part)
+    return "_".join(part for part in (kind, features, short_count(n)) if part)

@@ -1,4 +1,4 @@
-"""What an evaluation can show beside its numbers: pictures, the values of single samples, nearest neighbours."""
+"""What an evaluation can show beside its numbers: pictures, values of single samples, nearest neighbours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """Samples, in 0..255 on the CPU, and of each the nearest reference image, its number and how far away it is."""
+    """Samples, in 0..255 on the CPU, with the nearest reference image of each, its number and its distance."""
 
     samples: UInt8[Tensor, "n c h w"]
     nearest: UInt8[Tensor, "n c2 h2 w2"]
@@ -20,24 +20,24 @@ class Neighbours:
     reference: str  # "digits/train"
 
 
-def left_out(*shown: Any) -> None:
+def show_nowhere(*shown: Any) -> None:
     """Shows nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Where an evaluation puts what it can show; every process calls these."""
+    """Functions that show results of an evaluation; every process calls them."""
 
-    picture: Callable[[str, Image.Image], None] = left_out  # of the metric of this kind
-    values: Callable[[str, Float64[Tensor, " n"]], None] = left_out  # "test/bits_per_dim", and that of every sample
-    neighbours: Callable[[str, Neighbours], None] = left_out  # found by the metric of this kind
+    picture: Callable[[str, Image.Image], None] = show_nowhere  # (kind of the metric, picture)
+    values: Callable[[str, Float64[Tensor, " n"]], None] = show_nowhere  # ("test/bits_per_dim", values of all samples)
+    neighbours: Callable[[str, Neighbours], None] = show_nowhere  # (kind of the metric, neighbours)
 
 
 NOTHING = Show()
 
 
 def shown_everywhere(*shows: Show) -> Show:
-    """Shows everything in all of these places, one after the other."""
+    """A Show that calls all of these, one after the other."""
 
     def picture(kind: str, picture: Image.Image) -> None:
         for show in shows:

@@ -1,4 +1,4 @@
-"""What is measured, and how: a model on data, and its generated samples, drawn once for all who want them."""
+"""What is measured, and how: a model on data, and its generated samples, which all evaluators share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import Batch, Condition
 from genmodels.evaluators.bank import Bank
-from genmodels.evaluators.dataset import Data
+from genmodels.evaluators.dataset import Dataset
 from genmodels.evaluators.distributed import shards
 from genmodels.evaluators.features.base import Features
-from genmodels.evaluators.pictures import Pictures
+from genmodels.evaluators.pictures import PictureSet
 from genmodels.evaluators.precision import Precision
 from genmodels.evaluators.reference import Reference, Statistics, reference_of
 from genmodels.evaluators.results import Progress
@@ -25,53 +25,53 @@ ToPixels = Callable[[Batch], UInt8[Tensor, "b c h w"]]  # from data units to 0..
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """How something is measured."""
+class Procedure:
+    """The settings of an evaluation."""
 
     seed: int
     device: torch.device
     precision: Precision  # of the model; metrics compute in float32 or float64
-    batch: int  # samples drawn, or images looked at, at a time
+    batch: int  # samples drawn, or images read, at once
     progress: Progress
     show: Show
 
 
-class Drawn(NamedTuple):
-    """Some of the generated images and what was seen in them."""
+class GeneratedBatch(NamedTuple):
+    """A batch of generated images with their features."""
 
     features: Float[Tensor, "b d"]
     logits: Float[Tensor, "b k"]
     pixels: UInt8[Tensor, "b c h w"]  # in 0..255
-    condition: Condition  # what each was conditioned on; {}: nothing
-    numbers: Int[Tensor, " b"]  # which of the images they are
+    condition: Condition  # the conditions of the images; {}: none
+    numbers: Int[Tensor, " b"]  # the numbers of the images
 
-    def first(self, n: int) -> "Drawn":
+    def first(self, n: int) -> "GeneratedBatch":
         """The first `n` of them."""
         return first(self, n)
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """Whoever is shown the first `n` generated images, in any order, each by one process."""
+    """An object that gets the first `n` generated images, in any order, each on one process."""
 
     n: int
-    reference: str | None  # under which name it asks for real images to lay them against
+    reference: str | None  # the name of the real images to compare with
 
     @property
     def uses(self) -> str:
-        """Whether it asks for the rows of features, too: then "features"."""
+        """ "features" if it also needs the features of all images."""
 
     def begin(self, features: Features, device: torch.device) -> None:
-        """Before the first of them."""
+        """Called before the first batch."""
 
-    def update(self, drawn: Drawn) -> None:
-        """Takes in some of them."""
+    def update(self, drawn: GeneratedBatch) -> None:
+        """Adds a batch of them."""
 
 
 class SampleSet:
-    """Generated samples by number, their features, and the references that they are laid against.
+    """Generated samples by number, their features, and the references to compare with.
 
-    Nothing is drawn before it is asked for; then one pass serves all listeners. Every process must ask alike.
+    Samples are drawn when they are first needed; one pass serves all listeners. Every process must make the same calls.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class SampleSet:
         *,
         draw: Draw,
         to_pixels: ToPixels,
-        about: Mapping[str, Any],  # what the protocol says of how they were drawn
+        about: Mapping[str, Any],  # the part of the protocol about sampling
         listeners: Sequence[Listener],
-        sources: Mapping[str, Pictures | Statistics],  # of real images, by the name under which one is asked for
+        sources: Mapping[str, PictureSet | Statistics],  # real images, by the names that listeners use
         extractor: Callable[[], Features],  # prepared
-        how: How,
+        how: Procedure,
     ):
         self.draw = draw
         self.about = about
@@ -100,21 +100,21 @@ class SampleSet:
 
     @property
     def extractor(self) -> Features:
-        """What sees features in the images."""
+        """The feature extractor."""
         return self._extractor()
 
-    def source(self, name: str) -> Pictures | Statistics:
-        """The real images, or what is known of them, under this name."""
+    def source(self, name: str) -> PictureSet | Statistics:
+        """The real images with this name, or their statistics."""
         return self._sources[name]
 
     def reference(self, name: str) -> Reference:
-        """Their features; with rows where one of the listeners uses them."""
+        """The reference with this name, with the features of all images where a listener uses them."""
         rows = any(each.uses == "features" for each in self._listeners if each.reference == name)
         how: dict[str, Any] = {"batch": self._how.batch, "device": self._how.device, "progress": self._how.progress}
         return reference_of(self._sources[name], features=self.extractor, rows=rows, **how)
 
     def listen(self) -> None:
-        """Shows every listener its samples, unless that was done."""
+        """Passes every listener its samples, unless this was done before."""
         if not self._heard:
             self._heard = True
             for each in self._listeners:
@@ -123,7 +123,7 @@ class SampleSet:
             self._pass(self._listeners, keep)
 
     def features(self, n: int) -> Float[Tensor, "n d"]:
-        """float32 features of the first `n` samples on the CPU, the same on every process; kept once for all."""
+        """float32 features of the first `n` samples on the CPU, the same on every process; computed once."""
         self.listen()
         if n > len(self._rows):
             self._pass([], n)
@@ -131,7 +131,7 @@ class SampleSet:
 
     @torch.no_grad()
     def _pass(self, listeners: Sequence[Listener], keep: int) -> None:
-        """Draws samples, shows them to the listeners, and keeps the features of the first so many."""
+        """Draws samples, passes them to the listeners, and keeps the features of the first `keep`."""
         features, device = self.extractor, self._how.device
         bank = Bank(keep, (features.dim,)) if keep else None
         n = max([keep, *(each.n for each in listeners)])
@@ -140,7 +140,7 @@ class SampleSet:
             x, condition = self.draw(part)
             pixels = self._to_pixels(x).to(device)
             out, index = features(pixels), torch.as_tensor(part, device=device)
-            drawn = Drawn(out.features, out.logits, pixels, condition, index)
+            drawn = GeneratedBatch(out.features, out.logits, pixels, condition, index)
             for each in listeners:
                 if each.n > part.start:
                     each.update(drawn.first(each.n - part.start))
@@ -156,6 +156,6 @@ class Subject:
     """What is measured."""
 
     model: nn.Module  # in eval mode
-    data: Data
-    split: str = "test"  # what likelihoods are taken over, and results are filed under
-    samples: SampleSet | None = None  # of the model; None: it is only asked what applies
+    data: Dataset
+    split: str = "test"  # for likelihoods, and in the names of results
+    samples: SampleSet | None = None  # of the model; None while only `needs` is called

@@ -1,4 +1,4 @@
-"""Kinds of samples by name: how each is shown to people and saved. A kind that is not here is kept as arrays."""
+"""Kinds of samples by name: how each is shown and saved. Samples of any other kind are saved as arrays."""
 
 from genmodels.fields import Field, Fields, KindName
 from genmodels.kinds.base import Kind
@@ -10,6 +10,6 @@ KINDS: dict[KindName, type[Kind]] = {"image": Image, "points": Points, "tokens":
 
 
 def kind_of(of: Field | Fields) -> Kind:
-    """The kind of samples of this field, or of these fields."""
+    """The kind of the samples of this field, or of these fields."""
     kind = KINDS.get(of.kind, Kind) if isinstance(of, Field) else Kind
     return kind(of) if isinstance(of, Field) and kind.suits(of) else Kind(of)

@@ -1,4 +1,4 @@
-"""Images of 1 or 3 channels: grids, originals above what was made of them, films; .png, .npz, or a folder of files."""
+"""Images of 1 or 3 channels: grids, stacked rows, film strips; saved as .png, .npz, or a folder of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from genmodels.capabilities import NO_CONDITION, Condition, Moment
 from genmodels.fields import Field, Fields
-from genmodels.kinds.base import Shown, SideBySide, Way
+from genmodels.kinds.base import Format, NamedSamples, SideBySide
 from genmodels.pictures import Captions, by_class, film_strip, grid, save, single, stacked
 from genmodels.units import to_pixels
 
@@ -35,19 +35,21 @@ class Image(SideBySide):
         return self.of.levels
 
     def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Picture.Image:
-        """Below the images that they are conditioned on, and above the data; else by class; else a square."""
-        given = [Shown(name, condition[name], field) for name, field in pictured(condition, model).items()]
+        """Samples between their image conditions and the data; or columns by class; or a square grid."""
+        given = [
+            NamedSamples(name, condition[name], field) for name, field in image_conditions(condition, model).items()
+        ]
         if given:
-            beside = [] if data is None else [Shown("data", data, self.of)]
-            return self.stacked([*given, Shown("sample", x, self.of), *beside])
+            beside = [] if data is None else [NamedSamples("data", data, self.of)]
+            return self.stacked([*given, NamedSamples("sample", x, self.of), *beside])
         if "label" in condition:
             return by_class(x, condition["label"], self.levels)
         return grid(x, self.levels, captions=Captions("samples"))
 
-    def stacked(self, rows: Sequence[Shown]) -> Picture.Image:
+    def stacked(self, rows: Sequence[NamedSamples]) -> Picture.Image:
         c, h, w = (max(sizes) for sizes in zip(*(shown.field.shape for shown in rows), strict=True))
         captions = Captions(rows=[shown.name for shown in rows])
-        return stacked([fitted(shown, c, h, w) for shown in rows], levels=256, captions=captions)
+        return stacked([magnified(shown, c, h, w) for shown in rows], levels=256, captions=captions)
 
     def film(self, moments: Sequence[Moment]) -> Picture.Image:
         sigmas = [f"{float(moment.level.sigma):.2g}" for moment in moments]
@@ -58,17 +60,17 @@ class Image(SideBySide):
         arrays = super().arrays(x, condition)
         return {"images": arrays.pop("x"), **arrays}
 
-    def ways(self, model: Any) -> dict[str, Way]:
-        png = Way("a grid", lambda x, given, out: save(self.picture(x, model, given), out))
-        return {".png": png, **super().ways(model), "": Way("a folder of PNG files", self.write_files)}
+    def formats(self, model: Any) -> dict[str, Format]:
+        png = Format("a grid", lambda x, given, out: save(self.picture(x, model, given), out))
+        return {".png": png, **super().formats(model), "": Format("a folder of PNG files", self.write_files)}
 
     def write_files(self, x: Images, condition: Condition, out: Path) -> None:
-        """A file for each image."""
+        """Writes one file for each image."""
         for index, image in enumerate(x):
             save(single(image, self.levels), out / f"{index:06}.png")
 
 
-def pictured(condition: Condition, model: Any) -> Fields:
+def image_conditions(condition: Condition, model: Any) -> Fields:
     """The conditions that are images."""
     fields = {name: model.condition[name] for name in condition}
     return {name: field for name, field in fields.items() if field.kind == "image" and Image.suits(field)}
@@ -79,8 +81,8 @@ def alternating(noisy: Any, estimate: Any) -> Images:
     return torch.stack([noisy, estimate], dim=1).flatten(0, 1)
 
 
-def fitted(shown: Shown, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:
-    """Images in 0..255 with so many channels, magnified to this size."""
+def magnified(shown: NamedSamples, c: int, h: int, w: int) -> UInt8[Tensor, "n c h w"]:
+    """Images in 0..255 with `c` channels, magnified to h x w."""
     assert shown.field.levels is not None
     pixels = to_pixels(shown.x, shown.field.levels)
     return interpolate(pixels.expand(-1, c, -1, -1), size=(h, w), mode="nearest")

@@ -1,4 +1,4 @@
-"""Points in the plane: how densely they lie beside the data, and the density itself where a model knows it."""
+"""Points in the plane: histograms of samples and data, and the exact density where the model has one."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genmodels.capabilities import NO_CONDITION, Condition
 from genmodels.fields import Field
-from genmodels.kinds.base import Pictured, Way
+from genmodels.kinds.base import Format, Pictured
 from genmodels.pictures import save
 from genmodels.point_pictures import exact_density, is_plane, panels
 
@@ -27,6 +27,6 @@ class Points(Pictured):
         there = {name: points for name, points in sets.items() if points is not None}
         return panels(there, exact_density(model), next(model.parameters()).device)
 
-    def ways(self, model: Any) -> dict[str, Way]:
-        png = Way("how densely they lie", lambda x, given, out: save(self.picture(x, model, given), out))
-        return {".png": png, **super().ways(model)}
+    def formats(self, model: Any) -> dict[str, Format]:
+        png = Format("a picture of their density", lambda x, given, out: save(self.picture(x, model, given), out))
+        return {".png": png, **super().formats(model)}

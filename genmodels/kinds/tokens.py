@@ -1,4 +1,4 @@
-"""Sequences of symbols: a text where they stand for characters, else their numbers; .txt, .npz, or a folder."""
+"""Sequences of tokens: text where they stand for characters, else numbers; saved as .txt, .npz, or a folder."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -11,55 +11,55 @@ from torch import Tensor
 from genmodels.capabilities import NO_CONDITION, Condition
 from genmodels.disk.atomic import replacing
 from genmodels.fields import Field
-from genmodels.kinds.base import Pictured, Way
+from genmodels.kinds.base import Format, Pictured
 
-BETWEEN = "\n" + 40 * "-" + "\n"  # two samples
-LOOKED_AT = 6  # samples in a picture
+SEPARATOR = "\n" + 40 * "-" + "\n"  # two samples
+SAMPLES_SHOWN = 6  # samples in a picture
 WIDTH = 100  # characters of a line in a picture
-SIZE, MARGIN = 13, 12  # of the letters, of the picture's border in pixels
+LETTER_SIZE, MARGIN = 13, 12  # of the letters, of the picture's border in pixels
 BLACK, WHITE = 0, 255
 
 
 class Tokens(Pictured):
-    """Integers (l,), each a symbol."""
+    """Integers (l,), one for each token."""
 
     of: Field
     file = "samples.txt"
 
     def read(self, sample: Integer[Tensor, " l"]) -> str:
-        """One sample."""
+        """One sample as text."""
         numbers = sample.flatten().tolist()
         if self.of.vocabulary is None:
             return " ".join(map(str, numbers))
         return "".join(self.of.vocabulary[number] for number in numbers)
 
     def text(self, x: Any) -> str:
-        return BETWEEN.join(map(self.read, x))
+        return SEPARATOR.join(map(self.read, x))
 
     def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Image.Image:
-        return written(self.text(x[:LOOKED_AT]))
+        return text_picture(self.text(x[:SAMPLES_SHOWN]))
 
-    def ways(self, model: Any) -> dict[str, Way]:
-        txt = Way("a text", lambda x, given, out: write(self.text(x), out))
-        return {".txt": txt, **super().ways(model), "": Way("a folder of texts", self.write_files)}
+    def formats(self, model: Any) -> dict[str, Format]:
+        txt = Format("a text", lambda x, given, out: save_text(self.text(x), out))
+        return {".txt": txt, **super().formats(model), "": Format("a folder of texts", self.write_files)}
 
     def write_files(self, x: Any, condition: Condition, out: Path) -> None:
-        """A file for each sample."""
+        """Writes one file for each sample."""
         out.mkdir(exist_ok=True)
         for index, sample in enumerate(x):
-            write(self.read(sample), out / f"{index:06}.txt")
+            save_text(self.read(sample), out / f"{index:06}.txt")
 
 
-def write(text: str, out: Path) -> None:
+def save_text(text: str, out: Path) -> None:
     """Writes a text, whole or not at all."""
     with replacing(out) as file:
         file.write(text.encode())
 
 
-def written(text: str) -> Image.Image:
-    """A text as a picture, long lines broken."""
+def text_picture(text: str) -> Image.Image:
+    """A text as a picture; long lines are wrapped."""
     lines = [part for line in text.split("\n") for part in (wrap(line, WIDTH, drop_whitespace=False) or [""])]
-    font, shown = ImageFont.load_default(SIZE), "\n".join(lines)
+    font, shown = ImageFont.load_default(LETTER_SIZE), "\n".join(lines)
     _, _, width, height = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((MARGIN, MARGIN), shown, font=font)
     picture = Image.new("L", (int(width) + MARGIN, int(height) + MARGIN), WHITE)
     ImageDraw.Draw(picture).multiline_text((MARGIN, MARGIN), shown, fill=BLACK, font=font)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from hydra.utils import instantiate
 
-from genmodels.data.base import Data, kind_of
+from genmodels.data.base import Data, default_kind
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields
 from genmodels.run.trust import OWN_PACKAGES, require_trusted
@@ -51,5 +51,5 @@ def fields_of(node: Any, trusted: Sequence[str]) -> Field | Fields:
         require_trusted(node, (*OWN_PACKAGES, *trusted))
     except UserError:
         shape, levels = tuple(node["shape"]), node["levels"]
-        return Field(kind_of(shape, levels), shape, levels, node.get("vocabulary"))
+        return Field(default_kind(shape, levels), shape, levels, node.get("vocabulary"))
     return data_of(node, trusted).x

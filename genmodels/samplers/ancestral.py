@@ -1,6 +1,7 @@
 """Ancestral sampling of DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, algorithm 2).
 
-From x_t = alpha x_0 + sigma eps to a lower level s of any process, not only of the paper's variance-preserving one.
+It steps from x_t = alpha x_0 + sigma eps to a lower level s of any process, not only a variance-preserving one as in
+the paper.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,8 +43,8 @@ class Ancestral(DenoisingSampler):
 def reverse_variance(level: Level, lower: Level, variance: Variance) -> Tensor:
     """Variance v of p(x_s|x_t), any shape, where `lower` has signal.
 
-    "small": of q(x_s|x_t, x_0), right for data that is one point: the paper's tilde-beta_t. "large": right for data
-    that is N(0, I), the paper's beta_t.
+    "small": the variance of q(x_s|x_t, x_0), optimal for data of a single point (tilde-beta_t in the paper). "large":
+    optimal for N(0, I) data (beta_t in the paper).
     """
     squared = (level.alpha / lower.alpha) ** 2
     if variance == "small":

@@ -1,4 +1,4 @@
-"""What all samplers have: a name and settings, every one of which stands in the protocol of what they draw."""
+"""The base of all samplers: a name and settings, all of which are in the protocol of the samples."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,12 @@ def settings(sampler: Any) -> Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingSampler(Sampler):
-    """A way from noise to data through any denoiser D(x_t, level)."""
+    """A method to get from noise to data with any denoiser D(x_t, level)."""
 
-    steps: PositiveInt | None  # noise levels that it visits; None: all, where the model has a number of them
+    steps: PositiveInt | None  # noise levels that it visits; None: all, if the model has finitely many
     guidance: NonNegativeFloat  # scale of classifier-free guidance: D_absent + guidance (D - D_absent); 1: none
     guidance_interval: Sequence[NonNegativeOrInfinite] | None  # [low, high] of sigma/alpha with guidance; null: all
-    clip: bool  # estimates to the range of clean data, where the model's space has one
+    clip: bool  # clips estimates to the range of clean data, where the model's space has one
 
     def __post_init__(self) -> None:
         interval = self.guidance_interval
@@ -39,13 +39,13 @@ class DenoisingSampler(Sampler):
     def __call__(
         self, denoiser: Denoiser, noise: Tensor, levels: Sequence[Level], rng: Random = GLOBAL
     ) -> Iterator[Tensor]:
-        """Estimates of the clean data, one a step, each (b, ...); the last is the sample.
+        """Estimates of the clean data, one for each step, each (b, ...); the last is the sample.
 
-        `levels` are those to be visited, (alpha, sigma) of shape () float64 on the CPU, from the noisiest, of which
-        `noise` is a draw, to the clean one, (1, 0). What is drawn comes from `rng`.
+        `levels` are the levels to visit, (alpha, sigma) of shape () float64 on the CPU, from the noisiest to the clean
+        one, (1, 0). `noise` is a draw at the noisiest level. Random numbers come from `rng`.
         """
 
     def protocol(self) -> Protocol:
-        """An interval without guidance changes nothing, and so is none."""
+        """All settings; the interval is None without guidance, since it changes nothing then."""
         interval = None if self.guidance == 1 else self.guidance_interval
         return settings(self) | {"sampler_guidance_interval": None if interval is None else list(interval)}

@@ -16,7 +16,7 @@ from genmodels.seeds import GLOBAL, Random
 
 @dataclass(frozen=True, kw_only=True)
 class DDIM(DenoisingSampler):
-    """x_s = alpha_s x_0 + sqrt(sigma_s² - v) eps + sqrt(v) z: eps is the noise that D sees in x, z fresh noise.
+    """x_s = alpha_s x_0 + sqrt(sigma_s² - v) eps + sqrt(v) z: eps is the noise that D estimates in x, z fresh noise.
 
     v is eta² times the "small" variance of ancestral sampling. eta = 0 is deterministic, an Euler step of the
     probability flow; eta = 1 is ancestral sampling.

@@ -1,4 +1,4 @@
-"""Drawing in one go, as flows, autoregressive models, VAEs and GANs do, at another temperature or truncated.
+"""Sampling in one call, as for flows, autoregressive models, VAEs and GANs, with a temperature or truncation.
 
 Temperature: Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 6. Truncation: Brock et al. 2019,
 https://arxiv.org/abs/1809.11096, section 3.1.
@@ -15,10 +15,10 @@ from genmodels.samplers.base import settings
 
 @dataclass(frozen=True, kw_only=True)
 class Direct(Sampler):
-    """One call of the model; `steered_by` of a model's class names those settings that mean something to it."""
+    """One call of the model; `steered_by` of its class names the settings that the model uses."""
 
-    temperature: PositiveFloat  # of what is drawn: 1 is the model itself; below: likelier samples
-    truncation: PositiveFloat | None  # entries of a GAN's z beyond this are drawn again; null: none
+    temperature: PositiveFloat  # 1: the model itself; below 1: likelier samples
+    truncation: PositiveFloat | None  # entries of a GAN's z beyond this are drawn again; null: no truncation
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

@@ -19,8 +19,7 @@ from genmodels.seeds import GLOBAL, Random
 class Euler(DenoisingSampler):
     """x_s = x + (alpha_s - alpha) D + (sigma_s - sigma) eps_hat, first order in the size of the steps.
 
-    On straight lines that is x + (t_s - t) velocity; on every process it is DDIM's deterministic step, written as a
-    flow's.
+    For straight paths this is x + (t_s - t) velocity; for every process it equals the deterministic step of DDIM.
     """
 
     def __call__(

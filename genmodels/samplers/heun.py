@@ -1,7 +1,7 @@
 """Heun's second-order sampler with churn (EDM: Karras et al. 2022, https://arxiv.org/abs/2206.00364, algorithm 2).
 
-The paper's is at alpha = 1; here the trapezoid is over both numbers of a level, which is the same there and of second
-order on every process.
+The paper has alpha = 1. Here the trapezoidal rule covers both numbers of a level: the same for alpha = 1, and of
+second order for every process.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class Heun(DenoisingSampler):
             raise UserError(
                 f"got sampler.churn={self.churn}, churn_min={self.churn_min}, churn_max={self.churn_max} and "
                 f"churn_noise={self.churn_noise}, expected churn >= 0, 0 <= churn_min <= churn_max, churn_noise > 0; "
-                "change what is not so"
+                "correct these settings"
             )
 
     def __call__(
@@ -56,7 +56,7 @@ class Heun(DenoisingSampler):
                 x = x + d_alpha * (x0 + x0_end) / 2 + d_sigma * (eps + noise_in(end, x0_end, lower)) / 2
 
     def churned(self, x: Tensor, level: Level, n: int, rng: Random) -> tuple[Tensor, Level]:
-        """`x` at a higher level of the same alpha."""
+        """`x` with fresh noise, at a higher sigma and the same alpha."""
         gamma = min(self.churn / n, sqrt(2) - 1)
         if gamma == 0 or not self.churn_min <= level.sigma / level.alpha <= self.churn_max:
             return x, level

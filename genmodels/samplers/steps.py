@@ -1,4 +1,4 @@
-"""What the steps of samplers share, from a level (alpha, sigma) down to the next."""
+"""Functions for one step of a sampler, from a level (alpha, sigma) down to the next."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from genmodels.seeds import Random
 
 
 def steps(levels: Sequence[Level]) -> Iterator[tuple[Level, Level]]:
-    """(a level, the next lower one), from the noisiest on; the last next one is (1, 0)."""
+    """Pairs (level, next lower level), from the noisiest down to (1, 0)."""
     return pairwise(levels)
 
 
@@ -21,7 +21,7 @@ def noise_in(x: Tensor, x0: Tensor, level: Level) -> Tensor:
 
 
 def fresh_noise(x: Tensor, variance: Tensor, rng: Random) -> Tensor:
-    """Normal draws of this variance, shaped as `x`; zero, without a draw, where the variance is."""
+    """Normal draws of this variance in the shape of `x`; zeros, without a draw, where the variance is 0."""
     if variance == 0:
         return torch.zeros_like(x)
     return variance.sqrt() * rng.normal(x.shape, x.device).to(x.dtype)

@@ -1,4 +1,4 @@
-"""What a feature extractor is: pictures in, features and class logits out, known by its weights' hash."""
+"""The base class of feature extractors: pictures to features and class logits, identified by a hash of the weights."""
 
 from abc import ABC, abstractmethod
 from hashlib import sha256
@@ -9,11 +9,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples
+from genmodels.evaluators.dataset import ImageDataset
 
 
 class Extracted(NamedTuple):
-    """Features, over which distances are taken, and logits of the class probabilities."""
+    """Features, in which distances are measured, and logits of the class probabilities."""
 
     features: Float[Tensor, "b d"]
     logits: Float[Tensor, "b k"]
@@ -22,24 +22,24 @@ class Extracted(NamedTuple):
 class Features(ABC):
     """Extracts float32 features of pictures.
 
-    It is no nn.Module, so that a LightningModule or callback that holds it takes none of its
+    It is not an nn.Module, so that a LightningModule or callback that holds it does not put its
     parameters into optimizers, checkpoints or averages.
     """
 
-    name: str  # stands in the metric's name; empty for the standard Inception
-    resize: str  # what is done to the pictures' size, in words
-    dim: int  # d; this and what follows is known after `prepare`
+    name: str  # part of the metric's name; empty for the standard Inception
+    resize: str  # how pictures are resized, as text
+    dim: int  # d; known after `prepare`, as the next four
     classes: int  # k
     sha256: str  # hash of the weights
-    facts: dict[str, Any]  # what else the protocol should say
-    tells_labels: bool = False  # whether the logits are those of the labels of the data it was made ready for
+    facts: dict[str, Any]  # further entries of the protocol
+    tells_labels: bool = False  # whether the logits are those of the labels of the data
 
     @abstractmethod
-    def prepare(self, data: Examples, device: torch.device) -> None:
-        """Makes ready for pictures of `data` on `device`; all processes call it, more than once."""
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
+        """Prepares for pictures of `data` on `device`; all processes call it, more than once."""
 
-    def check(self, data: Examples) -> None:  # noqa: B027  most need nothing
-        """UserError where it could not be made ready for `data`, as far as one process can tell before the work."""
+    def check(self, data: ImageDataset) -> None:  # noqa: B027  most need nothing
+        """UserError where it cannot be prepared for `data`, as far as one process can tell before the work."""
 
     @abstractmethod
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
@@ -47,7 +47,7 @@ class Features(ABC):
 
     @torch.no_grad()
     def __call__(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
-        """`forward` in float32 whatever the autocast; a UserError where the features are not finite."""
+        """`forward` in float32 even under autocast; UserError where the features are not finite."""
         with torch.autocast(pixels.device.type, enabled=False):
             out = self.forward(pixels)
         if not all(t.isfinite().all() for t in out):
@@ -57,16 +57,16 @@ class Features(ABC):
         return out
 
     def protocol(self) -> dict[str, Any]:
-        """What a result says about the features it was measured with."""
+        """The part of the protocol about features."""
         return {"features": self.name, "features_sha256": self.sha256, "resize": self.resize, **self.facts}
 
 
 def weights_sha256(weights: dict[str, Tensor]) -> str:
-    """Hash of names, types, shapes and values of a state dict, whatever its order or file format."""
+    """Hash of names, types, shapes and values of a state dict, independent of order and file format."""
     digest = sha256()
     for name, w in sorted(weights.items()):
         digest.update(f"{name} {w.dtype} {tuple(w.shape)}\n".encode())
         digest.update(
             w.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )  # as bytes, for numpy has no bfloat16
+        )  # as bytes, since numpy has no bfloat16
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Weights kept in the user's cache directory: written atomically, and only believed if their hash is right."""
+"""Weights in the user's cache directory: written atomically, and used only if their hash is right."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ Weights = dict[str, Tensor]
 
 
 def load(path: Path) -> tuple[Weights, dict[str, Any]] | None:
-    """Weights and facts that `store` put there; None where there is no file or it is damaged."""
+    """Weights and facts from `store`; None where there is no file or it is damaged."""
     try:
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)

@@ -1,10 +1,10 @@
 """A small convolutional classifier, trained once on the dataset's own labels, as a feature extractor.
 
-Where a dataset has no labels it learns to tell whether an image is mirrored, upside down, both or neither, a task in
-the manner of Gidaris et al. 2018 (https://arxiv.org/abs/1803.07728) that keeps the shape of images that are no squares.
-Distances in its features are only comparable under the same weights, whose hash is in every
-result's protocol. The weights are kept in the user's cache directory under a hash of all that
-they are a function of: the training split's content, the settings, and this architecture.
+Without labels it learns to recognise whether an image is mirrored, upside down, both or neither: a task as in Gidaris
+et al. 2018 (https://arxiv.org/abs/1803.07728), but without rotations, which change the shape of images that are not
+square. Distances in its features are comparable only for the same weights, whose hash is in the protocol of every
+result. The weights are kept in the user's cache directory under a hash of everything that they depend on: the content
+of the training split, the settings, and this architecture.
 """
 
 import json
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genmodels.disk.user_cache import cache_dir
-from genmodels.evaluators.dataset import Examples, picture_levels
+from genmodels.evaluators.dataset import ImageDataset, picture_levels
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features import cache
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
@@ -29,9 +29,9 @@ from genmodels.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.seeds import seeded
 from genmodels.units import to_pixels, to_unit
 
-Facts = dict[str, Any]
+ProtocolFacts = dict[str, Any]
 ORIENTATIONS = 4
-ARCHITECTURE = 1  # to be raised with every change of the network or its training
+ARCHITECTURE = 1  # raise it with every change of the network or its training
 
 
 class Network(nn.Module):
@@ -61,7 +61,7 @@ class Network(nn.Module):
 
 
 class Classifier(Features):
-    """The last hidden layer, (b, dim), of a classifier of the dataset's labels, or of orientations without these."""
+    """The last hidden layer, (b, dim), of a classifier of the dataset's labels, or of orientations without labels."""
 
     name = "classifier"
     resize = "none"
@@ -73,8 +73,8 @@ class Classifier(Features):
         width: PositiveInt,  # channels of the first convolution; the next have 2 and 4 times as many
         steps: PositiveInt,  # of Adam
         batch_size: PositiveInt,  # images a step
-        lr: PositiveFloat,  # highest, of a one-cycle schedule
-        seed: NonNegativeInt,  # of weights and batches; the run's own seed plays no part
+        lr: PositiveFloat,  # the highest of a one-cycle schedule
+        seed: NonNegativeInt,  # of weights and batches, independent of the seed of the run
     ):
         self.dim = dim
         self.width = width
@@ -84,12 +84,12 @@ class Classifier(Features):
         self.seed = seed
         self.key = ""
 
-    def check(self, data: Examples) -> None:
-        self.classes, self.tells_labels = labels_of(data), data.classes is not None
+    def check(self, data: ImageDataset) -> None:
+        self.classes, self.tells_labels = number_of_labels(data), data.classes is not None
 
     @torch.inference_mode(False)
-    def prepare(self, data: Examples, device: torch.device) -> None:
-        """Loads the weights for `data` from the cache, or trains them on rank 0 and keeps them there."""
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
+        """Loads the weights for `data` from the cache, or trains them on rank 0 and stores them there."""
         if (key := self.key_of(data)) != self.key:
             weights, self.facts = from_rank_zero(lambda: self.load_or_train(data, key, device))
             self.check(data)
@@ -104,24 +104,24 @@ class Classifier(Features):
     def forward(self, pixels: UInt8[Tensor, "b c h w"]) -> Extracted:
         return self.network(to_unit(pixels, 256))
 
-    def key_of(self, data: Examples) -> str:
-        """A hash of all that the weights are a function of."""
+    def key_of(self, data: ImageDataset) -> str:
+        """A hash of everything that the weights depend on."""
         facts = [data.fingerprint("train"), list(data.shape), data.levels, data.classes]
         settings = [self.dim, self.width, self.steps, self.batch_size, self.lr, self.seed]
         return sha256(json.dumps([ARCHITECTURE, *facts, *settings]).encode()).hexdigest()
 
-    def build(self, data: Examples) -> Network:
-        return Network(shape=data.shape, width=self.width, dim=self.dim, classes=labels_of(data))
+    def build(self, data: ImageDataset) -> Network:
+        return Network(shape=data.shape, width=self.width, dim=self.dim, classes=number_of_labels(data))
 
-    def load_or_train(self, data: Examples, key: str, device: torch.device) -> tuple[cache.Weights, Facts]:
+    def load_or_train(self, data: ImageDataset, key: str, device: torch.device) -> tuple[cache.Weights, ProtocolFacts]:
         path = cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
         if (found := cache.load(path)) is None:
             found = self.train(data, path, device)
             cache.store(path, *found)
         return found
 
-    def train(self, data: Examples, path: Path, device: torch.device) -> tuple[cache.Weights, Facts]:
-        """Weights on the CPU and the accuracies they reach: a function of the data and the settings alone."""
+    def train(self, data: ImageDataset, path: Path, device: torch.device) -> tuple[cache.Weights, ProtocolFacts]:
+        """Weights on the CPU and their accuracies, a function of the data and the settings alone."""
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"training the classifier of {data.name} for metrics over samples, once; it is kept as {path}")
         with seeded(self.seed), torch.autocast(device.type, enabled=False):
@@ -133,9 +133,9 @@ class Classifier(Features):
         return weights, {"features_task": task, "features_accuracy": accuracies}
 
     @torch.enable_grad()
-    def fit(self, network: Network, data: Examples, steps: Iterable[int]) -> None:
+    def fit(self, network: Network, data: ImageDataset, steps: Iterable[int]) -> None:
         """Adam on the cross-entropy, under a one-cycle schedule; batches are drawn with replacement."""
-        n, example = examples(data, "train")
+        n, example = labelled_examples(data, "train")
         optimizer = torch.optim.Adam(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         for _ in steps:
@@ -147,13 +147,13 @@ class Classifier(Features):
             schedule.step()
 
 
-def labels_of(data: Examples) -> int:
-    """The number of labels to tell: the data's own, or of the orientations."""
+def number_of_labels(data: ImageDataset) -> int:
+    """The number of classes: labels of the data, or orientations."""
     return ORIENTATIONS if data.classes is None else data.classes
 
 
-def examples(data: Examples, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
-    """How many examples the task has, and images (b, c, h, w) in data units with their labels (b,) by number."""
+def labelled_examples(data: ImageDataset, split: str) -> tuple[int, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """The number of examples, and a function from numbers (b,) to images (b, c, h, w) in data units and labels (b,)."""
     x, condition = data.split(split)
     assert isinstance(x, Tensor)
     if data.classes is None:
@@ -163,22 +163,22 @@ def examples(data: Examples, split: str) -> tuple[int, Callable[[Tensor], tuple[
 
 
 def turned(x: UInt8[Tensor, "b c h w"], y: Int[Tensor, " b"]) -> UInt8[Tensor, "b c h w"]:
-    """Images in orientation y: 0 as they are, 1 mirrored, 2 upside down, 3 both."""
+    """Images in orientation y: 0 unchanged, 1 mirrored, 2 upside down, 3 both."""
     mirrored, upside_down = ((y & bit).bool()[:, None, None, None] for bit in (1, 2))
     x = torch.where(mirrored, x.flip(-1), x)
     return torch.where(upside_down, x.flip(-2), x)
 
 
-def logits_of(network: Network, x: Tensor, data: Examples) -> Float[Tensor, "b k"]:
-    """Logits of images x (b, c, h, w) in data units, wherever they are."""
+def logits_of(network: Network, x: Tensor, data: ImageDataset) -> Float[Tensor, "b k"]:
+    """Logits of images x (b, c, h, w) in data units, on any device."""
     pixels = to_pixels(x.to(network.head.weight.device), picture_levels(data))
     return network(to_unit(pixels, 256)).logits
 
 
 @torch.no_grad()
-def accuracy(network: Network, data: Examples, split: str) -> float | None:
-    """Share of the split's examples whose label is the likeliest class; None for an empty split."""
-    n, example = examples(data, split)
+def accuracy(network: Network, data: ImageDataset, split: str) -> float | None:
+    """Fraction of the split's examples whose label is the likeliest class; None for an empty split."""
+    n, example = labelled_examples(data, split)
     right = 0
     for i in torch.arange(n).split(1000):
         x, y = example(i)

@@ -1,4 +1,4 @@
-"""From the published layout, convolutions with batch normalizations, to the network's, with these folded in.
+"""Converts the published weights to those of the network: batch normalizations are folded into convolutions.
 
 The moments of a normalization in eval mode are constants, so gamma (W * x - mean)/sqrt(var + eps) + beta
 is a convolution with the weights s W and the bias beta - s mean, where s = gamma/sqrt(var + eps).
@@ -18,7 +18,7 @@ IGNORED = ".num_batches_tracked"  # counts of training batches
 
 
 def units(network: InceptionNetwork) -> dict[str, Unit]:
-    """The network's convolutions by their published names."""
+    """The convolutions of the network by their published names."""
     return {name: module for name, module in network.trunk.named_modules() if isinstance(module, Unit)}
 
 
@@ -32,8 +32,8 @@ def layout(network: InceptionNetwork) -> dict[str, tuple[int, ...]]:
     return shapes | {"fc.weight": (out, features), "fc.bias": (out,)}
 
 
-def checked(weights: Any, network: InceptionNetwork, source: str) -> Mapping[str, Tensor]:
-    """The weights, if they have the published layout; a UserError that names the first difference if not."""
+def checked_layout(weights: Any, network: InceptionNetwork, source: str) -> Mapping[str, Tensor]:
+    """The weights, if they have the published layout; else a UserError that names the first difference."""
     expected = layout(network)
     if not isinstance(weights, Mapping):
         raise UserError(f"{source} holds a {type(weights).__name__}, expected the Inception network's weights by name")
@@ -44,7 +44,7 @@ def checked(weights: Any, network: InceptionNetwork, source: str) -> Mapping[str
             )
     for name in weights:
         if name not in expected and not str(name).endswith(IGNORED):
-            raise UserError(f"{source} has {name}, which FID's Inception network has not: give weights of that network")
+            raise UserError(f"{source} has {name}, which FID's Inception network lacks: give weights of that network")
     return weights
 
 
@@ -55,7 +55,7 @@ def _described(value: Any) -> str:
 
 
 def folded(weights: Mapping[str, Tensor], network: InceptionNetwork) -> dict[str, Tensor]:
-    """The network's state: computed in float64, float32 but for `fc`."""
+    """The state of the network: computed in float64; float32 except `fc`, which is float64."""
     state = {"fc.weight": weights["fc.weight"].double()}
     for name in units(network):
         gamma, beta, mean, var = (weights[f"{name}.bn.{moment}"].double() for moment in MOMENTS)

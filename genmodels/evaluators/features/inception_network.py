@@ -1,9 +1,9 @@
-"""The Inception network that FID is measured with: Inception v3 (Szegedy et al. 2016,
-https://arxiv.org/abs/1512.00567) as TensorFlow's file of 2015-12-05 has it.
+"""The Inception network of FID: Inception v3 (Szegedy et al. 2016,
+https://arxiv.org/abs/1512.00567) as in TensorFlow's file of 2015-12-05.
 
-It differs from the usual Inception v3 in its pools: averages do not count the padding, and the
-last block pools by the maximum; and it has 1008 classes. Names are those of the published weights.
-Every convolution carries its batch normalization folded in (see `folding.py`).
+It differs from the usual Inception v3: average pools do not count the padding, the last block has
+a max pool, and there are 1008 classes. Names are those of the published weights. The batch
+normalizations are folded into the convolutions (see `folding.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Unit(nn.Conv2d):
 
 
 class Step(NamedTuple):
-    """One unit of a branch; unless it is strided, its output is as large as its input."""
+    """One unit of a branch; with stride 1, its output has the size of its input."""
 
     name: str
     channels: int
@@ -53,7 +53,7 @@ Branch = Sequence[Step | Fork]
 
 
 class Mixed(nn.ModuleDict):
-    """What the branches make of the same input, along the channels; the last branch takes it pooled."""
+    """The outputs of all branches for one input, concatenated along channels; the last branch pools its input first."""
 
     def __init__(self, channels: int, pool: nn.Module, *branches: Branch):
         super().__init__()
@@ -79,11 +79,11 @@ class Mixed(nn.ModuleDict):
         return outputs
 
 
-def average() -> nn.Module:
+def average_pool() -> nn.Module:
     return nn.AvgPool2d(3, 1, 1, count_include_pad=False)
 
 
-def halve() -> nn.Module:
+def halving_pool() -> nn.Module:
     return nn.MaxPool2d(3, 2)
 
 
@@ -94,7 +94,7 @@ def mixed_35(channels: int, pooled: int) -> Mixed:
     """On the 35x35 grid."""
     return Mixed(
         channels,
-        average(),
+        average_pool(),
         [Step("branch1x1", 64, POINT)],
         [Step("branch5x5_1", 48, POINT), Step("branch5x5_2", 64, (5, 5))],
         [
@@ -109,7 +109,7 @@ def mixed_35(channels: int, pooled: int) -> Mixed:
 def mixed_35_to_17() -> Mixed:
     return Mixed(
         288,
-        halve(),
+        halving_pool(),
         [Step("branch3x3", 384, SQUARE, 2)],
         [
             Step("branch3x3dbl_1", 64, POINT),
@@ -124,7 +124,7 @@ def mixed_17(c: int) -> Mixed:
     """On the 17x17 grid, with 7x7 convolutions as rows and columns of `c` channels."""
     return Mixed(
         768,
-        average(),
+        average_pool(),
         [Step("branch1x1", 192, POINT)],
         [Step("branch7x7_1", c, POINT), Step("branch7x7_2", c, ROW), Step("branch7x7_3", 192, COLUMN)],
         [
@@ -141,7 +141,7 @@ def mixed_17(c: int) -> Mixed:
 def mixed_17_to_8() -> Mixed:
     return Mixed(
         768,
-        halve(),
+        halving_pool(),
         [Step("branch3x3_1", 192, POINT), Step("branch3x3_2", 320, SQUARE, 2)],
         [
             Step("branch7x7x3_1", 192, POINT),
@@ -181,10 +181,10 @@ class InceptionNetwork(nn.Module):
             "Conv2d_1a_3x3": Unit(3, 32, 3, 2),
             "Conv2d_2a_3x3": Unit(32, 32, 3),
             "Conv2d_2b_3x3": Unit(32, 64, 3, 1, 1),
-            "pool_2": halve(),
+            "pool_2": halving_pool(),
             "Conv2d_3b_1x1": Unit(64, 80, 1),
             "Conv2d_4a_3x3": Unit(80, 192, 3),
-            "pool_4": halve(),
+            "pool_4": halving_pool(),
             "Mixed_5b": mixed_35(192, 32),
             "Mixed_5c": mixed_35(256, 64),
             "Mixed_5d": mixed_35(288, 64),
@@ -194,11 +194,11 @@ class InceptionNetwork(nn.Module):
             "Mixed_6d": mixed_17(160),
             "Mixed_6e": mixed_17(192),
             "Mixed_7a": mixed_17_to_8(),
-            "Mixed_7b": mixed_8(1280, average()),
+            "Mixed_7b": mixed_8(1280, average_pool()),
             "Mixed_7c": mixed_8(2048, nn.MaxPool2d(3, 1, 1)),
         }
 
     def forward(self, u: Float[Tensor, "b 3 299 299"]) -> Extracted:
-        """float32 features and logits, whatever the trunk computes in; the classes' weights are float64."""
+        """float32 features and logits for any precision of the trunk; the weights of the last layer are float64."""
         f = self.trunk(u).float().mean((2, 3))
         return Extracted(f, self.fc(f.double()).float())

@@ -1,4 +1,4 @@
-"""Any nn.Module as a feature extractor, such as one's own network or a wrapper around another package's."""
+"""Any nn.Module as a feature extractor, such as your own network or one of another package."""
 
 from hashlib import sha256
 
@@ -7,15 +7,15 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from genmodels.errors import UserError
-from genmodels.evaluators.dataset import Examples
+from genmodels.evaluators.dataset import ImageDataset
 from genmodels.evaluators.distributed import from_rank_zero
 from genmodels.evaluators.features.base import Extracted, Features, weights_sha256
 
 
 class AnyModule(Features):
-    """What a module makes of pictures (b, c, h, w), uint8 in 0..255: features (b, d), or a pair with logits (b, k).
+    """A module from pictures (b, c, h, w), uint8 in 0..255, to features (b, d), or to a pair with logits (b, k).
 
-    It resizes and scales by itself, and runs in eval mode with rank 0's weights, whose hash is in the protocol.
+    The module resizes and scales, and runs in eval mode with rank 0's weights, whose hash is in the protocol.
     """
 
     resize = "the module's own"
@@ -23,20 +23,20 @@ class AnyModule(Features):
     def __init__(
         self,
         *,
-        name: str,  # stands in the metric's name, fid_<name>_10k
+        name: str,  # part of the metric's name, fid_<name>_10k
         module: nn.Module,
     ):
         if not name.isidentifier():
             raise UserError(f"got features.name={name!r}, expected letters, digits and _: name the extractor")
         self.name = name
         self.module = module
-        self.facts = {"features_module": class_of(module), "features_settings_sha256": settings_sha256(module)}
+        self.facts = {"features_module": class_name(module), "features_settings_sha256": settings_sha256(module)}
         self.sha256 = ""
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def prepare(self, data: Examples, device: torch.device) -> None:
-        """Gives every process rank 0's weights, once."""
+    def prepare(self, data: ImageDataset, device: torch.device) -> None:
+        """Sends rank 0's weights to every process, once."""
         if not self.sha256:
             self.module.load_state_dict(from_rank_zero(self.module.state_dict))
             self.sha256 = weights_sha256(self.module.state_dict())
@@ -44,8 +44,8 @@ class AnyModule(Features):
         self.check(data)
 
     @torch.no_grad()
-    def check(self, data: Examples) -> None:
-        """Learns d and k from two black pictures of the data's shape."""
+    def check(self, data: ImageDataset) -> None:
+        """Finds d and k with two black pictures of the data's shape."""
         self.module.eval().requires_grad_(False)
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
         black = self.forward(torch.zeros(2, *data.shape, dtype=torch.uint8, device=device))
@@ -68,14 +68,14 @@ class AnyModule(Features):
         return x.float()
 
 
-def class_of(module: nn.Module) -> str:
+def class_name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def settings_sha256(module: nn.Module) -> str:
-    """Hash of what the modules are beside their weights: classes, what their layers print, plain attributes."""
+    """Hash of a module apart from its weights: classes, the repr of layers, plain attributes."""
     digest = sha256(repr(module).encode())
     for name, each in module.named_modules():
         plain = {k: v for k, v in vars(each).items() if k != "training" and isinstance(v, int | float | str)}
-        digest.update(f"{name} {class_of(each)} {sorted(plain.items())}\n".encode())
+        digest.update(f"{name} {class_name(each)} {sorted(plain.items())}\n".encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Convolutions in true float32, whatever the process allows elsewhere: neither TF32 on a GPU nor bf16 on a CPU."""
+"""Convolutions in true float32, without TF32 on a GPU or bf16 on a CPU, even where the process allows these."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def float32_convolutions() -> Iterator[None]:
-    """Sets torch's precision of float32 convolutions for the block, and gives back what it was."""
+    """Sets torch's precision of float32 convolutions for the block, and restores it afterwards."""
     convolutions = (torch.backends.cudnn.conv, torch.backends.mkldnn.conv)  # type: ignore[attr-defined]
     before = [each.fp32_precision for each in convolutions]
     try:

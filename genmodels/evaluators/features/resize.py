@@ -1,7 +1,7 @@
-"""TensorFlow 1's bilinear resize (`resize_bilinear`, align_corners=False), which FID's network was always fed by.
+"""TensorFlow 1's bilinear resize (`resize_bilinear`, align_corners=False), as for the input of FID's network.
 
-Output pixel i lies at i * n/m of an input of n pixels: corners are not aligned and centres not
-shifted by a half, unlike what torch and PIL call bilinear, nor is anything averaged when shrinking.
+Output pixel i of m is at i * n/m of an input of n pixels: corners are not aligned, centres are not shifted by a
+half, unlike bilinear resizing in torch and PIL, and shrinking does not average.
 """
 
 import torch

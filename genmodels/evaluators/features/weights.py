@@ -2,7 +2,7 @@
 
 The file is a release asset of pytorch-fid (https://github.com/mseitzer/pytorch-fid) and holds
 TensorFlow's weights of 2015-12-05; torch-fidelity publishes the same file under another name.
-Its name ends in the first digits of its sha256, as torch.hub's convention is.
+Its name ends in the first digits of its sha256, a convention of torch.hub.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{N
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def find(given: str | None) -> Path:
-    """The file that is given, else the one in the cache directory, where it is put if it is not there.
+def find_weights(given: str | None) -> Path:
+    """The given file, or else the one in the cache directory, which is downloaded if it is missing.
 
     Raises UserError where there is none and it cannot be downloaded.
     """
@@ -34,11 +34,11 @@ def find(given: str | None) -> Path:
         raise UserError(
             f"features.weights={given} is no file: give the {NAME} from {URL}, or leave features.weights out"
         )
-    return download(path)
+    return download_weights(path)
 
 
-def download(path: Path) -> Path:
-    """Downloads the published file with a progress bar; only a whole and verified one gets its name."""
+def download_weights(path: Path) -> Path:
+    """Downloads the published file with a progress bar; only a complete and verified file gets its name."""
     import pooch  # heavy, and seldom needed
 
     try:
@@ -53,7 +53,7 @@ def download(path: Path) -> Path:
 
 
 def verified(path: Path, published: bool) -> str:
-    """sha256 (hex) of the file; a UserError if it must be the published one and is not, or cannot be read."""
+    """sha256 (hex) of the file; UserError if it cannot be read, or must be the published file and is not."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -67,8 +67,8 @@ def verified(path: Path, published: bool) -> str:
     return found
 
 
-def read(path: Path) -> Any:
-    """What a .safetensors or torch file holds, on the CPU; pickled objects are refused unread."""
+def read_tensors(path: Path) -> Any:
+    """The content of a .safetensors or torch file, on the CPU; pickled objects are refused unread."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

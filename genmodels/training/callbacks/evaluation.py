@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, Trainer
 
 from genmodels.data.base import SplitName
 from genmodels.evaluators.base import Evaluator
-from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared, sample_metrics
+from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared_features, sample_metrics
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import NOTHING, Show, shown_everywhere
@@ -43,7 +43,7 @@ class Evaluation(Callback):
         if len(metrics) < len(able):
             pl_module.data.split(self.split)
         if metrics:
-            prepared(self.features, pl_module.data, pl_module.device, metrics)
+            prepared_features(self.features, pl_module.data, pl_module.device, metrics)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step

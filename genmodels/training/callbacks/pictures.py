@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from genmodels.data.base import SplitName
 from genmodels.kinds import kind_of
 from genmodels.kinds.base import Pictured
-from genmodels.kinds.of_model import OfModel, needs_rows
+from genmodels.kinds.model_pictures import ModelPictures, needs_rows
 from genmodels.pictures import save
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import fold, seeded
@@ -81,7 +81,9 @@ class Pictures(Callback):
         """A picture of each sort that the kind of the data and the model support."""
         seed = fold(pl_module.seed, STREAM)
         with pl_module.evaluating() as model, seeded(seed):
-            return OfModel(model, pl_module.data, self.split, self.n, self.frames, pl_module.device, seed).pictures()
+            return ModelPictures(
+                model, pl_module.data, self.split, self.n, self.frames, pl_module.device, seed
+            ).pictures()
 
     def write(self, trainer: pl.Trainer, images_seen: int, pictures: Mapping[str, Image]) -> None:
         for what, picture in pictures.items():

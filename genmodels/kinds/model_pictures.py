@@ -1,7 +1,7 @@
-"""What a model can show of itself: samples, reconstructions, a film of its denoising, translations.
+"""Pictures of a model: samples, reconstructions, a film of its denoising, translations.
 
-Pictures that are drawn with the same seed differ by the model alone: they have the same random numbers, conditions and
-originals.
+Pictures with the same seed differ only because of the model: their random numbers, conditions and originals are the
+same.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Transl
 from genmodels.data.base import Data, Split, SplitName
 from genmodels.fields import Field, Fields
 from genmodels.kinds import kind_of
-from genmodels.kinds.base import Kind, Pictured, Shown, SideBySide
+from genmodels.kinds.base import Kind, NamedSamples, Pictured, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber
 from genmodels.trees import Tree, count, first, take, to
 
@@ -25,12 +25,12 @@ FILMED = 4  # samples in a film strip: the first of the grid
 
 
 @dataclass(frozen=True)
-class OfModel:
-    """Pictures of a model in eval mode, with the data that it was trained on."""
+class ModelPictures:
+    """Pictures of a model in eval mode, with its training data."""
 
     model: Any
     data: Data
-    split: SplitName  # whose first samples are shown beside what the model makes of them, or lend their conditions
+    split: SplitName  # the split of the originals and conditions: its first samples
     n: int  # samples in a picture
     frames: int  # moments in a film strip
     device: torch.device
@@ -42,12 +42,12 @@ class OfModel:
 
     @property
     def field(self) -> Field:
-        """What a sample is, of a kind that can stand beside others."""
+        """The field of samples that are one tensor."""
         assert isinstance(self.data.x, Field)
         return self.data.x
 
     def pictures(self) -> dict[str, Image]:
-        """A picture of each sort that the model and the kind of the data can give."""
+        """Every picture that the model and the kind of the data allow, by name."""
         kind, pictures = self.kind, {}
         if isinstance(kind, Pictured) and (can(self.model, Samples) or kind.dots):
             pictures["samples"] = self.dots(kind) if kind.dots else self.samples(kind)
@@ -56,7 +56,7 @@ class OfModel:
         return pictures
 
     def beside(self, kind: SideBySide) -> dict[str, Image]:
-        """Those in which samples stand beside what the model was given."""
+        """The pictures that show the output of the model beside its input."""
         model, pictures = self.model, {}
         if can(model, Encodes):
             pictures["reconstructions"] = self.reconstructions(kind)
@@ -73,7 +73,7 @@ class OfModel:
         return kind.picture(to(x, CPU), self.model, to(condition, CPU), data)
 
     def dots(self, kind: Pictured) -> Image:
-        """Samples that are so many that they share one generator."""
+        """Samples as dots: very many, so that they share one generator."""
         data = first(self.data.split(self.split).x, kind.dots)
         n, x = count(data), None
         if can(self.model, Samples):
@@ -81,14 +81,14 @@ class OfModel:
         return kind.picture(x, self.model, data=data)
 
     def reconstructions(self, kind: SideBySide) -> Image:
-        """Originals above what their codes say."""
+        """Originals above their reconstructions."""
         x, condition = self.own_rows()
         x_hat = self.model.decode(self.model.encode(x, condition), condition)
         return self.stacked(kind, data=x, reconstruction=x_hat)
 
     def film(self, kind: SideBySide) -> Image:
         film = self.model.film(FILMED, self.condition(FILMED), ByNumber(self.seed, 0, FILMED))
-        return kind.film(evenly(film, self.frames))
+        return kind.film(evenly_spaced(film, self.frames))
 
     def translations(self, kind: SideBySide) -> dict[str, Image]:
         """Originals above their translations, for each direction."""
@@ -105,25 +105,25 @@ class OfModel:
         return pictures
 
     def stacked(self, kind: SideBySide, **rows: Tensor) -> Image:
-        """Samples above what was made of them, by their names."""
-        return kind.stacked([Shown(name, x.cpu(), self.field) for name, x in rows.items()])
+        """Rows of samples below each other, with their names."""
+        return kind.stacked([NamedSamples(name, x.cpu(), self.field) for name, x in rows.items()])
 
     # What the model is conditioned on
 
     def condition(self, n: int) -> Condition:
-        """Of `n` samples: labels 0, 1, 2, ... and again from 0; where there are other conditions, all from the data."""
+        """Conditions of `n` samples: labels 0, 1, 2, ..., cyclically; any other condition comes from the data."""
         fields = condition_of(self.model)
         if lends_rows(self.model):
             return to({name: self.rows(n).condition[name] for name in fields}, self.device)
         return {name: torch.arange(n, device=self.device) % (field.levels or 1) for name, field in fields.items()}
 
     def rows(self, n: int) -> Split:
-        """The first `n` rows of the split, and again from the first where there are fewer."""
+        """The first `n` rows of the split, cyclically where it has fewer."""
         split = self.data.split(self.split)
         return Split(*(take(tree, torch.arange(n) % count(split.x)) for tree in split))
 
     def own_rows(self) -> Split:
-        """The first samples of the split, with what the model takes of their conditions, on the device."""
+        """The first samples of the split and the conditions that the model uses, on the device."""
         x, condition = (to(first(tree, self.n), self.device) for tree in self.data.split(self.split))
         return Split(x, {name: condition[name] for name in condition_of(self.model)})
 
@@ -134,25 +134,25 @@ def condition_of(model: Any) -> Fields:
 
 
 def lends_rows(model: Any) -> bool:
-    """Whether a model is conditional on what can only come from data."""
+    """Whether a model has conditions that only the data can provide: any other than labels."""
     return bool(condition_of(model).keys() - {"label"})
 
 
 def needs_rows(model: Any, data: Data) -> bool:
-    """Whether there are samples of the data in the pictures of this model."""
+    """Whether pictures of this model show samples of the data."""
     return has_dots(data) or can(model, Encodes) or can(model, Translates) or lends_rows(model)
 
 
 def has_dots(data: Data) -> bool:
-    """Whether its samples are shown as dots, with some of the data beside them."""
+    """Whether samples are shown as dots, beside some of the data."""
     kind = kind_of(data.x)
     return isinstance(kind, Pictured) and kind.dots > 0
 
 
-def evenly(film: Iterable[Tree], n: int) -> list[Tree]:
-    """About evenly spaced moments of a film, `n` of them where it is that long, its first and last among them.
+def evenly_spaced(film: Iterable[Tree], n: int) -> list[Tree]:
+    """At most `n` moments of a film, about evenly spaced, the first and the last included.
 
-    A long film never lies in memory as a whole: of its moments every one, then every second, every fourth, ... is kept.
+    A long film is never in memory as a whole: it keeps every moment, then every second one, every fourth, ...
     """
     kept, stride, last = [], 1, None
     for i, x in enumerate(film):
