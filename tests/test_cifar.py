@@ -115,7 +115,7 @@ def test_a_pickle_that_is_refused_is_a_broken_file(tmp_path: Path) -> None:
     write_cifar(tmp_path, CIFAR10, "python")
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"\x80\x02cposix\nsystem\nU\x02id\x85R.")
     with pytest.raises(
-        UserError, match=r"data_batch_1 cannot be read \(it names posix.*expected the whole official file"
+        UserError, match=r"data_batch_1 cannot be read \(it names posix.*expected the complete official file"
     ):
         make_cifar(tmp_path, CIFAR10).split("train")
 

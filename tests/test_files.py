@@ -93,5 +93,5 @@ def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2,)])
 def test_idx_files_of_other_dimensions(tmp_path: Path, shape: tuple[int, ...]) -> None:
     write_idx(tmp_path / "mnist" / "train-images-idx3-ubyte.gz", np.zeros(shape, np.uint8))
-    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz cannot be read .it begins with"):
+    with pytest.raises(UserError, match="train-images-idx3-ubyte.gz cannot be read .it starts with"):
         make("mnist", root=str(tmp_path), verify=False).split("train")
