@@ -794,7 +794,7 @@ IMAGES = [
         "colours for a classifier of grey",
         with_npz(images=np.random.default_rng(0).integers(256, size=(5, 8, 8, 3), dtype=np.uint8)),
         f"{LEARN} samples=bad.npz",
-        "bad.npz has pictures in colours",
+        "bad.npz has coloured pictures",
     ),
     Row(
         "too many neighbours", sides(), f"{SCORE} evaluator=[precision_recall] evaluator.precision_recall.k=35", "k=35"

@@ -161,7 +161,7 @@ def test_condition_accuracy_is_of_conditional_models_and_classifiers_alone():
     assert not_applicable(Model(), accuracy(), FakeData()) == {
         "condition_accuracy": "Model is not conditional on a label"
     }
-    with pytest.raises(UserError, match="features=flat is none: choose features=classifier"):
+    with pytest.raises(UserError, match="features=flat is not one: choose features=classifier"):
         run(Asked(), accuracy(), features=Flat())
 
 
