@@ -24,7 +24,7 @@ EVALUATED = [
 EVALUATED += ["callbacks.evaluation.every_n_steps=3", "callbacks.checkpoint.every_n_train_steps=100"]
 EVALUATED += ["callbacks.pictures.n=4", "trainer.max_steps=4", "scheduler=constant"]
 IN_TRAINING = "genmodels.training.callbacks.evaluation.by_evaluator"  # the one at the last step
-ON_TEST = "genmodels.engine.test_split.evaluate"
+ON_TEST = "genmodels.engine.final_evaluation.evaluate_model"
 
 
 def in_process(rank: int, world: int, config: dict, killed_in: str | None) -> None:

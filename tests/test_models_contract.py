@@ -213,13 +213,13 @@ class TestSamples:
 
     @those_that(Samples)
     def test_it_refuses_samplers_of_another_kind(self, name, data, overrides):
-        from genmodels.engine.build import part
+        from genmodels.engine.build import instance
         from genmodels.samplers.direct import Direct
         from tests.helpers import compose_model
 
         model = fresh(name, data, *overrides)
         other = "ddim" if isinstance(model.sampler, Direct) else "direct"
-        sampler = part(compose_model("vae", sampler=other).sampler)
+        sampler = instance(compose_model("vae", sampler=other).sampler)
         with pytest.raises(UserError, match="cannot be sampled by"):
             model.use(sampler)
 
