@@ -92,7 +92,7 @@ def test_a_signal_ends_a_run(tmp_path, numbers, status, step):
 
 
 def test_a_signal_in_the_test_ends_it_at_once(tmp_path, monkeypatch):
-    evaluate = "genmodels.evaluators.evaluate.evaluate_model"
+    evaluate = "genmodels.engine.test_split.evaluate"
     monkeypatch.setattr(evaluate, lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     config = config_of(tmp_path / "run", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=8")
     with pytest.raises(Stopped):
@@ -235,7 +235,8 @@ def test_two_processes_do_not_train_in_one_directory(genmodels, run_dir):
 
 
 def test_a_line_of_the_history_that_was_cut_off(tmp_path):
-    (tmp_path / "history.jsonl").write_text('{"event": "start", "step": 0}\n{"event": "en')
+    begun = '{"event": "start", "step": 0, "time": "2026-11-20T10:00:00+00:00"}'
+    (tmp_path / "history.jsonl").write_text(f'{begun}\n{{"event": "en')
     with history_of(tmp_path, writes=True) as history:
         history.add("start", step=2)
     with history_of(tmp_path, writes=False) as history:
