@@ -92,7 +92,7 @@ def test_a_signal_ends_a_run(tmp_path, numbers, status, step):
 
 
 def test_a_signal_in_the_test_ends_it_at_once(tmp_path, monkeypatch):
-    evaluate = "genmodels.engine.test_split.evaluate"
+    evaluate = "genmodels.engine.final_evaluation.evaluate_model"
     monkeypatch.setattr(evaluate, lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     config = config_of(tmp_path / "run", "evaluator=[likelihood]", "evaluator.likelihood.max_samples=8")
     with pytest.raises(Stopped):
