@@ -455,7 +455,10 @@ CHECKPOINTS = [
     ),
     Row("empty file", file("other.ckpt"), "evaluate checkpoint=other.ckpt", "other.ckpt is damaged or incomplete"),
     Row(
-        "another torch file", lambda root, run: torch.save({}, root / "a.ckpt"), "sample checkpoint=a.ckpt", "no config"
+        "another torch file",
+        lambda root, run: torch.save({}, root / "a.ckpt"),
+        "sample checkpoint=a.ckpt",
+        "lacks config",
     ),
     Row(
         "without a model",
@@ -503,7 +506,7 @@ CHECKPOINTS = [
         "export that is cut",
         export_of(lambda f: os.truncate(f / "model.safetensors", 1000)),
         "sample run=model",
-        "model.safetensors is no whole file of weights",
+        "model.safetensors is damaged or incomplete",
     ),
     Row(
         "export of nothing",
@@ -511,7 +514,7 @@ CHECKPOINTS = [
         "sample run=model",
         "does not say which weights",
     ),
-    Row("export to resume", export_of(lambda f: None), "train resume=model", "is an export, which has no optimizer"),
+    Row("export to resume", export_of(lambda f: None), "train resume=model", "is an export, expected a run"),
     Row("export over a folder", file("a/b"), "export run={run} out=a", "out=a is not an empty folder"),
     Row(
         "weights that are not there", export_of(lambda f: None), "export run=model out=a weights=raw", "no raw weights"
@@ -587,7 +590,7 @@ RUN_DIRECTORIES = [
         "no table",
         file("o/metrics.csv", "x"),
         f"train {QUICK.replace('none', 'csv', 1)} hydra.run.dir=o",
-        "no table of m",
+        "is not a table of metrics",
     ),
 ]
 

@@ -80,14 +80,14 @@ def test_a_path_with_an_equals_sign_is_a_path(genmodels, tmp_path):
         (["note.txt"], "no run was found in note.txt (note.txt is a file, no folder)"),
         (["damaged"], "no run was found in damaged (damaged is refused: it is not valid YAML"),
         (["run", "out=note.txt"], "out=note.txt cannot be a folder, since note.txt is a file; give another"),
-        (["run", "out=note.txt/below"], "for note.txt is a file"),
+        (["run", "out=note.txt/below"], "since note.txt is a file"),
         (["run", "out="], "out= is empty"),
         (["run", "ouy=there"], "there is neither a key ouy nor a file of that name; did you mean out=?"),
         (["run", "--metric=x"], "there is neither a key --metric nor a file of that name; did you mean metric=?"),
         (["run", "zzz=1"], "keys are out=, metric="),
         (["run", "metric=test/fid_classifier_2k"], "did you mean test/fid_classifier_1k?"),
-        (["run", "metric=zzz"], "no run has a result metric=zzz; there are test/bits_per_dim, "),
-        (["bare", "metric=fid"], "no run has a result metric=fid; there are no results"),
+        (["run", "metric=zzz"], "no run has a result metric=zzz; results are test/bits_per_dim, "),
+        (["bare", "metric=fid"], "no run has a result metric=fid; results are none"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_writes_nothing(genmodels, tmp_path, words, sentence):

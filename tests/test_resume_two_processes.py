@@ -27,17 +27,21 @@ def one_of(world: int, rank: int) -> dict[str, str]:
 def in_process(rank: int, folder: str, families: list[str]) -> None:
     """Families, one after the other: whole, until rank 1 is asked to end in the second step, and the rest."""
     torch.set_num_threads(1)
-    os.environ |= one_of(2, rank)
+
+    def train_here(config: dict) -> None:
+        os.environ |= one_of(2, rank)  # of which Lightning takes a part out at the end of a training
+        train(config)
+
     for family in families:
         whole, cut = Path(folder, family, "whole"), Path(folder, family, "cut")
-        train(config_of(family, whole, *TWO))
+        train_here(config_of(family, whole, *TWO))
         sent = f"number:{int(signal.SIGTERM)},after_batches:{BATCHES[family]},rank:1"
         with suppress(Stopped):  # which the first process raises
-            train(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
+            train_here(config_of(family, cut, *TWO, f"+callbacks.cut={{_target_:tests.helpers.Signal,{sent}}}"))
         torch.distributed.barrier()
         assert last(cut)["global_step"] == 2
         torch.distributed.barrier()
-        train(resumed(cut))
+        train_here(resumed(cut))
 
 
 @pytest.fixture(scope="module")

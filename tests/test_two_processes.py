@@ -187,6 +187,9 @@ def test_saved_values_are_the_same_file(results):
 # devices=N
 
 
+NOTE = f"{__name__}:leave_a_note"
+
+
 def leave_a_note(config):
     """Work for `run_on`: says who was there, from the first process, or fails in the last one."""
     with process_group(torch.device("cpu")):
@@ -198,19 +201,19 @@ def leave_a_note(config):
 
 
 def test_one_device_is_this_process(tmp_path):
-    run_on(1, leave_a_note, {"file": str(tmp_path / "note"), "fails": False, "device": "cpu"})
+    run_on(NOTE, {"devices": 1, "file": str(tmp_path / "note"), "fails": False, "device": "cpu"})
     assert json.loads((tmp_path / "note").read_text()) == [0]
 
 
 @pytest.mark.slow
 def test_several_devices_are_processes_that_find_each_other_and_end_together(tmp_path):
     config = {"file": str(tmp_path / "note"), "fails": False, "device": "cpu"}
-    run_on(3, leave_a_note, config)
+    run_on(NOTE, config | {"devices": 3})
     assert json.loads((tmp_path / "note").read_text()) == [0, 1, 2]
     with pytest.raises(UserError, match="this cannot be done; do something else"):
-        run_on(2, leave_a_note, config | {"fails": True})
+        run_on(NOTE, config | {"devices": 2, "fails": True})
     with pytest.raises(Fault, match="KeyError"):
-        run_on(2, leave_a_note, {"device": "cpu"})
+        run_on(NOTE, {"devices": 2, "device": "cpu"})
 
 
 TORCHRUN = {
@@ -234,15 +237,16 @@ def test_devices_that_cannot_be_are_refused(devices, device, environment, messag
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
-        run_on(devices, leave_a_note, {"device": device})
+        run_on(NOTE, {"devices": devices, "device": device})
 
 
 def test_where_processes_were_started_they_do_the_work(monkeypatch):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     done = []
+    monkeypatch.setattr(f"{__name__}.leave_a_note", done.append)
     for devices in (1, 4):
-        run_on(devices, done.append, {"device": "cpu"})
+        run_on(NOTE, {"devices": devices, "device": "cpu"})
     assert len(done) == 2
 
 
