@@ -75,9 +75,7 @@ def run_app(command: str, argv: list[str], *, check: str, work: str, config: Pat
         list_failures(failed.sweep_dir)
         return failed.status
     except (HydraException, OmegaConfBaseException, ValueError, YAMLError) as error:
-        if any(
-            isinstance(cause, Fault) for cause in chain_of(error)
-        ):  # not a mistake in the config: the processes do not meet
+        if any(isinstance(cause, Fault) for cause in chain_of(error)):  # the processes do not meet: no mistake in it
             raise
         name = config.stem if config and config.parent == CONFIGS else command
         raise UserError(explain_composition(error, name, argv)) from error

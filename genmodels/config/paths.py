@@ -11,10 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
+from genmodels.config.roles import PATHS
 from genmodels.errors import UserError
 
 KEYS = ("resume", "run", "checkpoint", "out", "samples", "reference", "condition", "images", "run_dir", "--config-dir")
-LAST = ("root", "path", "test_path", "weights", "save", "run", "dir", "dirpath")  # last words of dotted keys
+LAST = (*PATHS, "weights", "save")  # last words of nested keys that name a path
 MAX_NAME_BYTES = 255  # bytes of a file name, on nearly every file system
 
 

@@ -64,7 +64,8 @@ ROLES = {  # role of a key, and of all keys below it that have none of their own
 }
 GROUP_ROLES = {"trainer": Role.MACHINE}  # role of choosing a group's option, where its keys have different roles
 ADDED_KEY_ROLES = {"trainer": Role.STEERS}  # role of keys that a user adds to a group
-MOVABLE = ("root", "path", "test_path", "run", "dir", "dirpath", "run_dir", "urls")  # last words of PLACE keys
+PATHS = ("root", "path", "test_path", "run", "dir", "dirpath")  # last words of keys that name a path, wherever they are
+MOVABLE = (*PATHS, "run_dir", "urls")  # last words of PLACE keys
 
 
 def role(key: str) -> Role:

@@ -48,7 +48,7 @@ STEPS = 2  # of its training
 HERE = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
 
 
-class Skipped(Exception):  # noqa: N818
+class NotApplicable(Exception):  # noqa: N818
     """A check does not apply; says why."""
 
 
@@ -89,7 +89,7 @@ def shown(name: str, promise: str, wrong: Callable[[], Wrong]) -> str:
     try:
         said = list(wrong())
         state, said = ("failed", said) if said else ("ok", [promise])
-    except Skipped as why:
+    except NotApplicable as why:
         state, said = "skipped", [str(why)]
     except Exception as error:  # whatever a person's own code raises
         state, said = "failed", [in_words(error)]
@@ -124,7 +124,7 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
 def kept(model: Any, data: Noise, each: Check) -> Wrong:
     """What is wrong with a capability that the model's class line names, unless its parts do not allow it."""
     if why := getattr(model, "lacks", {}).get(each.capability):
-        raise Skipped(why)
+        raise NotApplicable(why)
     return each.wrong(begun(model, data))
 
 
@@ -147,7 +147,7 @@ def few(model: Any, data: Noise) -> Held:
 def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> Wrong:
     """Of the model on the first of the small spaces in `config["small"]` that it can be built for."""
     if model.bound != "exact":
-        raise Skipped(f"log_prob is a bound ({model.bound})")
+        raise NotApplicable(f"log_prob is a bound ({model.bound})")
     why = "the data are no grid of levels"
     for small in config["small"]:
         try:
@@ -156,7 +156,7 @@ def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> 
             why = f"it cannot be built for {small['shape']} of {small['levels']} levels: {in_words(error)}"
         else:
             return contract.total_probability(held)
-    raise Skipped(why)
+    raise NotApplicable(why)
 
 
 def in_small(data: Noise, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
@@ -212,7 +212,7 @@ def export(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
     """What an export loads gives what the model does."""
     file = folder / "whole" / f"{STEPS}.ckpt"
     if not file.is_file():
-        raise Skipped("there is no checkpoint of its training")
+        raise NotApplicable("there is no checkpoint of its training")
     checkpoint = read_checkpoint(file)
     trusted = sorted({str(call["_target_"]).split(".")[0] for call in calls_in(config["model"])})
     model, about = model_of(checkpoint, trusted=trusted), {"weights": weights_of(checkpoint), "images_seen": None}
