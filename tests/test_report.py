@@ -162,6 +162,23 @@ def test_figures_are_there_where_there_are_data_for_them(tmp_path):
     assert 'id="steps"' in html and 'id="trilemma"' in html and "Figures that there are no data for" not in html
 
 
+@pytest.mark.parametrize(
+    "bound",
+    [
+        {"bound": "exact"},
+        {"bound": "vlb", "bound_variance": "large", "bound_clip": True},
+        {"bound": "elbo", "draws": 5, "dequantization": "uniform"},
+        {"bound": "elbo", "first_stage_sha256": "0" * 64},
+    ],
+)
+def test_likelihoods_of_any_bound_are_points_of_one_figure(tmp_path, bound):
+    reference = {"reference": "digits/test", "n_reference": 300}
+    for family, told in (("vae", {"bound": "elbo", "draws": 1}), ("diffusion", {"draws": 1, **bound})):
+        write_run(tmp_path / family, config(family), [record("bits_per_dim", 2.0, **reference, **told)])
+    first, second = (point["values"]["test/bits_per_dim"] for point in payload(made(tmp_path))["points"])
+    assert first["against"] == second["against"] and {first["bound"], second["bound"]} == {"elbo", bound["bound"]}
+
+
 @pytest.mark.parametrize("family", TARGETS)
 @pytest.mark.parametrize("steps, known", [(10, 10), (None, None), ("10", None), (True, None), (..., None)])
 def test_steps_are_what_the_protocol_says_whatever_the_family(tmp_path, family, steps, known):

@@ -21,6 +21,7 @@ FOUND = (  # of a protocol: what was found beside the number, or changes it by c
 MODEL = ("weights", "dtype")  # of a protocol: which of a run's models was measured, and in which precision
 SAMPLED_BY = ("sampler",)  # likewise, with all that begins so: how it drew its samples
 DRAWN = (*SAMPLED_BY, "labels", "conditions")  # likewise, and what they were conditioned on
+BOUND = ("bound", "draws", "dequantization", "first_stage")  # likewise: which bound a likelihood is
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
@@ -74,6 +75,11 @@ def compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """
     apart = {*CHANCE, *FOUND, *MODEL} - ({"world_size"} if is_timed(protocol) else set())
     return {key: value for key, value in protocol.items() if key not in apart and not _is_of(key, DRAWN)}
+
+
+def compared_but_bound(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what says which bound a likelihood is: where that stands beside each number."""
+    return {key: value for key, value in compared(protocol).items() if not _is_of(key, BOUND)}
 
 
 def is_timed(protocol: Mapping[str, Any]) -> bool:

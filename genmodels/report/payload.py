@@ -8,7 +8,7 @@ from typing import Any
 from genmodels.report.contents import Contents
 from genmodels.report.curves import as_columns
 from genmodels.report.entries import entries
-from genmodels.report.metrics import canonical, compared, drawn, of_kinds
+from genmodels.report.metrics import canonical, compared_but_bound, drawn, of_kinds
 from genmodels.report.seeds import Mean, SeedGroup
 from genmodels.report.words import duration, in_full, in_short, with_spread
 from genmodels.run.run import Run
@@ -20,7 +20,6 @@ METRIC_KINDS = {  # of metrics, for the figures' axes
     "speed": ("samples_per_second",),
 }
 AXES = {"trilemma": ("quality", "diversity", "speed"), "likelihood": ("quality", "likelihood"), "steps": ("quality",)}
-TOLD_BESIDE = ("bound", "draws")  # that points of likelihoods may differ in: their labels say so, and the figure's note
 
 
 def payload(contents: Contents) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def _value(mean: Mean) -> dict[str, Any]:
         "text": with_spread(mean.value, mean.std),
         "how": in_short(mean.protocol),
         "bound": mean.protocol.get("bound"),
-        "against": canonical({key: v for key, v in compared(mean.protocol).items() if key not in TOLD_BESIDE}),
+        "against": canonical(compared_but_bound(mean.protocol)),  # its label says the bound
     }
 
 
