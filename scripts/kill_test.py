@@ -33,8 +33,8 @@ FAMILIES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
     "dcgan": ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8"]
     + ["model.discriminator_steps=2", "trainer.accumulate_grad_batches=2"],
-    "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]"],
-    "ddpm": ["model=ddpm", "model.network.channels=8", "trainer.precision=bf16-mixed"],
+    "realnvp": ["model=realnvp", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]"],
+    "ddpm": ["model=ddpm", "model.network.width=8", "trainer.precision=bf16-mixed"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=8", "trainer.accumulate_grad_batches=2"],
 }
 SHARED = ["trainer=cpu", "logger=csv", "callbacks=default", "~callbacks.pictures", "~callbacks.progress"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from genmodels.config.shipped import CONFIGS
 from genmodels.context import Context, Unconditional
 from genmodels.models.autoregressive import Autoregressive
-from genmodels.nn.causal import CausalNetwork
+from genmodels.nn.causal.network import CausalNetwork
 from genmodels.parts.conditioners import Label
 from genmodels.parts.site_likelihoods import Categorical, MixtureOfLogistics
 from genmodels.parts.spaces import Symbols

@@ -136,7 +136,7 @@ def lost_stage(root: Path, run: Path) -> None:
     whole = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     config = yaml.safe_load((run / "config.yaml").read_text())
     for each in (config, whole["config"]):
-        each["model"] = {"_target_": "genmodels.nn.unet_layers.Upsample", "channels": 1}
+        each["model"] = {"_target_": "genmodels.nn.layers.unet.Upsample", "channels": 1}
     whole["state_dict"] = {"model.conv.weight": torch.zeros(1, 1, 3, 3), "model.conv.bias": torch.zeros(1)}
     (root / "stage" / "checkpoints").mkdir(parents=True)
     (root / "stage" / "config.yaml").write_text(yaml.safe_dump(config))

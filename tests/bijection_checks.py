@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from genmodels.context import NO_CONTEXT, Context, Unconditional
 from genmodels.models.flow import Flow
-from genmodels.nn.bijections import Bijection
-from genmodels.nn.densities import Density
+from genmodels.nn.flows.bijections import Bijection
+from genmodels.parts.densities import Density
 from genmodels.parts.spaces import Space, Standardized
 from genmodels.samplers.direct import Direct
 

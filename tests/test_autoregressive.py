@@ -9,7 +9,7 @@ import torch
 from genmodels.context import NO_CONTEXT
 from genmodels.errors import UserError
 from genmodels.models.autoregressive import Autoregressive
-from genmodels.nn.gated_pixelcnn import GatedPixelCNN
+from genmodels.nn.causal.gated_pixelcnn import GatedPixelCNN
 from genmodels.parts.site_likelihoods import Categorical
 from genmodels.parts.spaces import Symbols
 from genmodels.samplers.direct import Direct
@@ -29,10 +29,10 @@ from tests.autoregressive_checks import (
 )
 
 SMALL = {"width": 8, "head_width": 24, "layers": 3}
-EMBEDDED = {"inputs": "embedded", "embedding": 5}
+EMBEDDED = {"inputs": "embedded", "embedding_width": 5}
 ALL = [  # name, shape, and a small size
     ("pixelcnn", (1, 4, 4), SMALL),
-    ("pixelcnnpp", (3, 2, 4), {"width": 8, "layers": 1, "stages": 2, "components": 2}),
+    ("pixelcnnpp", (3, 2, 4), {"width": 8, "blocks": 1, "scales": 2, "components": 2}),
     ("transformer", (12,), {"width": 16, "layers": 2}),
 ]
 
@@ -212,7 +212,13 @@ def test_codes_of_a_space_are_modelled_and_the_spaces_correction_counts():
 
 
 def test_settings_that_cannot_be_are_refused():
-    settings = {"levels": 2, "context": {}, "likelihood": Categorical(levels=2), "inputs": "scaled", "embedding": 1}
+    settings = {
+        "levels": 2,
+        "context": {},
+        "likelihood": Categorical(levels=2),
+        "inputs": "scaled",
+        "embedding_width": 1,
+    }
     settings |= {"layers": 2, "head_width": 8, "dropout": 0.0}
     with pytest.raises(UserError, match="odd"):
         GatedPixelCNN(shape=(3, 4, 4), width=8, first_kernel=7, kernel=4, **settings)

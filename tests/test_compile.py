@@ -32,11 +32,11 @@ MODELS = {
     "vae": [
         f"model.{part}.{key}" for part in ("encoder", "decoder") for key in ("width=4", "multipliers=[1]", "blocks=0")
     ],
-    "realnvp": [f"model.bijections.realnvp.{key}" for key in ("widths=[4]", "couplings=1", "blocks=1")],
+    "realnvp": [f"model.bijections.realnvp.{key}" for key in ("width=4", "multipliers=[1]", "couplings=1", "blocks=1")],
     "pixelcnn": ["model.network.width=4", "model.network.layers=2"],
     "ddpm": [
-        "model.network.channels=8",
-        "model.network.channel_multipliers=[1]",
+        "model.network.width=8",
+        "model.network.multipliers=[1]",
         "model.network.blocks=1",
         "sampler=ddim",
         "sampler.steps=2",
@@ -44,7 +44,7 @@ MODELS = {
     "dcgan": GAN,
     "dcgan wgan_gp": [*GAN, "model.gradient_penalty=10", "model.discriminator.normalization=none"],
 }
-SMALL = ("model=vae_mlp", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")
+SMALL = ("model=vae_mlp", "model.encoder.widths=[8]", "model.decoder.widths=[8]")
 
 
 def everything(model: nn.Module) -> Iterator[tuple[str, list[float]]]:

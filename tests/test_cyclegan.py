@@ -10,8 +10,8 @@ from genmodels.data.base import Data
 from genmodels.engine import build
 from genmodels.errors import UserError
 from genmodels.models.cyclegan import CycleGAN
-from genmodels.nn.adversarial import LeastSquares
-from genmodels.nn.cyclegan import PatchDiscriminator, Pool, ResNetGenerator
+from genmodels.nn.gan.cyclegan import PatchDiscriminator, Pool, ResNetGenerator
+from genmodels.parts.adversarial import LeastSquares
 from genmodels.parts.spaces import Pixels
 from tests.helpers import build_model
 
@@ -109,20 +109,20 @@ def test_what_it_cannot_be_trained_on_is_refused():
 
 
 @pytest.mark.parametrize("size", [8, 28, 32])
-@pytest.mark.parametrize("depth", [1, 2])
-def test_networks_fit_images_of_any_size(size, depth):
+@pytest.mark.parametrize("halvings", [1, 2])
+def test_networks_fit_images_of_any_size(size, halvings):
     x = torch.rand(2, 3, size, size)
-    facts = {"shape": [3, size, size], "width": 4, "depth": depth}
+    facts = {"shape": [3, size, size], "width": 4, "halvings": halvings}
     y = ResNetGenerator(**facts, blocks=1)(x)
     assert y.shape == x.shape and y.abs().max() <= 1
-    assert PatchDiscriminator(**facts)(x).shape == (2, size // 2**depth, size // 2**depth)
+    assert PatchDiscriminator(**facts)(x).shape == (2, size // 2**halvings, size // 2**halvings)
 
 
 def test_networks_refuse_what_they_would_halve_away():
-    with pytest.raises(UserError, match="depth 3"):
-        ResNetGenerator(shape=[1, 8, 8], width=4, depth=3, blocks=1)
+    with pytest.raises(UserError, match="3 halvings"):
+        ResNetGenerator(shape=[1, 8, 8], width=4, halvings=3, blocks=1)
     with pytest.raises(UserError, match="takes images"):
-        PatchDiscriminator(shape=[5], width=4, depth=1)
+        PatchDiscriminator(shape=[5], width=4, halvings=1)
 
 
 def numbered(*numbers: int) -> Tensor:

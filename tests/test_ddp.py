@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 
 from genmodels.engine import build
-from genmodels.nn.batch_norm import BatchNorm2d
+from genmodels.nn.layers.batch_norm import BatchNorm2d
 from genmodels.seeds import fold
 from genmodels.training import hooks, module
 from genmodels.training.sharding import whole
@@ -29,15 +29,20 @@ GLOW = ["model.bijections.glow.width=8"]
 CASES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
     "iwae": ["model=vae_mlp", "model/objective=importance_weighted", "model.objective.draws=3"],
-    "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]", *CLIP],
-    "ddpm": ["model=ddpm", "model.network.channels=8", "model.network.dropout=0"],
+    "realnvp": [
+        "model=realnvp",
+        "model.bijections.realnvp.width=8",
+        "model.bijections.realnvp.multipliers=[1,1]",
+        *CLIP,
+    ],
+    "ddpm": ["model=ddpm", "model.network.width=8", "model.network.dropout=0"],
     "pixelcnn": [
         "model=pixelcnn",
         "model.network.width=8",
         "model.network.dropout=0",
         "trainer.accumulate_grad_batches=2",
     ],
-    "ddpm, sharded": ["model=ddpm", "model.network.channels=8", "model.network.dropout=0", *CLIP],
+    "ddpm, sharded": ["model=ddpm", "model.network.width=8", "model.network.dropout=0", *CLIP],
     "dcgan": [*DCGAN, "model/conditioner=label"],
     "dcgan, accumulated and clipped": [
         *DCGAN,
@@ -55,7 +60,7 @@ CASES = {
         "model.to_first.blocks=1",
         "model.pool=40",
     ],
-    "glow, initialised from the first batch": ["model=glow", "model.bijections.glow.steps=1", *GLOW],
+    "glow, initialised from the first batch": ["model=glow", "model.bijections.glow.couplings=1", *GLOW],
 }
 STEPS = 2
 IMAGES = 5 + torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -486,7 +486,7 @@ def test_film_ends_in_the_sample_and_any_sampler_may_take_over():
 
 @pytest.mark.parametrize("name", ["ddpm", "edm", "flow_matching"])
 def test_each_model_of_the_zoo_samples_by_each_sampler(name):
-    model = build_model(name, "model.network.channels=8", "model.network.blocks=1").eval()
+    model = build_model(name, "model.network.width=8", "model.network.blocks=1").eval()
     for file in ("ancestral", "ddim", "euler", "heun"):
         model.use(instantiate(OmegaConf.load(CONFIGS / "sampler" / f"{file}.yaml"), steps=3))
         assert model.sample(2).shape == (2, 1, 8, 8) and model.sampling_protocol()["sampler"] == file

@@ -16,9 +16,9 @@ from genmodels.errors import Fault, UserError
 from genmodels.evaluators.dataset import picture_levels
 from genmodels.evaluators.evaluate import applicable, evaluate_model, not_applicable
 from genmodels.evaluators.features.base import Extracted, Features
-from genmodels.evaluators.fid import FID
-from genmodels.evaluators.inception_score import InceptionScore
-from genmodels.evaluators.likelihood import Likelihood
+from genmodels.evaluators.metrics.fid import FID
+from genmodels.evaluators.metrics.inception_score import InceptionScore
+from genmodels.evaluators.metrics.likelihood import Likelihood
 from genmodels.evaluators.results import Record, short_count
 from genmodels.evaluators.subject import Subject
 from genmodels.fields import Field, label

@@ -22,9 +22,9 @@ from tests.helpers import train_config
 
 SMALL = {
     "vae": ["model.encoder.width=4", "model.decoder.width=4"],
-    "realnvp": ["model.bijections.realnvp.widths=[4,4]"],
+    "realnvp": ["model.bijections.realnvp.width=4", "model.bijections.realnvp.multipliers=[1,1]"],
     "pixelcnn": ["model.network.width=8"],
-    "ddpm": ["model.network.channels=8", "model.process.schedule.steps=20", "sampler.steps=5"],
+    "ddpm": ["model.network.width=8", "model.process.schedule.steps=20", "sampler.steps=5"],
     "dcgan": ["model.generator.width=4", "model.discriminator.width=4"],
 }
 

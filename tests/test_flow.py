@@ -11,13 +11,13 @@ from genmodels.capabilities import Encodes, HasLikelihood, HasLoss, Samples, can
 from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
-from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
-from genmodels.nn.coupling_net import CouplingNet
-from genmodels.nn.densities import Density, StandardNormal
-from genmodels.nn.logit import Logit
-from genmodels.nn.multiscale import Split, Squeezed, squeeze, unsqueeze
-from genmodels.nn.realnvp import RealNVP
+from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
+from genmodels.nn.flows.coupling_net import CouplingNet
+from genmodels.nn.flows.logit import Logit
+from genmodels.nn.flows.multiscale import Split, Squeezed, squeeze, unsqueeze
+from genmodels.nn.flows.realnvp import RealNVP
+from genmodels.parts.densities import Density, StandardNormal
 from genmodels.parts.dequantization import Dequantized, Uniform
 from genmodels.parts.spaces import Standardized
 from genmodels.samplers.direct import Direct
@@ -70,8 +70,8 @@ def coupling(mask: Tensor, context: Sizes = UNTOLD) -> AffineCoupling:
     return AffineCoupling(mask=mask, net=net)
 
 
-def realnvp(shape: tuple[int, ...] = IMAGE, widths: tuple[int, ...] = (8, 4), context: Sizes = UNTOLD) -> RealNVP:
-    return RealNVP(shape=shape, widths=widths, couplings=2, blocks=1, dropout=0.0, context=context)
+def realnvp(shape: tuple[int, ...] = IMAGE, multipliers: tuple[int, ...] = (2, 1), context: Sizes = UNTOLD) -> RealNVP:
+    return RealNVP(shape=shape, width=4, multipliers=multipliers, couplings=2, blocks=1, dropout=0.0, context=context)
 
 
 def point_flow(d: int) -> Flow:
@@ -169,7 +169,7 @@ def test_points_keep_their_type():
 
 def test_probabilities_of_all_images_sum_to_one():
     """P(x) = E_u p(x, u) over all 16 images of 2x2 bits, each expectation by 4,000 draws of `log_prob`."""
-    flow = randomised(image_flow((1, 2, 2), levels=2, alpha=1e-6, widths=(4,)))
+    flow = randomised(image_flow((1, 2, 2), levels=2, alpha=1e-6, multipliers=(1,)))
     assert flow.bound == "elbo"
     bits = torch.tensor([0, 1], dtype=torch.uint8)
     images = torch.cartesian_prod(bits, bits, bits, bits).view(16, 1, 2, 2)
@@ -192,7 +192,15 @@ def test_uniform_density_has_log2_levels_bits_per_dim(levels):
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 17), ((3, 8, 8), 256), ((1, 28, 28), 256)])
 def test_codes_give_back_the_integers(shape, levels):
-    flow = randomised(from_yaml("model.bijections.realnvp.widths=[8,8,8]", shape=shape, levels=levels), 0.05)
+    flow = randomised(
+        from_yaml(
+            "model.bijections.realnvp.width=8",
+            "model.bijections.realnvp.multipliers=[1,1,1]",
+            shape=shape,
+            levels=levels,
+        ),
+        0.05,
+    )
     x = torch.randint(levels, (4, *shape), dtype=torch.uint8)
     z = flow.encode(x)
     assert z.shape == x.shape and z.dtype == torch.float32 and z.std() > 0.1
@@ -222,7 +230,15 @@ def test_terms_add_up():
 
 
 def test_large_weights_sample_without_nan():
-    flow = randomised(from_yaml("model.bijections.realnvp.widths=[8,8,8]", shape=(3, 8, 8), levels=256), 1.0)
+    flow = randomised(
+        from_yaml(
+            "model.bijections.realnvp.width=8",
+            "model.bijections.realnvp.multipliers=[1,1,1]",
+            shape=(3, 8, 8),
+            levels=256,
+        ),
+        1.0,
+    )
     z = flow.base.sample(64)
     u = flow.f.inverse(z)
     assert u.isfinite().all() and flow.decode(z).unique().numel() > 1
@@ -246,8 +262,8 @@ def test_bijections_stay_in_float32_under_autocast():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: realnvp((1, 6, 6), widths=(4, 4, 4)), "6x6"),
-        (lambda: realnvp((1, 4, 4), widths=(4, 4, 4)), "one pixel"),
+        (lambda: realnvp((1, 6, 6), multipliers=(1, 1, 1)), "6x6"),
+        (lambda: realnvp((1, 4, 4), multipliers=(1, 1, 1)), "one pixel"),
         (lambda: integers(IMAGE, None), "continuous"),
         (lambda: Standardized(shape=IMAGE, levels=17, mean=0.0, std=1.0), "expected real numbers"),
         (lambda: Standardized(shape=IMAGE, levels=None, mean=0.0, std=0.0), "std is 0.0"),
@@ -264,7 +280,12 @@ def test_bad_settings_are_refused(build, message):
 
 
 def test_several_draws_are_independent_draws_of_the_bound():
-    flow = randomised(from_yaml("model/conditioner=label", "model.bijections.realnvp.widths=[8,8]"), 0.1)
+    flow = randomised(
+        from_yaml(
+            "model/conditioner=label", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]"
+        ),
+        0.1,
+    )
     x, label = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8), torch.arange(5)
     torch.manual_seed(0)
     draws = flow.log_prob(x, {"label": label}, draws=3)

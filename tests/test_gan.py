@@ -8,9 +8,9 @@ from genmodels.capabilities import Clock, Prepares, can
 from genmodels.context import NO_CONTEXT, Context
 from genmodels.errors import UserError
 from genmodels.models.gan import GAN, truncated_normal
-from genmodels.nn.adversarial import LeastSquares, NonSaturating, Wasserstein, gradient_penalty
-from genmodels.nn.batch_norm import BatchNorm2d, standing_statistics
-from genmodels.nn.dcgan import DCGANDiscriminator, DCGANGenerator
+from genmodels.nn.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from genmodels.nn.layers.batch_norm import BatchNorm2d, standing_statistics
+from genmodels.parts.adversarial import LeastSquares, NonSaturating, Wasserstein, gradient_penalty
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import ByNumber
 from tests.helpers import build_model
@@ -117,8 +117,8 @@ def test_gradient_penalty_refuses_batch_norm():
 
 
 def test_discriminator_refuses_more_halvings_than_the_image_has():
-    with pytest.raises(UserError, match="depth 4"):
-        DCGANDiscriminator(shape=[1, 8, 8], width=4, depth=4, normalization="none", context={})
+    with pytest.raises(UserError, match="4 halvings"):
+        DCGANDiscriminator(shape=[1, 8, 8], width=4, halvings=4, normalization="none", context={})
 
 
 LABELS = "model/conditioner=label"
@@ -214,13 +214,13 @@ def test_sample_keeps_the_mode_and_batch_statistics_out_of_eval_mode():
 
 @pytest.mark.parametrize("size", [8, 28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("halvings", [1, 2, 3])
 @pytest.mark.parametrize("vector", [0, 11])
-def test_dcgan_fits_images_of_any_size(size, channels, depth, vector):
+def test_dcgan_fits_images_of_any_size(size, channels, halvings, vector):
     facts = {
         "shape": [channels, size, size],
         "width": 4,
-        "depth": depth,
+        "halvings": halvings,
         "context": {"vector": vector} if vector else {},
     }
     context = Context(vector=torch.eye(vector)[:3]) if vector else NO_CONTEXT
@@ -233,4 +233,4 @@ def test_dcgan_fits_images_of_any_size(size, channels, depth, vector):
 
 def test_dcgan_refuses_conditions_that_it_cannot_take():
     with pytest.raises(UserError, match="DCGAN's generator takes vector"):
-        DCGANGenerator(shape=[1, 8, 8], width=4, depth=1, context={"tokens": 8}, latent_dim=7)
+        DCGANGenerator(shape=[1, 8, 8], width=4, halvings=1, context={"tokens": 8}, latent_dim=7)

@@ -8,13 +8,13 @@ from torch.nn.functional import one_hot
 from genmodels.context import Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
-from genmodels.nn.actnorm import ActNorm, initialising
-from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.densities import StandardNormal
-from genmodels.nn.glow import Glow
-from genmodels.nn.glow_layers import GlowCoupling, SplitPrior
-from genmodels.nn.invertible_conv import InvertibleConv
-from genmodels.nn.multiscale import Split, Squeezed
+from genmodels.nn.flows.actnorm import ActNorm, initialising
+from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.flows.glow import Glow
+from genmodels.nn.flows.glow_layers import GlowCoupling, SplitPrior
+from genmodels.nn.flows.invertible_conv import InvertibleConv
+from genmodels.nn.flows.multiscale import Split, Squeezed
+from genmodels.parts.densities import StandardNormal
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import ByNumber
 from tests.bijection_checks import as_they_are, check_inverse, check_ladj, check_samples_apart, flow_of, randomised
@@ -22,11 +22,11 @@ from tests.helpers import build_model
 
 IMAGE = (4, 4, 4)
 UNTOLD: Sizes = {}
-SMALL = ["model.bijections.glow.steps=2", "model.bijections.glow.width=16"]
+SMALL = ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"]
 
 
 def glow(shape: tuple[int, ...] = IMAGE, scales: int = 2, context: Sizes = UNTOLD) -> Glow:
-    return Glow(shape=shape, scales=scales, steps=2, width=8, dropout=0.0, context=context)
+    return Glow(shape=shape, scales=scales, couplings=2, width=8, dropout=0.0, context=context)
 
 
 def from_yaml(*overrides: str, **facts) -> Flow:

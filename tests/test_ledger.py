@@ -49,7 +49,7 @@ TINY = {
         "minutes": 0.5,
     },
     "data": {"n_train": 300, "n_validation": 10, "n_test": 50, "batch_size": 32},
-    "model": {"bijections": {"couplings": {"couplings": 2, "hidden": [8]}}},
+    "model": {"bijections": {"couplings": {"couplings": 2, "widths": [8]}}},
     "trainer": {"max_steps": 4},
 }
 COMMAND = "reproduce --config-dir mine docs=docs out=runs"

@@ -13,7 +13,7 @@ from torch import nn
 from genmodels.capabilities import NO_CONDITION, HasLikelihood
 from genmodels.errors import UserError
 from genmodels.evaluators.evaluate import silent
-from genmodels.evaluators.likelihood import Likelihood
+from genmodels.evaluators.metrics.likelihood import Likelihood
 from genmodels.evaluators.shown import NOTHING
 from genmodels.evaluators.subject import Procedure, Subject
 from genmodels.fields import Field, label
@@ -107,7 +107,10 @@ def test_a_model_adds_to_the_protocol():
 
 @pytest.mark.parametrize(("name", "expected"), [("realnvp", {"dequantization": "uniform"}), ("pixelcnn", {})])
 def test_dequantization_is_in_the_protocol_of_a_model_that_dequantizes(name, expected):
-    overrides = {"realnvp": ["model.bijections.realnvp.widths=[4,4]"], "pixelcnn": ["model.network.width=4"]}[name]
+    overrides = {
+        "realnvp": ["model.bijections.realnvp.width=4", "model.bijections.realnvp.multipliers=[1,1]"],
+        "pixelcnn": ["model.network.width=4"],
+    }[name]
     with seeded(0):
         model = instantiate(compose_model(name, *overrides, shape=(1, 4, 4)).model, _convert_="all").eval()
     protocol = measure(model, data(n=3))[0].protocol

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genmodels.errors import UserError
-from genmodels.nn.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, PixelLikelihood
+from genmodels.parts.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, PixelLikelihood
 
 CASES = [(Bernoulli, 2)] + [(cls, levels) for cls in (DiscretizedLogistic, Gaussian) for levels in (2, 17, 256)]
 every_likelihood = pytest.mark.parametrize(("cls", "levels"), CASES, ids=lambda v: getattr(v, "__name__", str(v)))

@@ -9,13 +9,13 @@ import torch.distributed as dist
 
 from genmodels.errors import UserError
 from genmodels.evaluators import bank, pairs
-from genmodels.evaluators.density_coverage import DensityCoverage
 from genmodels.evaluators.features.module import AnyModule
-from genmodels.evaluators.fid import FID, frechet_distance, intercept, sizes, square_root
-from genmodels.evaluators.inception_score import InceptionScore
-from genmodels.evaluators.kid import KID, mmd
-from genmodels.evaluators.nearest import NearestNeighbours, beside
-from genmodels.evaluators.precision_recall import PrecisionRecall
+from genmodels.evaluators.metrics.density_coverage import DensityCoverage
+from genmodels.evaluators.metrics.fid import FID, frechet_distance, intercept, sizes, square_root
+from genmodels.evaluators.metrics.inception_score import InceptionScore
+from genmodels.evaluators.metrics.kid import KID, mmd
+from genmodels.evaluators.metrics.nearest_neighbours import NearestNeighbours, beside
+from genmodels.evaluators.metrics.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.shown import Show
 from genmodels.evaluators.subject import GeneratedBatch, Subject

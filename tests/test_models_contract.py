@@ -41,13 +41,13 @@ DATA = {
     "tokens": Field("tokens", (16,), 11),
 }
 SMALL = {
-    "ddpm": ["model.process.schedule.steps=20", "sampler.steps=5", "model.network.channels=16"],
-    "edm": ["sampler.steps=5", "model.network.channels=16"],
-    "flow_matching": ["sampler.steps=5", "model.network.channels=16"],
+    "ddpm": ["model.process.schedule.steps=20", "sampler.steps=5", "model.network.width=16"],
+    "edm": ["sampler.steps=5", "model.network.width=16"],
+    "flow_matching": ["sampler.steps=5", "model.network.width=16"],
     "pixelcnn": ["model.network.width=8"],
-    "pixelcnnpp": ["model.network.width=8", "model.network.layers=1"],
+    "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
-    "glow": ["model.bijections.glow.steps=2", "model.bijections.glow.width=16"],
+    "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
     "vampprior": ["model.prior.components=20"],
 }
 LABEL = "model/conditioner=label"

@@ -88,7 +88,7 @@ def test_real_codes_are_standardized_and_their_density_says_so(stages):
     torch.testing.assert_close(space.middle(x) * space.std + space.mean, stage.encode(x).view(-1, 2, 2, 2))
 
 
-LATENT = ["model.network.channels=8", "model.network.channel_multipliers=[1]", "model.scorer=null"]
+LATENT = ["model.network.width=8", "model.network.multipliers=[1]", "model.scorer=null"]
 
 
 def test_the_stage_stays_frozen_and_in_eval_mode(stages):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.nn.pixelcnnpp import PixelCNNPP
+from genmodels.nn.causal.pixelcnnpp import PixelCNNPP
 from genmodels.parts.site_likelihoods import Categorical, MixtureOfLogistics
 from genmodels.seeds import GLOBAL, seeded
 from tests.autoregressive_checks import (
@@ -24,7 +24,7 @@ from tests.autoregressive_checks import (
     made,
 )
 
-SMALL = {"width": 8, "stages": 2, "layers": 1, "components": 3}
+SMALL = {"width": 8, "scales": 2, "blocks": 1, "components": 3}
 
 
 def parameters(likelihood: MixtureOfLogistics, n: int, spread: float) -> Tensor:
@@ -108,7 +108,7 @@ def test_a_temperature_divides_logits_and_multiplies_scales():
 
 @pytest.mark.parametrize("shape, levels", [((1, 2, 2), 3), ((3, 1, 2), 2)])
 def test_probabilities_of_every_image_sum_to_one(shape, levels):
-    model = made("pixelcnnpp", shape, levels, noise=0.2, **SMALL | {"stages": 1 + (shape[1] > 1)})
+    model = made("pixelcnnpp", shape, levels, noise=0.2, **SMALL | {"scales": 1 + (shape[1] > 1)})
     p = model.log_prob(every_code(shape, levels)).exp()
     assert p.sum().item() == pytest.approx(1, abs=1e-5)
     assert p.max() > 1.5 * p.min()
@@ -122,10 +122,10 @@ def test_samples_have_the_models_frequencies():
 
 
 CAUSAL = [
-    ((1, 6, 4), {"layers": 2}),
-    ((3, 4, 4), {"stages": 3}),
-    ((2, 5, 3), {"stages": 1, "layers": 3}),
-    ((4, 4), {"inputs": "embedded", "embedding": 5, "components": None}),
+    ((1, 6, 4), {"blocks": 2}),
+    ((3, 4, 4), {"scales": 3}),
+    ((2, 5, 3), {"scales": 1, "blocks": 3}),
+    ((4, 4), {"inputs": "embedded", "embedding_width": 5, "components": None}),
 ]
 
 
@@ -157,14 +157,22 @@ def test_it_learns_a_pattern():
 
 
 def test_what_cannot_be_is_refused():
-    settings = {"levels": 4, "context": {}, "inputs": "scaled", "embedding": 1, "width": 4, "layers": 1, "dropout": 0.0}
+    settings = {
+        "levels": 4,
+        "context": {},
+        "inputs": "scaled",
+        "embedding_width": 1,
+        "width": 4,
+        "blocks": 1,
+        "dropout": 0.0,
+    }
     mixture, categorical = MixtureOfLogistics(levels=4, components=2, channels=3), Categorical(levels=4)
-    with pytest.raises(UserError, match="stages=3 for images of 6x4"):
-        PixelCNNPP(shape=(3, 6, 4), stages=3, likelihood=mixture, **settings)
+    with pytest.raises(UserError, match="scales=3 for images of 6x4"):
+        PixelCNNPP(shape=(3, 6, 4), scales=3, likelihood=mixture, **settings)
     with pytest.raises(UserError, match="of one value a site, and a site of this network has 3"):
-        PixelCNNPP(shape=(3, 4, 4), stages=2, likelihood=categorical, **settings)
+        PixelCNNPP(shape=(3, 4, 4), scales=2, likelihood=categorical, **settings)
     with pytest.raises(UserError, match="of 3 values a site, and a site of this network has 1"):
-        PixelCNNPP(shape=(1, 4, 4), stages=2, likelihood=mixture, **settings)
+        PixelCNNPP(shape=(1, 4, 4), scales=2, likelihood=mixture, **settings)
     with pytest.raises(UserError, match=r"shape \[16\]"):
-        PixelCNNPP(shape=(16,), stages=2, likelihood=mixture, **settings)
+        PixelCNNPP(shape=(16,), scales=2, likelihood=mixture, **settings)
     assert prod(made("pixelcnnpp", (3, 4, 4), 4, **SMALL).network.order.shape) == 48

@@ -18,7 +18,7 @@ from genmodels.data.base import Data
 from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.fields import label
-from genmodels.nn.point_couplings import PointCouplings
+from genmodels.nn.flows.point_couplings import PointCouplings
 from genmodels.pictures import BORDER
 from genmodels.point_pictures import PANEL_SIDE, exact_density, histogram, on_grid, panels, window
 from genmodels.run.results import read_results
@@ -175,7 +175,7 @@ def run_dir(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("points") / "run"
     sizes = ["data.n_train=20000", "data.n_validation=1000", "data.n_test=5000"]
     defaults = ["callbacks=default", "evaluator=[likelihood,fid,inception_score]", "~callbacks.progress"]
-    quick = ["trainer.max_steps=120", "optimizer.lr=5e-3", "ema.decay=0", "model.bijections.couplings.hidden=[32,32]"]
+    quick = ["trainer.max_steps=120", "optimizer.lr=5e-3", "ema.decay=0", "model.bijections.couplings.widths=[32,32]"]
     train(train_config(folder, "data=toy2d", "model=realnvp_points", *sizes, *defaults, *quick))
     return folder
 
@@ -219,7 +219,7 @@ def test_a_model_of_images_refuses_points(genmodels):
 
 def test_a_flow_of_points_refuses_images():
     with pytest.raises(UserError, match=r"\[1, 8, 8\], expected \[d\]"):
-        PointCouplings(shape=(1, 8, 8), couplings=2, hidden=[4], activation="relu", context={})
+        PointCouplings(shape=(1, 8, 8), couplings=2, widths=[4], activation="relu", context={})
 
 
 # Pictures

@@ -20,7 +20,7 @@ from genmodels.engine import build
 from genmodels.engine.train import train
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.evaluate import dtype_of
-from genmodels.nn.attention import AttentionBlock
+from genmodels.nn.layers.attention import AttentionBlock
 from genmodels.seeds import seeded
 from tests import test_models_contract as contract
 from tests.test_nan_policy import DCGAN, config_of, run
@@ -29,7 +29,7 @@ from tests.test_resume import assert_same_run, curve, last, resumed
 JUMPS = ("vqvae",)  # a vector between two codes goes to the other one
 OF_A_SAMPLE, OF_THE_MEAN = 0.03, 0.01  # relative
 LEAST = {"wgan": 1.0}  # to which they are relative at least: a critic's loss is a difference near 0
-MLP = ("model=vae_mlp", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")
+MLP = ("model=vae_mlp", "model.encoder.widths=[8]", "model.decoder.widths=[8]")
 CONVOLUTIONS = ("model=vae", "model.encoder.width=8", "model.decoder.width=8")
 
 

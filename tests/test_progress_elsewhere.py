@@ -13,11 +13,11 @@ from rich.console import Console
 from genmodels import progress
 from genmodels.console import evaluation_progress
 from genmodels.evaluators.features.classifier import Classifier
-from genmodels.evaluators.fid import FID
-from genmodels.evaluators.kid import KID
-from genmodels.evaluators.likelihood import Likelihood
-from genmodels.evaluators.precision_recall import PrecisionRecall
-from genmodels.evaluators.speed import Speed
+from genmodels.evaluators.metrics.fid import FID
+from genmodels.evaluators.metrics.kid import KID
+from genmodels.evaluators.metrics.likelihood import Likelihood
+from genmodels.evaluators.metrics.precision_recall import PrecisionRecall
+from genmodels.evaluators.metrics.speed import Speed
 from genmodels.progress import ProgressLines, tracked
 from genmodels.training.callbacks.progress import lines_of
 from tests.test_evaluators import Model, run

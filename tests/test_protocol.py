@@ -10,11 +10,11 @@ from torch import nn
 from genmodels.capabilities import NO_CONDITION, HasLikelihood, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator
-from genmodels.evaluators.condition_accuracy import ConditionAccuracy
 from genmodels.evaluators.conditions import Conditions
 from genmodels.evaluators.evaluate import applicable, by_evaluator, evaluate_model, not_applicable
 from genmodels.evaluators.features.base import Extracted
-from genmodels.evaluators.inception_score import InceptionScore
+from genmodels.evaluators.metrics.condition_accuracy import ConditionAccuracy
+from genmodels.evaluators.metrics.inception_score import InceptionScore
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.subject import Subject
 from genmodels.fields import Field, label
@@ -30,7 +30,7 @@ FID = {"fid": fid(20)}
 
 @pytest.fixture(scope="module")
 def ddpm():
-    small = ["model.network.channels=8", "model.network.channel_multipliers=[1]", "model.process.schedule.steps=6"]
+    small = ["model.network.width=8", "model.network.multipliers=[1]", "model.process.schedule.steps=6"]
     small += ["sampler.steps=3"]
     return build_model("ddpm", *small, shape=(1, 4, 4), levels=17, classes=None).eval()
 
@@ -288,8 +288,8 @@ def test_precision_is_that_of_the_model_and_stands_in_the_protocol():
 
 def test_one_pass_serves_all_and_the_rows_are_kept_once():
     from genmodels.evaluators import subject
-    from genmodels.evaluators.kid import KID
-    from genmodels.evaluators.precision_recall import PrecisionRecall
+    from genmodels.evaluators.metrics.kid import KID
+    from genmodels.evaluators.metrics.precision_recall import PrecisionRecall
 
     banks, model = [], Asked()
 

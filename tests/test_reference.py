@@ -7,14 +7,14 @@ import torch.distributed as dist
 
 from genmodels.errors import UserError
 from genmodels.evaluators import reference as module
-from genmodels.evaluators.density_coverage import DensityCoverage
 from genmodels.evaluators.distributed import shards
 from genmodels.evaluators.features.base import Extracted, Features
-from genmodels.evaluators.kid import KID, mmd
-from genmodels.evaluators.nearest import NearestNeighbours
+from genmodels.evaluators.metrics.density_coverage import DensityCoverage
+from genmodels.evaluators.metrics.kid import KID, mmd
+from genmodels.evaluators.metrics.nearest_neighbours import NearestNeighbours
+from genmodels.evaluators.metrics.precision_recall import PrecisionRecall
 from genmodels.evaluators.pairs import radii
 from genmodels.evaluators.pictures import SplitPictures, WithChannels
-from genmodels.evaluators.precision_recall import PrecisionRecall
 from genmodels.evaluators.reference import Statistics, radii_of, reference_of, statistics_in
 
 CPU = torch.device("cpu")

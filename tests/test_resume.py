@@ -26,8 +26,13 @@ FAMILIES = {
         "trainer.accumulate_grad_batches=2",
         "trainer.gradient_clip_val=1.0",
     ],
-    "realnvp": ["model=realnvp", "model.bijections.realnvp.widths=[8,8]", "trainer.gradient_clip_val=100.0"],
-    "ddpm": ["model=ddpm", "model.network.channels=8"],
+    "realnvp": [
+        "model=realnvp",
+        "model.bijections.realnvp.width=8",
+        "model.bijections.realnvp.multipliers=[1,1]",
+        "trainer.gradient_clip_val=100.0",
+    ],
+    "ddpm": ["model=ddpm", "model.network.width=8"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=8", "trainer.accumulate_grad_batches=2"],
     "wgan": ["model=wgan", "model.generator.width=4", "model.discriminator.width=4", "model.discriminator_steps=3"],
     "cyclegan": [
@@ -39,10 +44,10 @@ FAMILIES = {
         "model.pool=5",
         "data.batch_size=400",
     ],
-    "glow": ["model=glow", "model.bijections.glow.steps=1", "model.bijections.glow.width=8"],
+    "glow": ["model=glow", "model.bijections.glow.couplings=1", "model.bijections.glow.width=8"],
     "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
     "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
-    "edm": ["model=edm", "model.network.channels=8", "model.network.blocks=1"],
+    "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from genmodels.data.pictures_on_disk import pictures_on_disk
 from genmodels.engine.train import train
 from genmodels.errors import UserError
-from genmodels.evaluators.fid import frechet_distance
+from genmodels.evaluators.metrics.fid import frechet_distance
 from tests.helpers import train_config
 
 DIGITS = load_digits()

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from genmodels.errors import UserError
-from genmodels.evaluators import speed
 from genmodels.evaluators.evaluate import applicable
-from genmodels.evaluators.speed import Speed
+from genmodels.evaluators.metrics import speed
+from genmodels.evaluators.metrics.speed import Speed
 from genmodels.machine import hardware
 from tests.test_evaluators import Conditional, Drawing, FakeData, Latent, run
 

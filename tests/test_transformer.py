@@ -8,7 +8,7 @@ from torch import nn
 
 from genmodels.config.compose import compose_config, resolved
 from genmodels.errors import UserError
-from genmodels.nn.transformer import Transformer
+from genmodels.nn.causal.transformer import Transformer
 from genmodels.parts.site_likelihoods import Categorical
 from genmodels.seeds import seeded
 from tests.autoregressive_checks import (

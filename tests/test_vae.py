@@ -11,10 +11,10 @@ from genmodels.capabilities import Clock, Compresses, can
 from genmodels.context import NO_CONTEXT, Context, Unconditional
 from genmodels.errors import UserError
 from genmodels.models.vae import VAE
-from genmodels.nn.conv import ConvDecoder, ConvEncoder
-from genmodels.nn.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
-from genmodels.nn.mlp import MLPDecoder, MLPEncoder
-from genmodels.nn.vae_objectives import ELBO, ImportanceWeighted, Objective
+from genmodels.nn.vae.conv import ConvDecoder, ConvEncoder
+from genmodels.nn.vae.mlp import MLPDecoder, MLPEncoder
+from genmodels.parts.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
+from genmodels.parts.objectives import ELBO, ImportanceWeighted, Objective
 from genmodels.parts.posteriors import Gaussian as GaussianPosterior
 from genmodels.parts.posteriors import Planar, Posterior, bent, mean_and_log_std
 from genmodels.parts.priors import Prior, StandardNormal, VampPrior
@@ -37,7 +37,7 @@ def linear_vae(
     objective: Objective | None = None, posterior: Posterior | None = None, prior: Prior | None = None
 ) -> VAE:
     """x = W z + b + s noise on [-1, 1], in bins, and a posterior that is linear and deliberately not the best."""
-    facts = {"shape": [1, 2, 2], "latent_dim": 2, "hidden": [], "activation": "tanh", "context": {}}
+    facts = {"shape": [1, 2, 2], "latent_dim": 2, "widths": [], "activation": "tanh", "context": {}}
     likelihood, posterior = Gaussian(levels=LEVELS), posterior or GaussianPosterior()
     encoder, decoder = MLPEncoder(**facts, posterior=posterior), MLPDecoder(**facts, likelihood=likelihood)
     with torch.no_grad():
@@ -232,7 +232,7 @@ def test_paper_network_by_configuration():
 
 def test_hidden_units_of_a_dark_image_begin_where_the_tanh_is_steep():
     torch.manual_seed(0)
-    facts = {"shape": (1, 28, 28), "latent_dim": 5, "hidden": [200], "activation": "tanh", "context": {}}
+    facts = {"shape": (1, 28, 28), "latent_dim": 5, "widths": [200], "activation": "tanh", "context": {}}
     encoder = MLPEncoder(**facts, posterior=GaussianPosterior())
     x = -torch.ones(8, 1, 28, 28)
     x[:, :, 10:20, 10:20] = 1
@@ -247,7 +247,7 @@ def test_hidden_units_of_a_dark_image_begin_where_the_tanh_is_steep():
 
 def planar_params(d: int, maps: int, scale: float = 1.0, b: int = 3) -> Tensor:
     """Numbers of an encoder whose maps bend a lot; some of its u are far from invertible."""
-    posterior = Planar(maps=maps)
+    posterior = Planar(layers=maps)
     with seeded(0, d, maps):
         params = scale * torch.randn(b, posterior.numbers(d))
     params[:, d : 2 * d] *= 0.3
@@ -259,7 +259,7 @@ def one_bent(z: Tensor, maps: Tensor) -> Tensor:
 
 
 def test_ladj_of_planar_maps_is_that_of_the_jacobian():
-    posterior, z = Planar(maps=4), torch.randn(3, 2, 5, dtype=torch.float64)
+    posterior, z = Planar(layers=4), torch.randn(3, 2, 5, dtype=torch.float64)
     _, maps = posterior.split(planar_params(5, 4, 3.0, b=2))
     _, ladj = bent(z, maps)
     for k in range(3):
@@ -273,7 +273,7 @@ def test_ladj_of_planar_maps_is_that_of_the_jacobian():
 
 def test_density_of_a_planar_posterior_integrates_to_one_in_one_dimension():
     """log q of draws on a fine grid of the base's noise, transported: the trapezoids under q(z) add up to 1."""
-    params, posterior = planar_params(1, 3, 2.0), Planar(maps=3)
+    params, posterior = planar_params(1, 3, 2.0), Planar(layers=3)
     base, maps = posterior.split(params)
     mean, log_std = mean_and_log_std(base)
     noise = torch.linspace(-9, 9, 20_001, dtype=torch.float64)[:, None, None]
@@ -287,7 +287,7 @@ def test_density_of_a_planar_posterior_integrates_to_one_in_one_dimension():
 
 def test_density_of_planar_draws_is_that_of_their_histogram():
     """In two dimensions, where no grid of noise is one of z."""
-    params, posterior, k = planar_params(2, 3, 1.5, b=1), Planar(maps=3), 400_000
+    params, posterior, k = planar_params(2, 3, 1.5, b=1), Planar(layers=3), 400_000
     torch.manual_seed(0)
     z, log_q = posterior.draw(params.float(), k)
     inside = ((z[:, 0] - z[:, 0].median(0).values).abs() < 0.4).all(1)
@@ -295,7 +295,7 @@ def test_density_of_planar_draws_is_that_of_their_histogram():
     torch.testing.assert_close(area, torch.tensor(0.64), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("posterior", [Planar(maps=2), GaussianPosterior()])
+@pytest.mark.parametrize("posterior", [Planar(layers=2), GaussianPosterior()])
 @pytest.mark.parametrize("vamp", [False, True])
 def test_importance_bound_of_other_parts_approaches_the_exact_likelihood(posterior, vamp):
     if vamp and isinstance(posterior, Planar):
@@ -422,6 +422,6 @@ def test_codes_that_do_not_fit_into_space_are_refused():
     with pytest.raises(UserError, match="latent_dim is 30, expected a multiple of the 2x2 places"):
         build_model("vae", *spatial, "model.latent_dim=30")
     with pytest.raises(UserError, match="model/posterior=gaussian"):
-        build_model("vae_planar", *spatial, "model.posterior.maps=1")
+        build_model("vae_planar", *spatial, "model.posterior.layers=1")
     with pytest.raises(UserError, match="takes images"):
         build_model("vae", shape=(16,))

@@ -1,7 +1,7 @@
 """Autoregressive models: p(u) = Π_i p(u_i | u_1, ..., u_{i-1}) over the sites of a code.
 
 Source: PixelRNN (van den Oord et al. 2016, https://arxiv.org/abs/1601.06759), equations 1 and 2. What a site is and
-which comes first is the network's (`genmodels.nn.causal`), its distribution the site likelihood's
+which comes first is the network's (`genmodels.nn.causal.network`), its distribution the site likelihood's
 (`genmodels.parts.site_likelihoods`), and what is modelled the space's: the data as they are, or codes of another run.
 """
 
@@ -26,7 +26,7 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.fields import require_samples
-from genmodels.nn.causal import CausalNetwork
+from genmodels.nn.causal.network import CausalNetwork
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct

@@ -26,8 +26,8 @@ from genmodels.capabilities import (
     Translates,
 )
 from genmodels.errors import UserError
-from genmodels.nn.adversarial import AdversarialLoss
-from genmodels.nn.cyclegan import Pool
+from genmodels.nn.gan.cyclegan import Pool
+from genmodels.parts.adversarial import AdversarialLoss
 from genmodels.parts.spaces import Space
 from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 from genmodels.seeds import GLOBAL, Random

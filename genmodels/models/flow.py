@@ -22,9 +22,9 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.fields import require_samples
-from genmodels.nn.actnorm import initialising
-from genmodels.nn.bijections import Bijection, Chain, without_inverse
-from genmodels.nn.densities import Density
+from genmodels.nn.flows.actnorm import initialising
+from genmodels.nn.flows.bijections import Bijection, Chain, without_inverse
+from genmodels.parts.densities import Density
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random

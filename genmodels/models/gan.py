@@ -25,8 +25,8 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.errors import UserError
-from genmodels.nn.adversarial import AdversarialLoss, gradient_penalty
-from genmodels.nn.batch_norm import standing_statistics
+from genmodels.nn.layers.batch_norm import standing_statistics
+from genmodels.parts.adversarial import AdversarialLoss, gradient_penalty
 from genmodels.parts.spaces import Space
 from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from genmodels.samplers.direct import Direct

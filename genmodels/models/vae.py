@@ -23,9 +23,9 @@ from genmodels.capabilities import (
 )
 from genmodels.context import NO_CONTEXT, Conditioner, Context
 from genmodels.fields import Field, require_samples
-from genmodels.nn.encoders import Encoder
-from genmodels.nn.likelihoods import PixelLikelihood
-from genmodels.nn.vae_objectives import Objective
+from genmodels.nn.vae.encoders import Encoder
+from genmodels.parts.likelihoods import PixelLikelihood
+from genmodels.parts.objectives import Objective
 from genmodels.parts.posteriors import Code, Params, PerDraw, Posterior, mean_and_log_std
 from genmodels.parts.priors import Pictures, Prior
 from genmodels.ranges import PositiveInt

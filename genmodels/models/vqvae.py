@@ -9,8 +9,8 @@ from genmodels.capabilities import NO_CONDITION, Batch, Compresses, Condition, E
 from genmodels.context import Conditioner
 from genmodels.errors import UserError
 from genmodels.fields import Field
-from genmodels.nn.conv_maps import MapEncoder, Maps
-from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.nn.vae.maps import MapEncoder, Maps
+from genmodels.parts.likelihoods import PixelLikelihood
 from genmodels.parts.quantizers import EMACodebook
 from genmodels.ranges import NonNegativeFloat
 from genmodels.seeds import GLOBAL, Random

@@ -11,9 +11,9 @@ from torch.nn.functional import silu
 from genmodels.context import Context
 from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
-from genmodels.nn.attention import AttentionBlock
-from genmodels.nn.time_embedding import TimeEmbedding
-from genmodels.nn.unet_layers import ALMOST_ZERO, Downsample, Upsample, conv3x3, group_norm, initialised
+from genmodels.nn.layers.attention import AttentionBlock
+from genmodels.nn.layers.time_embedding import TimeEmbedding
+from genmodels.nn.layers.unet import ALMOST_ZERO, Downsample, Upsample, conv3x3, group_norm, initialised
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 Image = Float[Tensor, "b c h w"]
@@ -44,15 +44,15 @@ class UNet(nn.Module):
     """net(x, t, context): image and time to an image; one level per multiplier, each half the size of the last.
 
     Of a context, the vector is added to the time's embedding; the maps, as large as the image, are further channels.
-    Raises UserError where the image cannot be halved that often, or `channels` is no even number >= 4.
+    Raises UserError where the image cannot be halved that often, or `width` is no even number >= 4.
     """
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
-        channels: PositiveInt,  # width of the first level
-        channel_multipliers: Sequence[PositiveInt],  # width of each level, in units of `channels`
+        width: PositiveInt,  # channels of the first level
+        multipliers: Sequence[PositiveInt],  # channels / width of each level
         blocks: PositiveInt,  # residual blocks a level on the way down; one more on the way up
         attention_resolutions: Sequence[PositiveInt],  # heights at which every block is followed by attention
         dropout: ProbabilityBelowOne,  # probability that a feature of a block is dropped in training
@@ -60,17 +60,17 @@ class UNet(nn.Module):
         context: Mapping[str, PositiveInt],  # widths of `vector` and `maps`; {}: unconditional
     ):
         super().__init__()
-        check(shape, channels, len(channel_multipliers))
-        widths = [channels * m for m in channel_multipliers]
+        check(shape, width, len(multipliers))
+        widths = [width * m for m in multipliers]
         attends = [shape[1] >> level in attention_resolutions for level in range(len(widths))]
-        stage = partial(Stage, emb=4 * channels, dropout=dropout, groups=groups)
+        stage = partial(Stage, emb=4 * width, dropout=dropout, groups=groups)
         told = context_widths(context, ("vector", "maps"), "the U-Net")
         self.takes_maps = told["maps"] > 0
-        self.embed = TimeEmbedding(channels, 4 * channels, told["vector"])
-        self.inlet = conv3x3(shape[0] + told["maps"], channels)
-        self.down, skips = way_down(stage, channels, widths, attends, blocks)
-        width = skips[-1]
-        self.middle = nn.ModuleList([stage(width, width, attention=attention) for attention in (True, False)])
+        self.embed = TimeEmbedding(width, 4 * width, told["vector"])
+        self.inlet = conv3x3(shape[0] + told["maps"], width)
+        self.down, skips = way_down(stage, width, widths, attends, blocks)
+        inner = skips[-1]
+        self.middle = nn.ModuleList([stage(inner, inner, attention=attention) for attention in (True, False)])
         self.up = way_up(stage, skips, widths, attends, blocks)
         self.upsample = nn.ModuleList([Upsample(out) for out in widths[:0:-1]] + [nn.Identity()])
         self.norm = group_norm(widths[0], groups)
@@ -122,13 +122,13 @@ def way_up(
     return levels
 
 
-def check(shape: Sequence[int], channels: int, levels: int) -> None:
+def check(shape: Sequence[int], width: int, levels: int) -> None:
     """Raises UserError for sizes that the U-Net cannot have."""
     factor = 2 ** (levels - 1)
     if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
         raise UserError(
-            f"the U-Net got data of shape {list(shape)} and {levels} channel_multipliers, expected (c, h, w) with "
+            f"the U-Net got data of shape {list(shape)} and {levels} multipliers, expected (c, h, w) with "
             f"h and w divisible by {factor}; take fewer multipliers or images of another size"
         )
-    if channels < 4 or channels % 2:
-        raise UserError(f"the U-Net got channels={channels}, expected an even number >= 4; change channels")
+    if width < 4 or width % 2:
+        raise UserError(f"the U-Net got width={width}, expected an even number >= 4; change model.network.width")

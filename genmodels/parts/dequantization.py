@@ -20,9 +20,9 @@ from genmodels.capabilities import Batch, PerSample, Protocol
 from genmodels.context import Context
 from genmodels.errors import UserError
 from genmodels.fields import Field, smallest_dtype
-from genmodels.nn.coupling import checkerboard
-from genmodels.nn.densities import StandardNormal
-from genmodels.nn.realnvp import coupling_stack
+from genmodels.nn.flows.coupling import checkerboard
+from genmodels.nn.flows.realnvp import coupling_stack
+from genmodels.parts.densities import StandardNormal
 from genmodels.parts.spaces import Space
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 from genmodels.seeds import GLOBAL, Random

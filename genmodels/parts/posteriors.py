@@ -80,18 +80,18 @@ class Planar(Posterior):
     def __init__(
         self,
         *,
-        maps: PositiveInt,  # K
+        layers: PositiveInt,  # K planar maps
     ):
         super().__init__()
-        if maps < 1:
+        if layers < 1:
             raise UserError(
-                f"model.posterior.maps is {maps}, expected at least 1; without maps: model/posterior=gaussian"
+                f"model.posterior.layers is {layers}, expected at least 1; without them: model/posterior=gaussian"
             )
-        self.maps = maps
+        self.layers = layers
         self.base = Gaussian()
 
     def numbers(self, latent_dim: int) -> int:
-        return self.base.numbers(latent_dim) + self.maps * (2 * latent_dim + 1)
+        return self.base.numbers(latent_dim) + self.layers * (2 * latent_dim + 1)
 
     def draw(self, params: Params, k: int, rng: Random = GLOBAL) -> tuple[Draws, PerDraw]:
         base, maps = self.split(params)
@@ -105,9 +105,9 @@ class Planar(Posterior):
 
     def split(self, params: Params) -> tuple[Float[Tensor, "b two_d"], Float[Tensor, "b maps m"]]:
         """The base's numbers, and those of each map: u, w and b."""
-        d = (params.shape[1] - self.maps) // (2 * self.maps + 2)
+        d = (params.shape[1] - self.layers) // (2 * self.layers + 2)
         base, maps = params[:, : 2 * d], params[:, 2 * d :]
-        return base, maps.unflatten(1, (self.maps, 2 * d + 1))
+        return base, maps.unflatten(1, (self.layers, 2 * d + 1))
 
 
 def mean_and_log_std(params: Params) -> tuple[Code, Code]:

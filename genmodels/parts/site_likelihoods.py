@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from genmodels.errors import UserError
-from genmodels.nn.likelihoods import LOG_SCALE, bins, log1mexp, with_tails
+from genmodels.parts.likelihoods import LOG_SCALE, bins, log1mexp, with_tails
 from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from genmodels.context import Context
-from genmodels.nn.unet_layers import initialised
+from genmodels.nn.layers.unet import initialised
 
 
 def sinusoids(t: Shaped[Tensor, " b"], dim: int) -> Float[Tensor, "b {dim}"]:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from genmodels.context import Sizes
 from genmodels.errors import UserError
-from genmodels.nn.actnorm import ActNorm
-from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.glow_layers import GlowCoupling, SplitPrior
-from genmodels.nn.invertible_conv import InvertibleConv
-from genmodels.nn.multiscale import Split, Squeezed
+from genmodels.nn.flows.actnorm import ActNorm
+from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.flows.glow_layers import GlowCoupling, SplitPrior
+from genmodels.nn.flows.invertible_conv import InvertibleConv
+from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 
@@ -25,7 +25,7 @@ class Glow(Chain):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale
         scales: PositiveInt,  # L of the paper
-        steps: PositiveInt,  # of flow at each scale, K of the paper
+        couplings: PositiveInt,  # at each scale, each after an actnorm and a 1x1 convolution: K of the paper, its steps
         width: PositiveInt,  # hidden features of the networks; the paper has 512
         dropout: ProbabilityBelowOne,  # of the couplings; the paper has none
         context: Sizes,  # that the networks are given: a vector, or {}: none
@@ -33,14 +33,19 @@ class Glow(Chain):
         check_divides(shape, scales)
         c, h, w = 4 * shape[0], shape[1] // 2, shape[2] // 2
         at_this_scale: list[Bijection] = []
-        for _ in range(steps):
+        for _ in range(couplings):
             at_this_scale += [ActNorm(shape=(c, h, w)), InvertibleConv(shape=(c, h, w))]
             at_this_scale += [GlowCoupling(channels=c, width=width, dropout=dropout, context=context)]
         if scales == 1:
             at_this_scale += [ActNorm(shape=(c, h, w))]
         else:
             rest = Glow(
-                shape=(c // 2, h, w), scales=scales - 1, steps=steps, width=width, dropout=dropout, context=context
+                shape=(c // 2, h, w),
+                scales=scales - 1,
+                couplings=couplings,
+                width=width,
+                dropout=dropout,
+                context=context,
             )
             at_this_scale += [SplitPrior(channels=c), Split(inner=rest)]
         super().__init__([Squeezed(inner=Chain(at_this_scale))])

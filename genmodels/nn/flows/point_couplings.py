@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.context import NO_CONTEXT, Context, Sizes, widths
+from genmodels.context import NO_CONTEXT, Context, Sizes
+from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
-from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.coupling import AffineCoupling, ChannelAffine, checkerboard
-from genmodels.nn.mlp import Activation, mlp
+from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, checkerboard
+from genmodels.nn.layers.mlp import Activation, mlp
 from genmodels.parts.conditioners import join
 from genmodels.ranges import PositiveInt
 
@@ -21,13 +22,13 @@ class PointNet(nn.Module):
         self,
         *,
         d: int,
-        hidden: Sequence[int],  # widths of the hidden layers
+        widths: Sequence[int],  # of the hidden layers
         activation: Activation,
         context: Sizes,
     ):
         super().__init__()
-        given = widths(context, ("vector",), "PointCouplings")
-        self.layers = mlp([d + given["vector"], *hidden, 2 * d], activation)
+        given = context_widths(context, ("vector",), "PointCouplings")
+        self.layers = mlp([d + given["vector"], *widths, 2 * d], activation)
         for parameter in self.layers[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -43,7 +44,7 @@ class PointCouplings(Chain):
         *,
         shape: Sequence[PositiveInt],  # (d,) of a point
         couplings: PositiveInt,  # layers, each of which changes one of the two coordinates
-        hidden: Sequence[PositiveInt],  # widths of the hidden layers of each network
+        widths: Sequence[PositiveInt],  # of the hidden layers of each network
         activation: Activation,  # between layers
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
@@ -54,6 +55,6 @@ class PointCouplings(Chain):
             )
         steps: list[Bijection] = []
         for i in range(couplings):
-            net = PointNet(d=shape[0], hidden=hidden, activation=activation, context=context)
+            net = PointNet(d=shape[0], widths=widths, activation=activation, context=context)
             steps += [AffineCoupling(mask=checkerboard(shape, i % 2), net=net), ChannelAffine(shape=shape)]
         super().__init__(steps)

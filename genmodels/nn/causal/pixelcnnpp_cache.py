@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genmodels.context import Context
-from genmodels.nn.causal import Stepper
-from genmodels.nn.pixelcnnpp_layers import GatedResnet, Layer, ShiftedConv, Stage, Stem
+from genmodels.nn.causal.network import Stepper
+from genmodels.nn.causal.pixelcnnpp_layers import GatedResnet, Layer, ShiftedConv, Stage, Stem
 
 Row = Float[Tensor, "n _p 1 _w"]
 Pixel = Float[Tensor, "n _p 1 1"]

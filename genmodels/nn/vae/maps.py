@@ -1,7 +1,7 @@
 """Convolutional encoders and decoders whose codes are maps, laid out in space: for a codebook (VQ-VAE), and for a VAE
 whose codes another model is to see as images (latent diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
 
-Residual blocks between halvings of the resolution, as in `genmodels.nn.conv`.
+Residual blocks between halvings of the resolution, as in `genmodels.nn.layers.convolution`.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
-from genmodels.nn.conv import Doubling, Features, halved, halving, norm, residual_blocks
-from genmodels.nn.encoders import Encoder
-from genmodels.nn.likelihoods import PixelLikelihood
+from genmodels.nn.layers.convolution import Doubling, Features, halved, halving, norm, residual_blocks
+from genmodels.nn.vae.encoders import Encoder
+from genmodels.parts.likelihoods import PixelLikelihood
 from genmodels.parts.posteriors import Posterior
 from genmodels.ranges import NonNegativeInt, PositiveInt
 

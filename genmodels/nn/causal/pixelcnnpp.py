@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
-from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, as_image, raster_order
-from genmodels.nn.pixelcnnpp_cache import PixelCNNPPCache
-from genmodels.nn.pixelcnnpp_layers import Stage, Stem
+from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, as_image, raster_order
+from genmodels.nn.causal.pixelcnnpp_cache import PixelCNNPPCache
+from genmodels.nn.causal.pixelcnnpp_layers import Stage, Stem
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
@@ -31,20 +31,20 @@ class PixelCNNPP(CausalNetwork):
         context: Sizes,  # widths of what it is told: a vector
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding: PositiveInt,  # width of a symbol, where inputs are embedded
+        embedding_width: PositiveInt,  # width of a symbol, where inputs are embedded
         width: PositiveInt,  # features of each stream
-        stages: PositiveInt,  # sizes, each half of the one before
-        layers: PositiveInt,  # gated resnets of a stream at each size on the way in; back as many or one more
+        scales: PositiveInt,  # resolutions, each half of the one before
+        blocks: PositiveInt,  # gated resnets of a stream at each scale on the way in; back as many or one more
         dropout: ProbabilityBelowOne,  # probability that a feature within a gated resnet is dropped in training
     ):
         super().__init__()
         self.image = c, h, w = as_image(shape, "PixelCNN++")
-        check(h, w, stages)
+        check(h, w, scales)
         vector = widths(context, ("vector",), "PixelCNN++")["vector"]
         self.register_buffer("order", raster_order(c, h * w), persistent=False)
-        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding)
+        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
         self.stem = Stem(inputs=c * self.inputs.features + 1, width=width)
-        self.stage = Stage(stages=stages, layers=layers, width=width, vector=vector, dropout=dropout)
+        self.stage = Stage(scales=scales, blocks=blocks, width=width, vector=vector, dropout=dropout)
         self.head = nn.Conv2d(width, likelihood.n_params(c), 1)
 
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
@@ -62,9 +62,9 @@ class PixelCNNPP(CausalNetwork):
         return PixelCNNPPCache(self.stem, self.stage, self.head, self.features, n=n, rows=h, columns=w, context=context)
 
 
-def check(h: int, w: int, stages: int) -> None:
-    if stages < 1 or h % 2 ** (stages - 1) or w % 2 ** (stages - 1):
+def check(h: int, w: int, scales: int) -> None:
+    if scales < 1 or h % 2 ** (scales - 1) or w % 2 ** (scales - 1):
         raise UserError(
-            f"PixelCNN++ got stages={stages} for images of {h}x{w}, which are halved {stages - 1} times; set "
-            "model.network.stages so that both sides divide by 2 each time"
+            f"PixelCNN++ got scales={scales} for images of {h}x{w}, which are halved {scales - 1} times; set "
+            "model.network.scales so that both sides divide by 2 each time"
         )

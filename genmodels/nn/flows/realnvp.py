@@ -7,14 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.capabilities import PerSample
-from genmodels.context import NO_CONTEXT, Context, Sizes
-from genmodels.context import widths as context_widths
+from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
-from genmodels.nn.bijections import Bijection, Chain
-from genmodels.nn.coupling import AffineCoupling, ChannelAffine, Mask, channelwise, checkerboard
-from genmodels.nn.coupling_net import CouplingNet
-from genmodels.nn.multiscale import Split, Squeezed
+from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, Mask, channelwise, checkerboard
+from genmodels.nn.flows.coupling_net import CouplingNet
+from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 Maps = Float[Tensor, "b c h w"]
@@ -31,24 +30,27 @@ class RealNVP(Bijection):
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale but the last
-        widths: Sequence[PositiveInt],  # hidden features of the networks at each resolution, finest first; one a scale
+        width: PositiveInt,  # hidden features of the networks at the finest resolution
+        multipliers: Sequence[PositiveInt],  # features / width at each resolution, finest first; one a scale
         couplings: PositiveInt,  # of each kind of mask at each scale; the paper has 3
         blocks: PositiveInt,  # residual blocks of each network
         dropout: ProbabilityBelowOne,  # in the networks, while training
         context: Sizes,  # that the networks are given: a vector, or {}: none
     ):
         super().__init__()
-        context_widths(context, ("vector",), "RealNVP")
-        check_divides(shape, scales=len(widths))
-        (c, h, w), (width, *coarser) = shape, widths
+        widths(context, ("vector",), "RealNVP")
+        check_divides(shape, scales=len(multipliers))
+        (c, h, w), (finest, *coarser) = shape, multipliers
         options: dict[str, Any] = {"blocks": blocks, "dropout": dropout, "context": context}
         count = couplings if coarser else couplings + 1
-        self.fine = coupling_stack(checkerboard, shape, count, width=width, **options)
+        self.fine = coupling_stack(checkerboard, shape, count, width=width * finest, **options)
         self.coarse: Bijection = Chain([])
         if coarser:
             half = (4 * c, h // 2, w // 2)
-            channels = coupling_stack(channelwise, half, couplings, width=coarser[0], **options)
-            rest = RealNVP(shape=(2 * c, h // 2, w // 2), widths=coarser, couplings=couplings, **options)
+            channels = coupling_stack(channelwise, half, couplings, width=width * coarser[0], **options)
+            rest = RealNVP(
+                shape=(2 * c, h // 2, w // 2), width=width, multipliers=coarser, couplings=couplings, **options
+            )
             self.coarse = Squeezed(inner=Chain([channels, Split(inner=rest)]))
 
     def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
@@ -74,6 +76,6 @@ def check_divides(shape: Sequence[int], scales: int) -> None:
     factor = 2 ** (scales - 1)
     if h % factor or w % factor or h * w == factor * factor:
         raise UserError(
-            f"RealNVP got images of {h}x{w} and {scales} scales (entries of `widths`) and expected sides that"
-            f" halve {scales - 1} times and leave more than one pixel; give fewer widths"
+            f"RealNVP got images of {h}x{w} and {scales} scales (entries of `multipliers`) and expected sides that"
+            f" halve {scales - 1} times and leave more than one pixel; give fewer multipliers"
         )

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genmodels.context import Context
-from genmodels.nn.causal import Inputs, Stepper
-from genmodels.nn.gated_layer import GatedLayer, gate
-from genmodels.nn.masked_conv import MaskedConv
+from genmodels.nn.causal.gated_layer import GatedLayer, gate
+from genmodels.nn.causal.masked_conv import MaskedConv
+from genmodels.nn.causal.network import Inputs, Stepper
 
 
 class ConvCache:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.bijections import Bijection
+from genmodels.nn.flows.bijections import Bijection
 
 Maps = Float[Tensor, "b c h w"]
 Square = Float[Tensor, "c c"]

@@ -8,8 +8,8 @@ from torch import nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.bijections import Reals
-from genmodels.nn.coupling import ChannelAffine
+from genmodels.nn.flows.bijections import Reals
+from genmodels.nn.flows.coupling import ChannelAffine
 
 SMALLEST = 1e-6  # standard deviation of a channel, so that a constant one is not divided by 0
 

@@ -16,8 +16,8 @@ from genmodels.capabilities import PerSample
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
-from genmodels.nn.batch_norm import BatchNorm2d
-from genmodels.nn.conv import Doubling, halved
+from genmodels.nn.layers.batch_norm import BatchNorm2d
+from genmodels.nn.layers.convolution import Doubling, halved
 from genmodels.parts.conditioners import join
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
@@ -31,13 +31,13 @@ class DCGANGenerator(nn.Module):
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         latent_dim: PositiveInt,  # d
         width: PositiveInt,  # channels before the last doubling; each doubling before it has twice as many
-        depth: NonNegativeInt,  # doublings
+        halvings: NonNegativeInt,  # of the image's resolution, at which it starts
         context: Sizes,  # of the condition
     ):
         super().__init__()
         image_shape(shape, "DCGAN's generator")
-        channels = [*(width * 2**i for i in reversed(range(depth))), shape[0]]
-        sizes = halved(shape[1:], depth)[::-1]  # smallest first, the image's last
+        channels = [*(width * 2**i for i in reversed(range(halvings))), shape[0]]
+        sizes = halved(shape[1:], halvings)[::-1]  # smallest first, the image's last
         self.start = (channels[0], *sizes[0])
         vector = widths(context, ("vector",), "DCGAN's generator")["vector"]
         self.stem = nn.Linear(latent_dim + vector, prod(self.start))
@@ -60,20 +60,20 @@ class DCGANDiscriminator(nn.Module):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
-        depth: PositiveInt,  # halvings
+        halvings: PositiveInt,  # of the resolution
         normalization: Literal["batch", "none"],  # none where there is a gradient penalty
         context: Sizes,  # of the condition
     ):
         super().__init__()
         image_shape(shape, "DCGAN's discriminator")
-        size = [n // 2**depth for n in shape[1:]]
+        size = [n // 2**halvings for n in shape[1:]]
         if min(size) < 1:
             raise UserError(
-                f"the DCGAN discriminator got depth {depth}, which halves {shape[1]}x{shape[2]} images away; "
-                "give a smaller model.discriminator.depth"
+                f"DCGAN's discriminator got {halvings} halvings, which leave nothing of {shape[1]}x{shape[2]} images; "
+                "give a smaller model.discriminator.halvings"
             )
-        channels = [shape[0], *(width * 2**i for i in range(depth))]
-        normalized = [False] + [normalization == "batch"] * (depth - 1)  # the first layer never is
+        channels = [shape[0], *(width * 2**i for i in range(halvings))]
+        normalized = [False] + [normalization == "batch"] * (halvings - 1)  # the first layer never is
         layers = [halving_layer(i, o, norm) for (i, o), norm in zip(pairwise(channels), normalized, strict=True)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1] * prod(size), 1)
@@ -82,7 +82,7 @@ class DCGANDiscriminator(nn.Module):
         self.apply(init_normal)
 
     def forward(self, x: Float[Tensor, "b c h w"], context: Context) -> PerSample:
-        h = self.layers(x)  # (b, width * 2**(depth - 1), h/2**depth, w/2**depth)
+        h = self.layers(x)  # (b, width * 2**(halvings - 1), h/2**halvings, w/2**halvings)
         logit = self.head(h.flatten(1)).squeeze(1)
         if self.projection is not None:
             assert context.vector is not None

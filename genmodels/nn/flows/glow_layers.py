@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
-from genmodels.nn.actnorm import ActNorm
-from genmodels.nn.bijections import Bijection
+from genmodels.nn.flows.actnorm import ActNorm
+from genmodels.nn.flows.bijections import Bijection
 
 Maps = Float[Tensor, "b c h w"]
 SMALLEST_SCALE = 1e-3

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genmodels.nn.unet_layers import ALMOST_ZERO, group_norm, initialised
+from genmodels.nn.layers.unet import ALMOST_ZERO, group_norm, initialised
 
 
 class AttentionBlock(nn.Module):

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.context import Context
-from genmodels.nn.masked_conv import MaskedConv, RowsConv, channel_of
+from genmodels.nn.causal.masked_conv import MaskedConv, RowsConv, channel_of
 
 
 def gate(a: Float[Tensor, "b twice *s"]) -> Float[Tensor, "b p *s"]:

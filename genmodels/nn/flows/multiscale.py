@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.bijections import Bijection
+from genmodels.nn.flows.bijections import Bijection
 
 Maps = Float[Tensor, "b c h w"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
 from genmodels.gathering import in_global_order, share_of_this_process
-from genmodels.nn.conv import Doubling, halved, halving
-from genmodels.nn.dcgan import init_normal
+from genmodels.nn.gan.dcgan import init_normal
+from genmodels.nn.layers.convolution import Doubling, halved, halving
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Images = Float[Tensor, "b c h w"]
@@ -27,18 +27,18 @@ class ResNetGenerator(nn.Module):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         width: PositiveInt,  # channels at full resolution; each halving doubles them
-        depth: NonNegativeInt,  # halvings
+        halvings: NonNegativeInt,  # of the resolution
         blocks: PositiveInt,  # residual blocks at the lowest resolution
     ):
         super().__init__()
         c, h, w = image_shape(shape, "CycleGAN's generator")
-        sizes = halved((h, w), depth)
+        sizes = halved((h, w), halvings)
         if min(sizes[-1]) < 2 or min(h, w) < 4:
             raise UserError(
-                f"CycleGAN's generator got depth {depth}, which halves {h}x{w} images to less than 2x2; give a smaller "
-                "model.to_first.depth"
+                f"CycleGAN's generator got {halvings} halvings, which leave less than 2x2 of {h}x{w} images; give a "
+                "smaller model.to_first.halvings"
             )
-        channels = [width * 2**i for i in range(depth + 1)]
+        channels = [width * 2**i for i in range(halvings + 1)]
         down = [nn.Sequential(halving(i, o), *normalized(o)) for i, o in pairwise(channels)]
         middle = [ResidualBlock(channels[-1]) for _ in range(blocks)]
         up = [
@@ -54,23 +54,23 @@ class ResNetGenerator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Images (b, c, h, w) on [-1, 1] to a logit for each of their overlapping patches, (b, h/2**depth, w/2**depth)."""
+    """Images (b, c, h, w) on [-1, 1] to a logit for each of their overlapping patches, (b, h/2**n, w/2**n)."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
-        depth: NonNegativeInt,  # halvings, which decide how large a patch is
+        halvings: NonNegativeInt,  # n, of the resolution; they decide how large a patch is
     ):
         super().__init__()
         c, h, w = image_shape(shape, "CycleGAN's discriminator")
-        if min(h, w) // 2**depth < 2:
+        if min(h, w) // 2**halvings < 2:
             raise UserError(
-                f"CycleGAN's discriminator got depth {depth}, which halves {h}x{w} images to less than 2x2; give a "
-                "smaller model.of_first.depth"
+                f"CycleGAN's discriminator got {halvings} halvings, which leave less than 2x2 of {h}x{w} images; give "
+                "a smaller model.of_first.halvings"
             )
-        channels = [c, *(width * 2**i for i in range(depth))]
+        channels = [c, *(width * 2**i for i in range(halvings))]
         layers: list[nn.Module] = []
         for number, (i, o) in enumerate(pairwise(channels)):
             norm = nn.InstanceNorm2d(o) if number else nn.Identity()  # the first layer has none

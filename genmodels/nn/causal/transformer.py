@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
-from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, Stepper, entries_in_turn
+from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, Stepper, entries_in_turn
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 

@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
 from genmodels.errors import UserError
-from genmodels.nn.bijections import Bijection, Reals
+from genmodels.nn.flows.bijections import Bijection, Reals
 
 
 class Logit(Bijection):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.bijections import Bijection, Reals
+from genmodels.nn.flows.bijections import Bijection, Reals
 
 Mask = Float[Tensor, "*shape"]  # 1: passes unchanged and is seen by the network; 0: is changed
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
-from genmodels.nn.causal import CausalNetwork, Codes, Inputs, InputsName, as_image, entries_in_turn
-from genmodels.nn.gated_layer import GatedLayer
-from genmodels.nn.masked_conv import MaskedConv, channel_of
-from genmodels.nn.pixelcnn_cache import PixelCNNCache
+from genmodels.nn.causal.gated_layer import GatedLayer
+from genmodels.nn.causal.masked_conv import MaskedConv, channel_of
+from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, as_image, entries_in_turn
+from genmodels.nn.causal.pixelcnn_cache import PixelCNNCache
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
@@ -38,7 +38,7 @@ class GatedPixelCNN(CausalNetwork):
         context: Sizes,  # widths of what it is told: a vector
         likelihood: SiteLikelihood,  # whose parameters it makes
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding: PositiveInt,  # width of a symbol, where inputs are embedded
+        embedding_width: PositiveInt,  # width of a symbol, where inputs are embedded
         width: PositiveInt,  # features of each stack, at least one for every channel
         layers: PositiveInt,  # gated layers
         first_kernel: PositiveInt,  # odd: the first layer sees k//2 + 1 rows and k//2 columns back
@@ -51,7 +51,7 @@ class GatedPixelCNN(CausalNetwork):
         check(c, width, head_width, first_kernel, kernel)
         vector = widths(context, ("vector",), "a PixelCNN")["vector"]
         self.register_buffer("order", entries_in_turn(shape), persistent=False)
-        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding)
+        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
         layer = partial(GatedLayer, channels=c, width=width, vector=vector, dropout=dropout)
         self.first = layer(inputs=c * self.inputs.features, kernel=first_kernel, strict=True)
         self.layers = nn.ModuleList(layer(inputs=width, kernel=kernel, strict=False) for _ in range(layers - 1))

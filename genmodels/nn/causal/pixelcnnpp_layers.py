@@ -102,19 +102,19 @@ class Layer(nn.Module):
 class Stage(nn.Module):
     """Layers at one size, between them a stage at half of it where there are more, and skips past that."""
 
-    def __init__(self, *, stages: int, layers: int, width: int, vector: int, dropout: float):
+    def __init__(self, *, scales: int, blocks: int, width: int, vector: int, dropout: float):
         super().__init__()
-        inside = stages > 1
+        inside = scales > 1
         self.inner: Stage | None = None
         layer = partial(Layer, width=width, vector=vector, dropout=dropout)
-        self.into = nn.ModuleList(layer(back=False) for _ in range(layers))
+        self.into = nn.ModuleList(layer(back=False) for _ in range(blocks))
         if inside:
             self.shrink_v = ShiftedConv(inputs=width, outputs=width, kernel=VERTICAL, stride=2)
             self.shrink_h = ShiftedConv(inputs=width, outputs=width, kernel=HORIZONTAL, stride=2)
-            self.inner = Stage(stages=stages - 1, layers=layers, width=width, vector=vector, dropout=dropout)
+            self.inner = Stage(scales=scales - 1, blocks=blocks, width=width, vector=vector, dropout=dropout)
             self.grow_v = nn.ConvTranspose2d(width, width, VERTICAL, stride=2, padding=(0, 1), output_padding=(0, 1))
             self.grow_h = nn.ConvTranspose2d(width, width, HORIZONTAL, stride=2)
-        self.back = nn.ModuleList(layer(back=True) for _ in range(layers + inside))
+        self.back = nn.ModuleList(layer(back=True) for _ in range(blocks + inside))
 
     def forward(self, v: Map, h: Map, context: Context) -> tuple[Map, Map]:
         skips = [(v, h)]
