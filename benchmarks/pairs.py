@@ -5,81 +5,145 @@ Each function makes a piece of work and gives what is to be timed of it.
 
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from math import prod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from genmodels.config.compose import compose_config, resolved
+from benchmarks.timing import MODELS
+from genmodels.capabilities import Player
+from genmodels.config.checked import training_config
+from genmodels.config.from_python import composed
 from genmodels.context import NO_CONTEXT
+from genmodels.data.base import Data
 from genmodels.data.loader import Loader
+from genmodels.data.noise import Noise
 from genmodels.engine import build
 from genmodels.evaluators.features.folding import EPS, layout, units
 from genmodels.evaluators.features.inception import INPUT_SIZE, Inception, skeleton
 from genmodels.evaluators.features.inception_network import InceptionNetwork, Unit
 from genmodels.evaluators.features.resize import bilinear_of_tensorflow_1
+from genmodels.fields import Field
 from genmodels.models.autoregressive import Autoregressive
+from genmodels.models.diffusion import Diffusion
 from genmodels.seeds import seeded
+from genmodels.training.game import players_of
 
-STEPS, BATCH, LOADED, DRAWN, PICTURES = 150, 128, 60_000, 16, 32
+STEPS, BATCH, LOADED, DRAWN, PICTURES, NOISE_STEPS = 150, 128, 60_000, 16, 32, 20
 MNIST_SHAPE = (1, 28, 28)
+SMALL_STEP = ("experiment=vae_mnist_dynamic", "data.batch_size=20")
 
 Work = Callable[[], object]
 
 
 def config_of(*overrides: str) -> dict:
-    """A training without evaluation, pictures and loggers."""
-    quiet = ["trainer=cpu", "callbacks=none", "logger=none", "evaluator=[]", "name=benchmark", "ema.decay=0"]
-    folder = Path(tempfile.mkdtemp())
-    return resolved(compose_config("train", [*quiet, f"run_dir={folder}", f"trainer.max_steps={STEPS}", *overrides]))
+    """A training without evaluation and pictures; its logger, progress and checkpoints are as they always are."""
+    quiet = ["trainer=cpu", "callbacks=[progress,checkpoint]", "logger=[csv]", "evaluator=[]"]
+    words = [*overrides, *quiet, f"hydra.run.dir={tempfile.mkdtemp()}/run", f"trainer.max_steps={STEPS}"]
+    with composed("train", words, None) as config:
+        return training_config(config)
 
 
-def ours_of_training() -> Work:
-    """Trains the VAE on the digits with everything that a run has but evaluation."""
-    config = config_of("model=vae")
-    data = build.instance(config["data"])
+def data_of(config: dict) -> Data:
+    """The digits; in place of MNIST noise of its shape, which takes as long and needs no files."""
+    if config["data"]["name"] == "digits":
+        return build.instance(config["data"])
+    x = Field("image", tuple(config["data"]["shape"]), config["data"]["levels"])
+    return Noise(x=x, condition={}, batch_size=config["data"]["batch_size"], n=LOADED // 10)
+
+
+def training(*overrides: str) -> tuple[Callable[[], Work], Callable[[], Work]]:
+    """The same training by a loop that is written by hand, and by genmodels."""
+    return partial(plain_training, *overrides), partial(ours_of_training, *overrides)
+
+
+def ours_of_training(*overrides: str) -> Work:
+    config = config_of(*overrides)
+    data = data_of(config)
 
     def work() -> None:
-        trainer = build.trainer(config, {})
-        trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
+        with redirect_stderr(StringIO()):
+            trainer = build.trainer(config, build.instances(config["callbacks"]))
+            trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
 
     return work
 
 
-def plain_training() -> Work:
-    """The same steps in a loop written by hand."""
-    config = config_of("model=vae")
-    x = build.instance(config["data"]).training_split().x
+def plain_training(*overrides: str) -> Work:
+    """The same module, data, optimizer and average of the weights."""
+    config = config_of(*overrides)
+    data = data_of(config)
+    x, batch_size, decay = data.training_split().x, config["data"]["batch_size"], config["ema"]["decay"]
 
     def work() -> None:
-        model = build.instance(config["model"])
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        model = build.model(config, fresh=True)
+        average = deepcopy(model)
+        players = [(player, optimizer_of(config, player)) for player in players_of(model)]
+        pairs = list(average.parameters()), list(model.parameters())
         for _ in range(STEPS):
-            loss = model.loss(x[torch.randint(len(x), (BATCH,))])["loss"].mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            batch = x[torch.randint(len(x), (batch_size,))]
+            for player, optimizer in players:
+                loss = player.loss(batch, {})["loss"].mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if decay:
+                with torch.no_grad():
+                    torch._foreach_lerp_(*pairs, 1 - decay)
+
+    return work
+
+
+def optimizer_of(config: dict, player: Player) -> Optimizer:
+    make = build.instance({**config["optimizer"], **config["players"].get(player.name, {})})
+    return make([p for module in player.modules for p in module.parameters()])
+
+
+def denoiser() -> Diffusion:
+    with seeded(0):
+        return build.instance(config_of("model=ddpm", f"sampler.steps={NOISE_STEPS}")["model"]).eval()
+
+
+def our_sampler() -> Work:
+    """Samples by DDIM."""
+    model = denoiser()
+    return lambda: model.sample(DRAWN)
+
+
+def plain_sampler() -> Work:
+    """As many passes of its network."""
+    model = denoiser()
+    x, t = torch.randn(DRAWN, *model.space.code.shape), torch.full((DRAWN,), 500)
+
+    @torch.no_grad()
+    def work() -> None:
+        for _ in range(NOISE_STEPS):
+            model.network(x, t, NO_CONTEXT)
 
     return work
 
 
 def ours_of_loading() -> Work:
     """An epoch of MNIST-sized batches from the loader."""
-    data = build.instance(config_of()["data"])
+    data = build.instance(config_of("model=vae")["data"])
     split = type(data.training_split())(torch.zeros(LOADED, *MNIST_SHAPE, dtype=torch.uint8), {})
     loader = Loader(
         split=split,
         visit=lambda x, condition, generator: (x, condition),
         batch_size=BATCH,
-        batches_per_step=1,
         seed=0,
         rank=0,
         world_size=1,
         device=torch.device("cpu"),
     )
-    return lambda: [len(x) for x, _ in loader]
+    return lambda: [len(loader.batch(pos)[0]) for pos in range(len(loader))]
 
 
 def plain_loading() -> Work:
@@ -148,7 +212,7 @@ def our_inception() -> Work:
     file = Path(tempfile.mkdtemp()) / "weights.pth"
     torch.save(inception_weights(), file)
     features = Inception(weights=str(file), sha256="any", dtype="float32", batch=PICTURES)
-    features.prepare(build.instance(config_of()["data"]), torch.device("cpu"))
+    features.prepare(build.instance(config_of("model=vae")["data"]), torch.device("cpu"))
     file.unlink()
     x = pictures()
     return lambda: features(x)
@@ -175,14 +239,21 @@ def plain_inception() -> Work:
 class Pair:
     """Two ways to do the same."""
 
-    images: int  # that each takes or makes
+    units: int  # steps of training, or images, that each takes or makes
     plain: Callable[[], Work]
     ours: Callable[[], Work]
 
 
+def pair_of_training(*overrides: str) -> Pair:
+    plain, ours = training(*overrides)
+    return Pair(STEPS, plain, ours)
+
+
 PAIRS = {
-    "training": Pair(STEPS * BATCH, plain_training, ours_of_training),
+    **{model: pair_of_training(f"model={model}") for model in MODELS},
+    "small_step": pair_of_training(*SMALL_STEP),
     "loading": Pair(LOADED, plain_loading, ours_of_loading),
+    "sampler": Pair(DRAWN * NOISE_STEPS, plain_sampler, our_sampler),
     "sampling": Pair(DRAWN, naive_sampling, cached_sampling),
     "inception": Pair(PICTURES, plain_inception, our_inception),
 }

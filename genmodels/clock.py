@@ -1,6 +1,6 @@
 """Sets the clock of a model, that is how far training has come, and reads the clock of a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,9 @@ def followers(model: nn.Module) -> list[FollowsClock]:
 
 
 @torch.no_grad()
-def set_clock(model: nn.Module, clock: Clock) -> None:
-    """Sets what the clock decides in a model, before it is trained, evaluated or sampled."""
-    for part in followers(model):
+def set_clock(parts: Sequence[FollowsClock], clock: Clock) -> None:
+    """Sets what the clock decides in the `followers` of a model, before it is trained, evaluated or sampled."""
+    for part in parts:
         part.at(clock)
 
 

@@ -17,6 +17,7 @@ from genmodels.cli.main import main
 from genmodels.config.check import check
 from genmodels.config.compose import compose_config, resolved
 from genmodels.config.shipped import CONFIGS as CONFIGS
+from genmodels.data.loader import Loader
 from genmodels.engine.build import class_of
 from genmodels.seeds import seeded
 
@@ -88,3 +89,8 @@ class Signal(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if pl_module.batches == self.after_batches and trainer.global_rank == self.rank:
             signal.raise_signal(self.number)
+
+
+def epoch(loader: Loader) -> list[tuple[Any, Any]]:
+    """All batches of a loader's first epoch."""
+    return [loader.batch(pos) for pos in range(len(loader))]

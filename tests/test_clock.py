@@ -11,7 +11,7 @@ from pytorch_lightning import Callback
 from torch import nn
 
 from genmodels.capabilities import NO_CONDITION, Clock, FollowsClock, HasLoss, HasPlayers, Initialises, Player, Prepares
-from genmodels.clock import clock_of, set_clock
+from genmodels.clock import clock_of, followers, set_clock
 from genmodels.engine import build
 from genmodels.engine.train import train
 from genmodels.training.hooks import prepare_model
@@ -99,9 +99,9 @@ def test_descent_calls_them_around_every_step(tmp_path):
     assert [call for step in steps for call in step] == CALLS
 
 
-def test_accumulation_calls_them_around_every_batch_and_step(tmp_path):
+def test_accumulation_calls_them_around_every_step(tmp_path):
     run(tmp_path, Model, 2, "trainer.accumulate_grad_batches=2")
-    assert CALLS[:4] == [("at", 0, 0, 2), ("at", 0, 32, 2), ("model", 1, 64, 2), ("at", 1, 64, 2)]
+    assert CALLS[:4] == [("at", 0, 0, 2), ("model", 1, 64, 2), ("at", 1, 64, 2), ("model", 2, 128, 2)]
 
 
 def test_each_player_of_a_game_calls_them(tmp_path):
@@ -180,7 +180,7 @@ def test_the_clock_of_a_checkpoint_is_that_of_the_training(tmp_path):
     clock = clock_of(run(tmp_path, Model, 3))
     assert clock == Clock(3, 3 * BATCH, 3)
     model = Model()
-    set_clock(model, clock)
+    set_clock(followers(model), clock)
     assert model.part.weight == 1
 
 

@@ -18,6 +18,7 @@ from genmodels.data.degraded import brightness, downscaled
 from genmodels.data.loader import Loader
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from tests.helpers import epoch
 from tests.test_data import mnist  # noqa: F401  a fixture
 
 ConfigStore.instance().store(name="only_data", node={})
@@ -67,13 +68,12 @@ def batches(data: Data) -> list[tuple[torch.Tensor, dict]]:
         split=data.training_split(),
         visit=data.visit,
         batch_size=16,
-        batches_per_step=1,
         seed=0,
         rank=0,
         world_size=1,
         device=torch.device("cpu"),
     )
-    return list(loader)
+    return epoch(loader)
 
 
 def test_copies_are_mirrored_with_their_images() -> None:

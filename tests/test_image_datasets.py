@@ -27,6 +27,7 @@ from genmodels.data.npz import read_npz
 from genmodels.disk import archives
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from tests.helpers import epoch
 from tests.test_data import make
 
 RNG = np.random.default_rng(0)
@@ -221,10 +222,10 @@ def test_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
 def test_batches_out_of_a_file_are_those_out_of_memory(photos: Path) -> None:
     data = folder(photos, flip=True)
     split = data.training_split()
-    ours = {"visit": data.visit, "batch_size": 8, "batches_per_step": 1, "seed": 0, "rank": 0, "world_size": 1}
+    ours = {"visit": data.visit, "batch_size": 8, "seed": 0, "rank": 0, "world_size": 1}
     loader = Loader(split=split, device=torch.device("cpu"), **ours)
     in_memory = Loader(split=labelled(split.x.clone(), None), device=torch.device("cpu"), **ours)
-    for (x, _), (wanted, _) in zip(loader, in_memory, strict=True):
+    for (x, _), (wanted, _) in zip(epoch(loader), epoch(in_memory), strict=True):
         assert x.equal(wanted)
         x.zero_()  # a batch is a copy
     assert fingerprint_of(split) == data.fingerprint("train")
@@ -243,7 +244,6 @@ def test_a_dataset_larger_than_memory(tmp_path: Path) -> None:
         split=split,
         visit=lambda x, condition, generator: (x, condition),
         batch_size=8,
-        batches_per_step=1,
         seed=0,
         rank=0,
         world_size=1,

@@ -1,17 +1,15 @@
-"""The loader: order as a pure function of (seed, position), shares of processes, exact resume under Lightning."""
-
-from pathlib import Path
+"""The loader: order as a pure function of (seed, position), shares of processes."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genmodels.capabilities import Condition
 from genmodels.data.base import labelled
 from genmodels.data.loader import Loader
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
+from tests.helpers import epoch
 
 N = 22  # samples; 5 batches of 4, and 2 left over
 SPLIT = labelled(torch.arange(N, dtype=torch.uint8).view(N, 1, 1, 1), torch.arange(N))
@@ -34,7 +32,6 @@ def make(**changes: object) -> Loader:
         "split": SPLIT,
         "visit": same,
         "batch_size": 4,
-        "batches_per_step": 1,
         "seed": 0,
         "rank": 0,
         "world_size": 1,
@@ -43,8 +40,8 @@ def make(**changes: object) -> Loader:
 
 
 def epochs(loader: Loader, n: int) -> list[list[int]]:
-    """The next batches of a loader, `n` epochs of them, as lists of sample numbers."""
-    return [condition["label"].tolist() for _ in range(n) for _, condition in loader]
+    """The first `n` epochs of a loader, as lists of sample numbers."""
+    return [loader.batch(pos)[1]["label"].tolist() for pos in range(n * len(loader))]
 
 
 def test_an_epoch_is_a_permutation_without_the_incomplete_batch() -> None:
@@ -69,7 +66,7 @@ def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
 
 def test_random_numbers_of_a_batch_are_a_function_of_its_position_and_rank() -> None:
     loader = make(visit=noise, batch_size=2, world_size=2)
-    drawn = [x for _ in range(2) for x, _ in loader]
+    drawn = [loader.batch(pos)[0] for pos in range(10)]
     assert all(x.equal(make(visit=noise, batch_size=2, world_size=2).batch(pos)[0]) for pos, x in enumerate(drawn))
     others = [make(visit=noise, batch_size=2, world_size=2, rank=1).batch(pos)[0] for pos in range(10)]
     assert len({tuple(x.flatten().tolist()) for x in drawn + others}) == 20
@@ -82,80 +79,16 @@ def test_two_processes_share_what_one_would_have_seen() -> None:
 
 
 def test_without_labels() -> None:
-    assert all(condition == {} for _, condition in make(split=labelled(SPLIT.x, None)))
+    assert all(condition == {} for _, condition in epoch(make(split=labelled(SPLIT.x, None))))
 
 
 def test_the_split_is_not_changed() -> None:
     x = torch.randint(256, (8, 3, 4, 4), dtype=torch.uint8)
     before = x.clone()
-    list(make(split=labelled(x, None), visit=flipped))
+    epoch(make(split=labelled(x, None), visit=flipped))
     assert x.equal(before)
-
-
-def test_an_epoch_has_whole_steps() -> None:
-    loader = make(batches_per_step=3)  # 22 samples: one step of 3 batches of 4, the next would lack 2
-    assert len(loader) == 3 and epochs(loader, 1) == epochs(make(), 1)[:3]
-    with pytest.raises(UserError, match="22 samples, expected at least 24, the size of one step"):
-        make(batches_per_step=6)
 
 
 def test_fewer_samples_than_a_batch() -> None:
     with pytest.raises(UserError, match="22 samples, expected at least 24"):
         make(batch_size=12, world_size=2)
-
-
-class Recorder(pl.LightningModule):
-    """Keeps the samples it was given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-        self.seen: list[list[int]] = []
-
-    def training_step(self, batch: tuple[Tensor, Condition], index: int) -> Tensor:
-        self.seen.append(batch[1]["label"].tolist())
-        return self.weight**2
-
-    def validation_step(self, batch: Tensor, index: int) -> None:
-        pass
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-class SaveAlways(pl.Callback):
-    """A checkpoint after every batch and after every epoch."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Recorder, *rest: object) -> None:
-        trainer.save_checkpoint(self.folder / f"batch_{len(module.seen)}.ckpt")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Recorder) -> None:
-        trainer.save_checkpoint(self.folder / f"epoch_{len(module.seen)}.ckpt")
-
-
-def fit(
-    limits: dict[str, int], validate: bool, folder: Path | None = None, resume: Path | None = None
-) -> list[list[int]]:
-    """The batches that a run sees."""
-    module = Recorder()
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    callbacks = [] if folder is None else [SaveAlways(folder)]
-    trainer = pl.Trainer(accelerator="cpu", devices=1, callbacks=callbacks, num_sanity_val_steps=0, **quiet, **limits)
-    trainer.fit(module, make(), [torch.zeros(1)] if validate else None, ckpt_path=resume, weights_only=True)
-    return module.seen
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("validate", [False, True])
-@pytest.mark.parametrize("limits", [{"max_steps": 12, "max_epochs": -1}, {"max_epochs": 3}], ids=["steps", "epochs"])
-def test_a_run_cut_anywhere_goes_on_with_the_same_batches(
-    tmp_path: Path, limits: dict[str, int], validate: bool
-) -> None:
-    whole = fit(limits, validate, folder=tmp_path)
-    assert whole == epochs(make(), 3)[: len(whole)]
-    cuts = ["batch_1", "batch_4", "batch_5", "epoch_5", "batch_7", "batch_10", "epoch_10"]
-    for cut in cuts:
-        assert fit(limits, validate, resume=tmp_path / f"{cut}.ckpt") == whole[int(cut.split("_")[1]) :], cut

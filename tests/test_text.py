@@ -11,6 +11,7 @@ from genmodels.data.loader import Loader
 from genmodels.data.text import Text
 from genmodels.errors import UserError
 from genmodels.fields import Field
+from tests.helpers import epoch
 
 WORDS = "to be, or not to be.\n" * 40  # 840 characters
 
@@ -50,9 +51,9 @@ def test_training_draws_from_all_windows_which_are_a_view(text):
     assert split.x.shape == (714 - 8 + 1, 8)
     assert split.x.untyped_storage().nbytes() <= len(WORDS)
     assert said(data, split.x) == [WORDS[i : i + 8] for i in range(707)]
-    settings = {"batch_size": 4, "batches_per_step": 1, "seed": 0, "rank": 0, "world_size": 1}
+    settings = {"batch_size": 4, "seed": 0, "rank": 0, "world_size": 1}
     loader = Loader(split=split, visit=data.visit, device=torch.device("cpu"), **settings)
-    seen = [x for x, condition in loader if condition == {}]
+    seen = [x for x, condition in epoch(loader) if condition == {}]
     assert len(seen) == 707 // 4 and all(window in WORDS for x in seen for window in said(data, x))
     assert len({window for x in seen for window in said(data, x)}) == 21  # of 21 phases
 

@@ -18,7 +18,7 @@ from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.kinds import kind_of
 from genmodels.seeds import GLOBAL
-from tests.helpers import train_config
+from tests.helpers import epoch, train_config
 
 NODES, KINDS = 3, 4
 FIELDS = {"nodes": Field("graph", (NODES,), KINDS), "edges": Field("graph", (NODES, NODES), 2)}
@@ -106,10 +106,10 @@ def test_a_part_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_batches_keep_the_parts_of_a_sample_together() -> None:
     data = graphs()
-    settings = {"batch_size": 4, "batches_per_step": 1, "seed": 0, "rank": 1, "world_size": 2}
+    settings = {"batch_size": 4, "seed": 0, "rank": 1, "world_size": 2}
     loader = Loader(split=data.training_split(), visit=data.visit, device=torch.device("cpu"), **settings)
     rows = set(map(str, zip(*(data.split("train").x[part].tolist() for part in FIELDS), strict=True)))
-    for x, condition in loader:
+    for x, condition in epoch(loader):
         assert trees.count(x) == 4 and x["nodes"][:, 0].equal(condition["label"].to(torch.uint8))
         assert set(map(str, zip(x["nodes"].tolist(), x["edges"].tolist(), strict=True))) <= rows
 

@@ -12,6 +12,7 @@ OPTIMIZER = {
     "alpha": ProbabilityBelowOne,
     "momentum": NonNegativeFloat,
     "weight_decay": NonNegativeFloat,
+    "fused": bool,
 }
 TRAINER = {  # keys that a user may set; the others are set by the run, or have no effect on it
     "accelerator": str,

@@ -26,8 +26,7 @@ from genmodels.run.first_stages import load_first_stages
 from genmodels.seeds import seeded
 from genmodels.training.checkpoint import AtomicCheckpointIO, BeforeTheEnd, BestCheckpoint, LastCheckpoint
 from genmodels.training.compilation import compile_networks, require_compiler
-from genmodels.training.descent import PLAYER, Descent
-from genmodels.training.game import Game
+from genmodels.training.game import PLAYER, Game
 from genmodels.training.hooks import initialisers
 from genmodels.training.module import Training
 from genmodels.training.optimizers import MakeOptimizer, check_groups
@@ -44,10 +43,7 @@ NO_NEWS = (
     "AMP with fp16",
     "callbacks used to create the checkpoint",
 )
-OURS_FOR_A_GAME = {
-    "accumulate_grad_batches": 1,
-    "gradient_clip_val": None,
-}  # Lightning refuses others there
+OURS = {"accumulate_grad_batches": 1, "gradient_clip_val": None}  # what `Game` does itself, and Lightning would refuse
 
 
 def instance(node: Mapping[str, Any] | None, **given: Any) -> Any:
@@ -87,33 +83,27 @@ def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, 
     accumulate = settings["accumulate_grad_batches"]
     _require_divisible(data.batch_size, trainer.world_size, accumulate)
     require_a_step(data.training_split(), data.batch_size)
-    shared = {
-        "model": model,
-        "data": data,
-        "optimizers": optimizers(config, model),
-        "groups": config["parameter_groups"],
-        "schedule": instance(config["scheduler"]),
-        "ema": instance(config["ema"]),
-        "log_every_n_steps": settings["log_every_n_steps"],
-        "nan_policy": config["nan_policy"],
-        "seed": config["seed"],
-        "config": stamped(config),
-    }
     if isinstance(trainer.strategy, FullySharded) and (isinstance(model, HasPlayers) or initialisers(model)):
         raise UserError(
             "trainer=fsdp shards a model that has one loss and is not initialised from data, and this one has players "
             "or is; use trainer=ddp"
         )
-    if isinstance(model, HasPlayers):
-        return Game(
-            **shared,
-            batch_size=data.batch_size,
-            batches_per_step=1,
-            accumulate=accumulate,
-            clip=settings["gradient_clip_val"],
-            clip_by=settings["gradient_clip_algorithm"],
-        )
-    return Descent(**shared, batch_size=data.batch_size // accumulate, batches_per_step=accumulate)
+    return Game(
+        model=model,
+        data=data,
+        optimizers=optimizers(config, model),
+        groups=config["parameter_groups"],
+        schedule=instance(config["scheduler"]),
+        ema=instance(config["ema"]),
+        batch_size=data.batch_size,
+        accumulate=accumulate,
+        clip=settings["gradient_clip_val"],
+        clip_by=settings["gradient_clip_algorithm"],
+        log_every_n_steps=settings["log_every_n_steps"],
+        nan_policy=config["nan_policy"],
+        seed=config["seed"],
+        config=stamped(config),
+    )
 
 
 def optimizers(config: Mapping[str, Any], model: torch.nn.Module) -> dict[str, MakeOptimizer]:
@@ -161,8 +151,7 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
         logging.getLogger(name).setLevel(logging.WARNING)
     for hint in NO_NEWS:
         warnings.filterwarnings("ignore", f".*{hint}.*")
-    is_game = issubclass(class_of(config["model"]), HasPlayers)
-    settings = {**config["trainer"], **(OURS_FOR_A_GAME if is_game else {})}
+    settings = {**config["trainer"], **OURS}
     if settings["precision"] not in PRECISIONS:
         raise UserError(f"trainer.precision is {settings['precision']!r}, expected one of {', '.join(PRECISIONS)}")
     made = instance(

@@ -28,7 +28,7 @@ from genmodels.capabilities import (
     Samples,
     Translates,
 )
-from genmodels.clock import set_clock
+from genmodels.clock import followers, set_clock
 from genmodels.console import console
 from genmodels.data.noise import Noise
 from genmodels.engine import build, contract
@@ -133,7 +133,7 @@ def begun(model: Any, data: Noise) -> Held:
     held = few(deepcopy(model), data)
     initialise(held.model, (held.x, held.condition), seed=0)
     contract.jiggle(held.model, by=0.01)
-    set_clock(held.model, Clock(0, 0, STEPS))
+    set_clock(followers(held.model), Clock(0, 0, STEPS))
     prepare_model(held.model.eval(), data, CPU)
     return held
 
@@ -179,8 +179,7 @@ class EachStep(Checkpoint):
         self.folder = folder
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        if pl_module.stepped:
-            trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+        trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
 def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | None = None) -> Path:

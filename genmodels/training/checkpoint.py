@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from genmodels.disk.atomic import replacing
 from genmodels.errors import Stopped, UserError
 from genmodels.ranges import PositiveInt
+from genmodels.training.pace import Periodic
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -22,7 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-class LastCheckpoint(Checkpoint):
+class LastCheckpoint(Periodic, Checkpoint):
     """Writes last.ckpt every so many steps, at the last one, and when the process is asked to end."""
 
     def __init__(
@@ -32,12 +33,12 @@ class LastCheckpoint(Checkpoint):
         every_n_train_steps: PositiveInt,  # steps between two checkpoints
     ):
         self.path = Path(dirpath) / "last.ckpt"
-        self.every_n_train_steps = every_n_train_steps
+        self.every_n_steps = every_n_train_steps
         self.saved: int | None = None  # step that the file is of, once there are steps
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
-        if pl_module.stepped and (step % self.every_n_train_steps == 0 or step == trainer.max_steps):
+        if step % self.every_n_steps == 0 or step == trainer.max_steps:
             self.save(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -56,7 +57,7 @@ class LastCheckpoint(Checkpoint):
         self.saved = trainer.global_step
 
 
-class BeforeTheEnd(Callback):
+class BeforeTheEnd(Periodic):
     """Has the last step saved before what follows it, such as an evaluation, which is then made up for by a resume if
     the run is killed in it; `last` saves again after that."""
 
@@ -64,13 +65,13 @@ class BeforeTheEnd(Callback):
         self.last = last
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        if pl_module.stepped and trainer.global_step == trainer.max_steps:
+        if trainer.global_step == trainer.max_steps:
             pl_module.cut_short = True
             self.last.save(trainer)
             pl_module.cut_short = False
 
 
-class BestCheckpoint(Checkpoint):
+class BestCheckpoint(Periodic, Checkpoint):
     """Writes best.ckpt whenever the followed metric is better than it has ever been in this run."""
 
     def __init__(

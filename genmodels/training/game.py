@@ -1,28 +1,40 @@
 """Training as a game: several players, each with its own modules, loss and optimizer (Goodfellow et al. 2014,
-https://arxiv.org/abs/1406.2661).
+https://arxiv.org/abs/1406.2661). Descent on one loss is the game of one player.
 
 On each batch the players whose turn it is take a step, in their order, while the weights of all others are frozen. The
-run's steps are those of the last player: only its steps go through Lightning's counting wrapper. Gradients are averaged
-over the processes here, once per step, since DistributedDataParallel expects every parameter to take part in every
-backward pass.
+run's steps are those of the last player: only its steps go through Lightning's counting wrapper.
+
+Lightning calls `training_step` for many steps at once, up to the next one that a callback waits for: its hooks cost
+more than a small model's step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import nn
+from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
-from genmodels.capabilities import Batch, Condition, Player
+from genmodels.capabilities import Batch, Condition, HasPlayers, Player
 from genmodels.training.module import Training
+from genmodels.training.pace import Pace
 from genmodels.trees import chunk
 
 Batches = list[tuple[Batch, Condition]]
+
+PLAYER = "model"  # name of the only player of a model that has one loss
+
+
+def players_of(model: Any) -> list[Player]:
+    """The players of a model; one where it has one loss."""
+    return list(model.players()) if isinstance(model, HasPlayers) else [Player(PLAYER, [model], model.loss, 1)]
 
 
 class Game(Training):
@@ -39,65 +51,87 @@ class Game(Training):
         **shared: Any,
     ):
         super().__init__(**shared)
-        self.players: list[Player] = list(self.model.players())
+        self.players = players_of(self.model)
         self.accumulate = accumulate
         self.clip = clip
         self.clip_by = clip_by
+        self.pace = Pace()
 
     def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
         *others, last = self.players
         return {player.name: player.modules for player in (last, *others)}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_start(batch, batch_idx)
-        if isinstance(
-            self.trainer.strategy.model, DistributedDataParallel
-        ):  # Lightning sets it to True after every batch
-            self.trainer.strategy.model.require_backward_grad_sync = False
+        """Keeps DistributedDataParallel, which expects all weights in each backward pass, out of a game of several."""
+        wrapped = self.trainer.strategy.model
+        if isinstance(wrapped, DistributedDataParallel) and len(self.players) > 1:  # Lightning sets it to True again
+            wrapped.require_backward_grad_sync = False
 
-    def training_step(self, batch: tuple[Batch, Condition], batch_idx: int) -> None:
-        parts = chunk(batch, self.accumulate)
-        self.batches += 1
-        optimizers = dict(zip(self.trained_parts(), cast(list, self.optimizers()), strict=True))
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """Takes the steps up to the next one that a callback waits for, and looks whether they were finite."""
+        optimizers = dict(zip(self.trained_parts(), cast(list[LightningOptimizer], self.optimizers()), strict=True))
+        with self.pace.measured(self.trainer) as steps:
+            end = self.global_step + steps
+            while self.global_step < end:
+                self._step(self.begin_batch(), optimizers)
+            self.watch.look(self.trainer)
+
+    def optimizers(self, use_pl_optimizer: bool = True) -> list[Any]:
+        """Lightning's, as a list also where there is one."""
+        found = super().optimizers(use_pl_optimizer)
+        return found if isinstance(found, list) else [found]
+
+    def _step(self, batch: tuple[Batch, Condition], optimizers: dict[str, LightningOptimizer]) -> None:
+        """The turns of the players on one batch."""
+        parts = chunk(batch, self.accumulate) if self.accumulate > 1 else [batch]
         for player in self.players:
             if self.batches % player.every == 0:
                 self._turn(player, optimizers[player.name], parts)
 
-    def _turn(self, player: Player, optimizer: Any, parts: Batches) -> None:
+    def _turn(self, player: Player, optimizer: LightningOptimizer, parts: Batches) -> None:
         """A step of one player; a step of the last player counts as a step of the run."""
-        gradient = self._gradient(player, parts)
+        self.set_learning_rate(optimizer)
+        gradient = partial(self._gradient, player, optimizer, parts)
         with _frozen([other for other in self.players if other is not player]):
             if player is self.players[-1]:
                 optimizer.step(gradient)
             else:
                 self.trainer.strategy.optimizer_step(optimizer.optimizer, gradient)  # not counted
-        self.after_move(player.name, self.clock)
+        clock = self.clock
+        self.after_move(player.name, clock)
         torch.clear_autocast_cache()  # of weights as they were before the step
         if player is self.players[-1]:
-            self.after_step(self.clock)
-            for scheduler in cast(list, self.lr_schedulers()):
-                scheduler.step()
+            self.after_step(clock)
 
-    def _gradient(self, player: Player, parts: Batches) -> Callable[[], None]:
-        """A closure that leaves the gradient of the mean loss over parts and processes into the player's weights."""
-
-        def closure() -> None:
-            self.watch.begin(self.trainer)
-            for module in player.modules:
-                module.zero_grad()
-            for x, condition in parts:
-                mean = self.mean_loss(player.loss(x, condition), f"{player.name}_") / len(parts)
-                with torch.autocast(self.device.type, enabled=False):  # a float32 penalty keeps a float32 derivative
-                    self.manual_backward(mean)
+    def _gradient(self, player: Player, optimizer: LightningOptimizer, parts: Batches) -> None:
+        """Leaves the gradient of the mean loss over parts and processes in the player's weights."""
+        self.watch.begin(self.trainer)
+        for p in weights_of(optimizer):
+            p.grad = None
+        prefix = f"{player.name}_" if len(self.players) > 1 else ""
+        for i, (x, condition) in enumerate(parts, 1):
+            mean = self.mean_loss(player.loss(x, condition), prefix)
+            mean = mean / len(parts) if len(parts) > 1 else mean
+            with self._synchronized(i == len(parts)), torch.autocast(self.device.type, enabled=False):
+                self.manual_backward(mean)  # outside of autocast: a float32 penalty keeps a float32 derivative
+        if len(self.players) > 1:
             average_gradients(player.modules)
 
-        return closure
+    def _synchronized(self, now: bool) -> AbstractContextManager:
+        """Whether DistributedDataParallel averages the gradient over the processes in a backward pass."""
+        wrapped = self.trainer.strategy.model
+        return nullcontext() if now or not isinstance(wrapped, DistributedDataParallel) else wrapped.no_sync()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         super().on_before_optimizer_step(optimizer)
         if self.clip is not None:
             clip = clip_grad_norm_ if self.clip_by == "norm" else clip_grad_value_
-            clip([p for group in optimizer.param_groups for p in group["params"]], self.clip)
+            clip(weights_of(optimizer), self.clip)
+
+
+def weights_of(optimizer: Any) -> list[Parameter]:
+    """All weights that an optimizer moves."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 @contextmanager

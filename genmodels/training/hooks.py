@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count as numbers
 
 import torch
 import torch.distributed as dist
@@ -67,11 +68,9 @@ def _batches(data: Data, device: torch.device) -> Iterator[tuple[Batch, Conditio
         split=split,
         visit=data.visit,
         batch_size=min(data.batch_size, count(split.x)),
-        batches_per_step=1,
         seed=0,
         rank=0,
         world_size=1,
         device=device,
     )
-    while True:
-        yield from loader
+    yield from map(loader.batch, numbers())

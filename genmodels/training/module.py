@@ -1,23 +1,23 @@
 """What every training shares: optimizers, schedule, EMA, the clock, logging, exact resume.
 
-`Descent` and `Game` add how one step is taken. All that a step draws at random is a
+`Game` adds how a step is taken. All that a step draws at random is a
 function of (seed, batch, process), so a resumed run draws what the uninterrupted one would have.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
-from genmodels.capabilities import Clock, Terms
+from genmodels.capabilities import Batch, Clock, Condition, Terms
 from genmodels.clock import followers, set_clock
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
@@ -45,8 +45,7 @@ class Training(LightningModule, ABC):
         groups: Mapping[str, Group],  # of weights that have settings of their own (`training.optimizers`)
         schedule: Callable[[int], float],  # step -> factor of the learning rate
         ema: Rule,
-        batch_size: int,  # images a batch of the loader, over all processes
-        batches_per_step: int,  # of the loader, where a step accumulates several; the loader never ends within a step
+        batch_size: int,  # images a batch, over all processes
         log_every_n_steps: int,
         nan_policy: NanPolicy,  # what to do with a step whose loss or gradient is not finite
         seed: int,
@@ -61,13 +60,11 @@ class Training(LightningModule, ABC):
         self.groups = groups
         self.schedule = schedule
         self.batch_size = batch_size
-        self.batches_per_step = batches_per_step
         self.log_every_n_steps = log_every_n_steps
         self.watch = Watch(policy=nan_policy, model=model)
         self.seed = seed
         self.config = config
         self.batches = 0  # taken from the loader since the run began
-        self.stepped = False  # whether the newest batch ended in a step
         self.cut_short = False  # whether the run was ended before what follows a step, such as an evaluation
         self.last_loss: float | None = None  # at the newest logged step
         self.is_evaluating = False  # whether the model is lent out by `evaluating`, and no step is under way
@@ -102,26 +99,31 @@ class Training(LightningModule, ABC):
         """Hash of the data that the model is trained on."""
         return self.data.fingerprint("train")
 
-    def train_dataloader(self) -> Loader:
-        return Loader(
+    def train_dataloader(self) -> Iterable[int]:
+        """Makes the loader. Lightning only counts how often it calls `training_step`, without end."""
+        self.loader = Loader(
             split=self.data.training_split(),
             visit=self.data.visit,
             batch_size=self.batch_size // self.trainer.world_size,
-            batches_per_step=self.batches_per_step,
             seed=fold(self.seed, DATA_ORDER),
             rank=self.global_rank,
             world_size=self.trainer.world_size,
             device=self.device,
         )
+        return count()
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.stepped, self.evaluated = False, {}
-        set_clock(self.model, self.clock)
+    def begin_batch(self) -> tuple[Batch, Condition]:
+        """The next batch, for which the model and the random numbers are prepared."""
+        self.evaluated = {}
+        set_clock(self._followers, self.clock)
+        batch = self.loader.batch(self.batches)
         if self.batches == 0 and initialisers(self.model):
             initialise(self.model, batch, self.seed)
             for average in self.averages:
                 average.start_from(self.model)
         seed_generators(fold(self.seed, STEP_NOISE, self.batches, self.global_rank), self.device)
+        self.batches += 1
+        return batch
 
     # The model that is evaluated, sampled and shown
 
@@ -140,7 +142,7 @@ class Training(LightningModule, ABC):
         training, self.is_evaluating = model.training, True
         try:
             with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-                set_clock(model.eval(), self.clock)
+                set_clock(followers(model.eval()), self.clock)
                 with with_statistics(model, self.data, self.device):
                     yield model
         finally:
@@ -154,15 +156,16 @@ class Training(LightningModule, ABC):
         """The parts that each optimizer moves by its player's name, that which counts steps first."""
 
     def configure_optimizers(self) -> Any:
-        optimizers = [
+        return [
             self.make_optimizers[player](grouped(self.model, trained_weights(self.model, modules), self.groups))
             for player, modules in self.trained_parts().items()
         ]
-        schedule = self.schedule  # in a lambda: LambdaLR would save an object's settings and undo a change at resume
-        return optimizers, [
-            {"scheduler": LambdaLR(optimizer, lambda step: schedule(step)), "interval": "step"}
-            for optimizer in optimizers
-        ]
+
+    def set_learning_rate(self, optimizer: Any) -> None:
+        """That of the step which is about to be taken; what the config says is kept in the optimizer's state."""
+        factor = self.schedule(self.global_step)
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Looks at the loss and the averaged, unscaled gradient before they move anything."""
@@ -180,7 +183,6 @@ class Training(LightningModule, ABC):
 
     def after_step(self, clock: Clock) -> None:
         """Follows a step of the run, which `clock` counts: of the only optimizer, or of the last player."""
-        self.stepped = True
         if self._passed:
             for average in self.averages:
                 average.update(self.model, clock)
@@ -193,7 +195,7 @@ class Training(LightningModule, ABC):
     def on_train_start(self) -> None:
         """Makes up for what follows the newest step, where the run was ended before it."""
         if self.cut_short:
-            self.stepped, self.cut_short = True, False
+            self.cut_short = False
             for callback in self._callbacks:
                 if not isinstance(callback, LastCheckpoint | BeforeTheEnd):
                     callback.on_train_batch_end(self.trainer, self, None, None, 0)

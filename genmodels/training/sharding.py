@@ -52,7 +52,11 @@ def whole(x: Tensor) -> Tensor:
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
+def local(x: Tensor) -> Tensor:
+    """The shard of this process of a tensor that may be sharded."""
+    return x.to_local() if isinstance(x, DTensor) else x
+
+
 def pieces(tensors: Iterable[Tensor]) -> list[Tensor]:
     """The non-empty local shards of tensors that may be sharded."""
-    held = [x.to_local() if isinstance(x, DTensor) else x for x in tensors]
-    return [x for x in held if x.numel()]
+    return [shard for shard in map(local, tensors) if shard.numel()]

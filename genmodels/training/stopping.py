@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments import SLURMEnvironment
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
 from genmodels.errors import Stopped
+from genmodels.training.pace import Periodic
 
 SLURMS = signal.SIGUSR1  # as in `sbatch --signal=USR1@120`: the job will be requeued
 
 
-class Stopping(Callback):
+class Stopping(Periodic):
     """Raises Stopped where a training can end; must be the first callback, so that no slow callback delays it."""
 
     def __init__(self, run_dir: str):
@@ -70,7 +71,7 @@ class Stopping(Callback):
         self.training = pl_module
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        if pl_module.stepped and (number := self._agreed(trainer)):
+        if number := self._agreed(trainer):
             self.asked, pl_module.cut_short = number, True
             raise self._stopped(together=True)
 

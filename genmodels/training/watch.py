@@ -1,12 +1,13 @@
-"""Checks that losses and gradients are finite before every optimizer step, and weights before they are saved.
+"""Checks that losses and gradients are finite, and weights before they are saved; all processes decide alike.
 
-This costs one device synchronization per step, and all processes decide alike. A step that is not finite ends the run,
-or is skipped: weights, optimizer state and statistics then stay unchanged, and the step is counted.
+Where a step that is not finite ends the run, the steps are taken first and looked at later, several at a time, so that
+training does not wait for the device; nothing is evaluated or saved in between. Where such a step is skipped, each is
+looked at before it moves anything: weights, optimizer state and statistics stay unchanged, and the step is counted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -17,7 +18,7 @@ from torch.optim import Optimizer
 
 from genmodels.errors import Fault
 from genmodels.training.checkpoint import LastCheckpoint
-from genmodels.training.sharding import pieces, whole
+from genmodels.training.sharding import local, pieces, whole
 
 NanPolicy = Literal["stop", "skip"]
 
@@ -25,8 +26,26 @@ REMEDY = "lower optimizer.lr, set trainer.gradient_clip_val or lower it"
 MOST_IN_A_ROW = 100  # consecutive steps of one optimizer that may be skipped
 
 
+class Taken(NamedTuple):
+    """What a step of an optimizer was taken by."""
+
+    step: int  # number of the step
+    lr: float
+    terms: Mapping[str, Tensor]  # of the loss, the loss itself first
+    weights: Sequence[Tensor]  # those that have a gradient
+    norms: Sequence[Tensor]  # of the gradient of each weight, or of its shard; one that overflows, Adam's squares would
+
+    def numbers(self) -> list[Tensor]:
+        """What must be finite: the loss and the norms."""
+        return [self.loss, *self.norms]
+
+    @property
+    def loss(self) -> Tensor:
+        return next(iter(self.terms.values()))
+
+
 class Watch:
-    """Allows an optimizer's step if its loss and its gradient are finite."""
+    """Knows the steps that were taken, and finds those whose loss or gradient is not finite."""
 
     def __init__(self, *, policy: NanPolicy, model: nn.Module):
         self.policy = policy
@@ -34,6 +53,7 @@ class Watch:
         self.skipped = 0  # steps skipped since the run began
         self.in_a_row: dict[int, int] = {}  # consecutive skipped steps, by the optimizer's number
         self.before: list[tuple[Tensor, Tensor]] = []  # statistics, and their values when the step began
+        self.taken: list[Taken] = []  # steps that were not looked at
 
     def begin(self, trainer: Trainer) -> None:
         """Saves the statistics if steps may be skipped; must be called at the beginning of a step."""
@@ -48,44 +68,54 @@ class Watch:
         """Whether to take a step, given the terms of its loss, the loss itself first.
 
         Under 16-mixed the scaler handles a gradient that is not finite: it skips the step and lowers the scale. Raises
-        Fault where the policy is to stop, or too many consecutive steps were skipped.
+        Fault where too many consecutive steps were skipped.
         """
-        (name, loss), number = next(iter(terms.items())), trainer.optimizers.index(optimizer)
-        loss_is_finite, gradient_is_finite = all_finite(loss, gradient_norm(optimizer))
-        if loss_is_finite and gradient_is_finite:
+        weights = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norms = torch._foreach_norm([local(p.grad) for p in weights])
+        step = Taken(trainer.global_step + 1, optimizer.param_groups[0]["lr"], terms, weights, norms)
+        if not self.may_skip(trainer):
+            self.taken.append(step)
+            return True
+        number = trainer.optimizers.index(optimizer)
+        if all_finite(step.numbers()):
             self.in_a_row[number] = 0
             return True
         self.skipped += 1
         self.in_a_row[number] = self.in_a_row.get(number, 0) + 1
-        scalers = trainer.scaler is not None and loss_is_finite
+        scalers = trainer.scaler is not None and all_finite([step.loss])
         if not (scalers or self.policy == "skip") or self.in_a_row[number] >= MOST_IN_A_ROW:
-            what = f"gradient{self.where(optimizer)}" if loss_is_finite else name
-            raise Fault(self.explain(trainer, optimizer, what, terms, self.in_a_row[number]))
+            raise Fault(self.explain(trainer, step, self.in_a_row[number]))
         for now, before in self.before:
             now.copy_(before)
         if not scalers:
             optimizer.zero_grad()  # an optimizer ignores weights without a gradient
         return False
 
-    def where(self, optimizer: Optimizer) -> str:
-        """Names of the optimizer's weights whose gradient is not finite, for a sentence."""
-        ours = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        return non_finite_names((name, p.grad) for name, p in self.model.named_parameters() if id(p) in ours)
+    def look(self, trainer: Trainer) -> None:
+        """Looks at the steps that were taken since it last did. Raises Fault where one was not finite."""
+        taken, self.taken = self.taken, []
+        if not all_finite(number for step in taken for number in step.numbers()):
+            failed = next(step for step in taken if not all_finite(step.numbers()))
+            raise Fault(self.explain(trainer, failed, 1))
 
-    def explain(
-        self, trainer: Trainer, optimizer: Optimizer, what: str, terms: Mapping[str, Tensor], in_a_row: int
-    ) -> str:
-        values = ", ".join(f"{name} = {value:g}" for name, value in mean_over_processes(terms).items())
+    def explain(self, trainer: Trainer, step: Taken, in_a_row: int) -> str:
+        values = ", ".join(f"{name} = {value:g}" for name, value in mean_over_processes(step.terms).items())
+        what = f"gradient{self.where(step)}" if all_finite([step.loss]) else next(iter(step.terms))
         again = f" and at {in_a_row - 1} steps before it" if in_a_row > 1 else ""
         skip = "" if self.policy == "skip" else ", or skip such steps by nan_policy=skip"
         return (
-            f"the {what} is not finite at step {trainer.global_step + 1}{again} ({values}; learning rate "
-            f"{optimizer.param_groups[0]['lr']:g}); {REMEDY}{skip}; {last_good(trainer)}"
+            f"the {what} is not finite at step {step.step}{again} ({values}; learning rate {step.lr:g}); "
+            f"{REMEDY}{skip}; {last_good(trainer)}"
         )
+
+    def where(self, step: Taken) -> str:
+        """Names of the weights whose gradient was not finite, for a sentence."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        return non_finite_names(zip((names[id(p)] for p in step.weights), step.norms, strict=True))
 
     def require_finite_weights(self, trainer: Trainer) -> None:
         """Raises Fault if weights are not finite, so that they are not saved."""
-        if not all(all_finite(get_total_norm(pieces(self.model.parameters()), norm_type=inf))):
+        if not all_finite([get_total_norm(pieces(self.model.parameters()), norm_type=inf)]):
             where = non_finite_names(self.model.named_parameters())
             raise Fault(
                 f"the weights are not finite after step {trainer.global_step}{where}, and were not saved; "
@@ -99,18 +129,13 @@ class Watch:
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
 
-def all_finite(*numbers: Tensor) -> list[bool]:
-    """Whether each number is finite on every process; all processes must call it."""
-    finite = torch.stack([whole(number.detach()).float() for number in numbers]).isfinite().int()
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether numbers (tensors without dimensions) are finite on every process; all processes must call it."""
+    numbers = [whole(tensor).float() for tensor in tensors]
+    finite = torch.stack(numbers).isfinite().all().int() if numbers else torch.tensor(1)
     if dist.is_initialized():
         dist.all_reduce(finite, dist.ReduceOp.MIN)
-    return [bool(one) for one in finite.tolist()]
-
-
-def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """Norm of the whole gradient; if it overflows, so would the squares that Adam keeps."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return bool(finite)
 
 
 def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:

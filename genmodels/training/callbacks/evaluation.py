@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
 from genmodels.data.base import SplitName
 from genmodels.evaluators.base import Evaluator
@@ -14,9 +14,10 @@ from genmodels.evaluators.shown import NOTHING, Show, shown_everywhere
 from genmodels.ranges import PositiveInt
 from genmodels.training.callbacks.progress import lines_of, say
 from genmodels.training.loggers.base import shown_by
+from genmodels.training.pace import Periodic
 
 
-class Evaluation(Callback):
+class Evaluation(Periodic):
     """Logs `<split>/<metric>` and keeps the results of the newest step in `records`."""
 
     def __init__(
@@ -47,8 +48,6 @@ class Evaluation(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
-        if not pl_module.stepped:
-            return
         self.records = {}
         if self.evaluators and (step % self.every_n_steps == 0 or step == trainer.max_steps):
             say(trainer, f"evaluating on {self.split}")

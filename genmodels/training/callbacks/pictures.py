@@ -11,7 +11,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from PIL.Image import Image
-from pytorch_lightning.callbacks import Callback
 
 from genmodels.data.base import SplitName
 from genmodels.kinds import kind_of
@@ -22,12 +21,13 @@ from genmodels.ranges import PositiveInt
 from genmodels.seeds import fold, seeded
 from genmodels.training.callbacks.progress import say
 from genmodels.training.loggers.base import run_loggers
+from genmodels.training.pace import Periodic
 from genmodels.training.sharding import is_sharded
 
 STREAM = 9  # of random numbers: the second argument of fold(seed, ...)
 
 
-class Pictures(Callback):
+class Pictures(Periodic):
     """Writes <what>_<images_seen>.png, and last.png, the newest samples, on rank zero, and gives them to the loggers.
 
     Depending on the kind of the data (`genmodels.kinds`) and on what the model can do: samples, beside their conditions
@@ -67,7 +67,7 @@ class Pictures(Callback):
         self.draw_once(trainer, pl_module)
 
     def draw_once(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Draws once per step: a step can have several batches."""
+        """Draws once per step: the end of the training may be a step that is due."""
         new = trainer.global_step > self.drawn_at
         self.drawn_at = trainer.global_step
         shown = isinstance(kind_of(pl_module.data.x), Pictured)

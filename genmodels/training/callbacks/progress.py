@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from genmodels.progress import ProgressLines, clock
+from genmodels.training.pace import Periodic
 
 REFRESH_SECONDS = 0.25
 WINDOW_SECONDS = 10.0  # of the average of images/s
@@ -38,7 +38,7 @@ class Rate:
         return (after - before) / max(end - start, 1e-9)
 
 
-class Progress(Callback):
+class Progress(Periodic):
     """Shows steps, time, images/s and the last loss, on stderr of rank zero; a resumed run starts at its step."""
 
     def __init__(self) -> None:
@@ -103,6 +103,9 @@ class Progress(Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         self.stop()
+
+    def next_due(self, step: int) -> int:
+        return self.next_line
 
     def line_after(self, step: int) -> int:
         """The step of the next plain line: the next tenth of the run, or twice the step where no end is known."""

@@ -10,7 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 
 from genmodels.disk.atomic import replacing
 from genmodels.disk.strict_json import dumps
@@ -18,6 +18,7 @@ from genmodels.errors import Pruned, UserError
 from genmodels.evaluators.results import Mode
 from genmodels.run.layout import PRUNED
 from genmodels.training.callbacks.evaluation import Evaluation
+from genmodels.training.pace import Periodic
 
 REPORTS_FILE = "reports.json"
 DIRECTIONS: dict[Mode, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}  # in Optuna's words
@@ -54,7 +55,7 @@ class Reports:
             file.write(dumps(facts).encode())
 
 
-class Pruning(Callback):
+class Pruning(Periodic):
     """Reports the metric of each evaluation; must come after the callback that evaluates."""
 
     def __init__(

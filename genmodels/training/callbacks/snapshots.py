@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Trainer
 from safetensors.torch import save
 
 from genmodels.disk.atomic import replacing
@@ -17,10 +17,11 @@ from genmodels.errors import UserError
 from genmodels.ranges import PositiveInt, RelativeStd
 from genmodels.run.post_hoc import SnapshotFacts
 from genmodels.training.ema import EMA, Power
+from genmodels.training.pace import Periodic
 from genmodels.training.sharding import is_sharded
 
 
-class Snapshots(Callback):
+class Snapshots(Periodic):
     """Writes <step>_<relative std>.safetensors for each average, every n steps and at the last step."""
 
     def __init__(
@@ -51,7 +52,7 @@ class Snapshots(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
-        due = pl_module.stepped and (step % self.every_n_steps == 0 or step == trainer.max_steps)
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps
         if due and trainer.is_global_zero:
             for std, ema in self.averages.items():
                 self.write(std, ema, step, pl_module.images_seen, pl_module.model)
