@@ -230,7 +230,7 @@ COMMAND_LINE = [
     Row("interpolation", None, f"{TRAIN} name=${{nonsense}}", "Interpolation key 'nonsense' not found"),
     Row("config directory", None, f"{TRAIN} --config-dir nowhere", "nowhere' not found"),
     Row("check of a sweep", None, "check model=vae,ddpm -m", "one model at a time; leave -m out"),
-    Row("check of a run", None, "check resume={run}", "resume= is a run to go on with, and check"),
+    Row("check of a run", None, "check resume={run}", "resume= is a run to continue, and check"),
     Row("check of no model", None, "check model=vea", "there is no model=vea; did you mean vae?"),
     Row(
         "key of a group",

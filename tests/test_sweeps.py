@@ -74,7 +74,7 @@ def test_the_command_given_again_runs_what_is_new_or_failed(genmodels, tmp_path,
     SweepOutput(sweep, "val/bits_per_dim", "min", "the command").table()
     table = capsys.readouterr().out
     assert "best val/bits_per_dim first" in table and "mean ± standard deviation over seeds" in table
-    assert table.count("finished") == 3 and "goes on   the command" in table
+    assert table.count("finished") == 3 and "continue  the command" in table
 
 
 def test_the_table_of_a_sweep_has_the_best_first_as_its_evaluator_says(genmodels, tmp_path, capsys):

@@ -54,7 +54,7 @@ def contract_config(cfg: DictConfig) -> dict[str, Any]:
     """Of `check`: that of a training, and in `small` the model's calls on data of few sites and levels."""
     config = training_config(cfg)
     if config["resume"] is not None:
-        raise UserError("resume= is a run to go on with, and check looks at a model before it is trained; leave it out")
+        raise UserError("resume= is a run to continue, and check tests a model before it is trained; leave resume= out")
     return {**config, "small": list(_in_small(cfg))}
 
 

@@ -63,7 +63,7 @@ def instances(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
     """The configured model with freshly drawn weights, and where it builds on other runs (`fresh`) with theirs.
 
-    A run that goes on has them all in its own checkpoint.
+    A resumed run has them all in its own checkpoint.
     """
     with seeded(config["seed"], INITIAL_WEIGHTS):
         made = instance(config["model"])

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the last one, to go on from, and the best one."""
+"""Checkpoints of a run: the last one, to resume from, and the best one."""
 
 import operator
 from pathlib import Path
@@ -51,7 +51,7 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
-            logger.save()  # the curve up to this step is on the disk before the checkpoint that goes on with it
+            logger.save()  # the curve up to this step is on the disk before the checkpoint that continues it
         trainer.save_checkpoint(self.path)
         self.saved = trainer.global_step
 

@@ -133,7 +133,7 @@ class Training(LightningModule, ABC):
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
         """The model to evaluate, prepared, in eval mode, without gradients, as it is written also where it trains
-        compiled; training goes on as if nothing had happened."""
+        compiled; training continues as if nothing had happened."""
         model = self.model if self.ema is None else self.ema.follow(self.model)
         if is_sharded(model):
             model = gather_weights(model, self._unsharded[0], self.device)
