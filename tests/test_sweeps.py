@@ -176,7 +176,7 @@ BAD = {
         ["hydra.sweeper.search=gird", "seed=0,1"],
         "search is 'gird', expected one of grid, random, tpe",
     ),
-    "no such pruner": (["hydra.sweeper.pruner={_target_:optuna.pruners.Median}"], "no class that can be imported"),
+    "no such pruner": (["hydra.sweeper.pruner={_target_:optuna.pruners.Median}"], "not a class that can be imported"),
     "no such setting of a pruner": ([f"{MEDIAN[:-1]},warmup:1}}"], "there is no key pruner.warmup"),
     "a value of another kind": (["seed=0,many"], "seed is 'many', expected an integer"),
     "an empty choice": (["seed=choice()"], "cannot read 'seed=choice()' (empty choice is not legal)"),

@@ -23,7 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes last.ckpt every so many steps, at the last one, and when the process is asked to end."""
+    """Writes last.ckpt every few steps, at the last step, and when a signal ends the process."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class LastCheckpoint(Checkpoint):
     ):
         self.path = Path(dirpath) / "last.ckpt"
         self.every_n_train_steps = every_n_train_steps
-        self.saved: int | None = None  # step that the file is of, once there are steps
+        self.saved: int | None = None  # step of the written file
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         step = trainer.global_step
@@ -57,7 +57,7 @@ class LastCheckpoint(Checkpoint):
 
 
 class BeforeTheEnd(Callback):
-    """Has the last step saved before what follows it, such as an evaluation, which is then made up for by a resume if
+    """Saves the last step before what follows it, such as an evaluation; a resume makes the evaluation if
     the run is killed in it; `last` saves again after that."""
 
     def __init__(self, last: LastCheckpoint):
@@ -102,5 +102,5 @@ class BestCheckpoint(Checkpoint):
         return {"monitor": self.monitor, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on with the best score so far, unless another metric is followed from now on."""
+        """Continues with the best score so far, unless the followed metric has changed."""
         self.best = state_dict["best"] if state_dict["monitor"] == self.monitor else None

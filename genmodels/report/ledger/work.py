@@ -85,7 +85,7 @@ class Work:
         return Done(attempt, "finished", "")
 
     def _reproduce(self, found: Found, title: str) -> None:
-        """Trains and measures; leaves a directory with something else alone. A finished run of another config is added."""
+        """Trains and measures; leaves a directory with something else alone. Adds a finished run of another config."""
         if found.trouble:
             self.say(f"{title}: {found.trouble}")
             if found.run and found.finished and found.run.seed == found.attempt.seed:
