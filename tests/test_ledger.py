@@ -358,7 +358,7 @@ BAD = [
     ("seed=1", "there is no key seed; did you mean seeds?"),
     ("docs=", "docs is empty, expected a folder"),
     ("docs=mine/experiment/tiny.yaml", "docs=mine/experiment/tiny.yaml cannot be written"),
-    ("--config-dir nowhere", "--config-dir nowhere is no folder"),
+    ("--config-dir nowhere", "--config-dir nowhere is not a folder"),
     ("trainer.max_steps=5", "trainer.max_steps=5 is refused: trainer.max_steps would be 5, and it is 4 in tiny"),
     ("baseline.figure=1", "baseline.figure=1 is refused: reproduce sets it itself"),
     ("hydra.run.dir=x", "hydra.run.dir=x is refused"),
