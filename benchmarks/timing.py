@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WORKS = {  # name: what is laid beside what
     "training": "150 steps of the VAE on 128 digits: ours beside a loop written by hand",
     "loading": "an epoch of 60,000 images of 28x28: ours beside indexing a tensor",
-    "sampling": "16 digits from a PixelCNN: ours, with a cache, beside a pass a pixel",
+    "sampling": "16 digits from a PixelCNN: ours, with a cache, beside a pass for each pixel",
     "inception": "Inception features of 32 pictures of 32x32: ours beside published code's",
 }
 ROUNDS = 5  # in which the two of a pair are timed, one after the other
