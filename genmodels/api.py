@@ -23,7 +23,7 @@ from genmodels.run.run import Run
 def train(*overrides: str, config_dir: str | PathLike[str] | None = None) -> Run:
     """Trains as `genmodels train overrides...` does, and shows the same progress.
 
-    `config_dir` is a folder of your own configs, as of `--config-dir`. `resume=RUN_DIR` goes on with a run.
+    `config_dir` is a folder of your own configs, like `--config-dir`. `resume=RUN_DIR` continues a run.
 
     Raises:
         UserError: what is wrong with the overrides, in one sentence.

@@ -230,7 +230,7 @@ COMMAND_LINE = [
     Row("interpolation", None, f"{TRAIN} name=${{nonsense}}", "Interpolation key 'nonsense' not found"),
     Row("config directory", None, f"{TRAIN} --config-dir nowhere", "nowhere' not found"),
     Row("check of a sweep", None, "check model=vae,ddpm -m", "one model at a time; leave -m out"),
-    Row("check of a run", None, "check resume={run}", "resume= is a run to go on with, and check"),
+    Row("check of a run", None, "check resume={run}", "resume= is a run to continue, and check"),
     Row("check of no model", None, "check model=vea", "there is no model=vea; did you mean vae?"),
     Row(
         "key of a group",
@@ -295,9 +295,12 @@ VALUES = [
     Row("EMA of nothing", None, f"{TRAIN} ema.decay=1", "ema.decay is 1, expected a number of at least 0 and below 1"),
     Row("empty path", None, f"{TRAIN} run_dir=''", "run_dir is empty, expected a path"),
     Row(
-        "class that is not there", None, f"{TRAIN} model._target_=genmodels.models.vae.VEA", "no class that can be imp"
+        "class that is not there",
+        None,
+        f"{TRAIN} model._target_=genmodels.models.vae.VEA",
+        "not a class that can be imp",
     ),
-    Row("module for a class", None, f"{TRAIN} model._target_=genmodels.models.vae", "which is no class"),
+    Row("module for a class", None, f"{TRAIN} model._target_=genmodels.models.vae", "which is not a class"),
     Row("class with other keys", None, f"{TRAIN} optimizer._target_=torch.optim.LBFGS", "no key optimizer.betas"),
     Row("rate out of range", None, f"{TRAIN} optimizer.lr=-1", "optimizer.lr is -1, expected a number of at least 0"),
     Row(
@@ -339,9 +342,7 @@ VALUES = [
     ),
     Row("in a list", None, f"{TRAIN} model.encoder.multipliers=[0]", "is [0], expected a list, each an integer of"),
     *[
-        Row(
-            f"trainer's {flag}", None, f"{TRAIN} +trainer.{flag}={value}", f"trainer.{flag} is a setting of Lightning's"
-        )
+        Row(f"trainer's {flag}", None, f"{TRAIN} +trainer.{flag}={value}", f"trainer.{flag} is a setting of Lightning")
         for flag, value in {
             "max_epochs": 1,
             "max_time": "00:00:00:01",
@@ -624,7 +625,7 @@ CONTRACTS = [
     ),
     Row("no codes", lost_stage, f"{TRAIN} model=pixelcnn model/space=of_run model.space.run=stage", "codes"),
     Row("first stage of other data", None, f"{TRAIN} model=ddpm {OF_RUN} data.shape=[1,16,16]", "[1, 8, 8]"),
-    Row("player", None, f"{TRAIN} model=dcgan +players.critic.lr=1", "players.critic is no player of GAN"),
+    Row("player", None, f"{TRAIN} model=dcgan +players.critic.lr=1", "players.critic is not a player of GAN"),
     Row("player's setting", None, f"{TRAIN} model=dcgan +players.generator.rate=1", "rate"),
     Row("group", None, f"{TRAIN} parameter_groups=no_decay parameter_groups.no_decay.weight_dekay=0", "weight_dekay"),
     Row(

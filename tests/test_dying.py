@@ -84,7 +84,7 @@ def test_what_fails_after_the_last_step_leaves_that_step(tmp_path):
 )
 def test_a_signal_ends_a_run(tmp_path, numbers, status, step):
     handlers = [signal.getsignal(number) for number in numbers]
-    with pytest.raises(Stopped, match=f"; go on with: genmodels train resume={tmp_path}/run$") as stopped:
+    with pytest.raises(Stopped, match=f"; continue with: genmodels train resume={tmp_path}/run$") as stopped:
         train(with_signals(config_of(tmp_path / "run"), *numbers))
     assert explain(stopped.value)[1] == status and step_of(tmp_path / "run") == step
     assert (events(tmp_path / "run")[-1]["event"], events(tmp_path / "run")[-1]["status"]) == ("end", status)

@@ -358,13 +358,13 @@ BAD = [
     ("seed=1", "there is no key seed; did you mean seeds?"),
     ("docs=", "docs is empty, expected a folder"),
     ("docs=mine/experiment/tiny.yaml", "docs=mine/experiment/tiny.yaml cannot be written"),
-    ("--config-dir nowhere", "--config-dir nowhere is no folder"),
+    ("--config-dir nowhere", "--config-dir nowhere is not a folder"),
     ("trainer.max_steps=5", "trainer.max_steps=5 is refused: trainer.max_steps would be 5, and it is 4 in tiny"),
     ("baseline.figure=1", "baseline.figure=1 is refused: reproduce sets it itself"),
     ("hydra.run.dir=x", "hydra.run.dir=x is refused"),
     ("optimizer.lrr=1", "there is no key optimizer.lrr (set on the command line); did you mean optimizer.lr?"),
     ("trainer=gpuu", "there is no trainer=gpuu; did you mean gpu?"),
-    ("--check", "BASELINES.md is not there; write it: genmodels reproduce --collect"),
+    ("--check", "BASELINES.md does not exist; write it: genmodels reproduce --collect"),
 ]
 
 
@@ -382,7 +382,7 @@ def test_bad_input_is_one_sentence(words, sentence, mine, genmodels, started):
     ("key", "value", "sentence"),
     [
         ("tolerance", [0.1], "experiment x, baseline: tolerance is [0.1], expected"),
-        ("tolerance", [0.1, 0.2], "what ours may be below and above the figure"),
+        ("tolerance", [0.1, 0.2], "the allowed differences below and above the figure"),
         ("figure", float("nan"), "baseline: figure is nan"),
         ("minutes", 0, "baseline: minutes is 0, expected minutes above 0"),
     ],

@@ -48,7 +48,7 @@ def test_own_options_and_groups_are_shown_beside_ours(flag, tmp_path, monkeypatc
 
 def test_a_config_dir_that_is_no_folder_is_refused(genmodels):
     status, said = genmodels("list", "--config-dir", "nowhere")
-    assert status == 2 and "--config-dir nowhere is no folder" in said
+    assert status == 2 and "--config-dir nowhere is not a folder" in said
 
 
 @pytest.mark.parametrize(("word", "hint"), [("modle", "did you mean model?"), ("model/objectiv", "model/objective?")])

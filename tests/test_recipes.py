@@ -98,8 +98,8 @@ def test_players_have_optimizers_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     "model, players, sentence",
     [
-        (GAN_MODEL, {"critic": {}}, "players.critic is no player of GAN: its players are discriminator, generator"),
-        (["model=vae_mlp"], {"critic": {}}, "players.critic is no player of VAE: it has one loss and no players"),
+        (GAN_MODEL, {"critic": {}}, "players.critic is not a player of GAN: its players are discriminator, generator"),
+        (["model=vae_mlp"], {"critic": {}}, "players.critic is not a player of VAE: it has one loss and no players"),
         (GAN_MODEL, {"generator": {"lrr": 1}}, "unexpected keyword argument 'lrr'; correct players.generator and opti"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_path_with_an_equals_sign_is_a_path(genmodels, tmp_path):
         (["out=there"], "no run is given"),
         (["missing"], "missing does not exist; give run directories"),
         (["empty"], "no run was found in empty (empty has no run in it); give folders that genmodels train wrote"),
-        (["note.txt"], "no run was found in note.txt (note.txt is a file, no folder)"),
+        (["note.txt"], "no run was found in note.txt (note.txt is a file, not a folder)"),
         (["damaged"], "no run was found in damaged (damaged is refused: it is not valid YAML"),
         (["run", "out=note.txt"], "out=note.txt cannot be a folder, since note.txt is a file; give another"),
         (["run", "out=note.txt/below"], "since note.txt is a file"),
@@ -159,7 +159,7 @@ def test_figures_are_there_where_there_are_data_for_them(tmp_path):
     content = made(tmp_path)
     html = web_page(content)
     assert payload(content)["figures"]["steps"]
-    assert 'id="steps"' in html and 'id="trilemma"' in html and "Figures that there are no data for" not in html
+    assert 'id="steps"' in html and 'id="trilemma"' in html and "Figures without data" not in html
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_one_run_has_no_figures_and_the_page_says_what_they_need(tmp_path):
 def test_ours_stands_beside_the_papers(tmp_path, changes, shown):
     write_run(tmp_path / "a", config(baseline=BASELINE | changes), results(0.75))
     html = markup(web_page(made(tmp_path)))
-    assert "Beside the papers" in html and 'href="https://example.org/paper"' in html and "-1 … +2" in html
+    assert "Compared with the papers" in html and 'href="https://example.org/paper"' in html and "-1 … +2" in html
     assert shown in html
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_history_and_what_is_no_run_are_named(tmp_path):
     reasons = {skipped.path.name: skipped.reason for skipped in found.skipped}
     assert "has 3 unreadable lines of 3" in reasons["history.jsonl"]
     assert "no config.yaml" in reasons["images"]
-    assert reasons["empty"] == "has no run in it" and reasons["note.txt"] == "is a file, no folder"
+    assert reasons["empty"] == "has no run in it" and reasons["note.txt"] == "is a file, not a folder"
     with pytest.raises(UserError, match="missing does not exist; give run directories"):
         gather([tmp_path / "missing"])
 
@@ -171,7 +171,7 @@ def test_a_job_of_a_sweep_that_never_began_is_named_with_its_error(tmp_path):
     (tmp_path / "1" / "error.txt").write_text("optimizer.lr is 'x', expected a number\n")
     (skipped,) = gather([tmp_path]).skipped
     assert skipped.path == tmp_path / "1"
-    assert skipped.reason == "is a job of a sweep that never began: optimizer.lr is 'x', expected a number"
+    assert skipped.reason == "is a job of a sweep that never started: optimizer.lr is 'x', expected a number"
 
 
 def test_a_line_that_was_cut_off_by_a_kill_is_no_damage(tmp_path):

@@ -74,7 +74,7 @@ def test_the_command_given_again_runs_what_is_new_or_failed(genmodels, tmp_path,
     SweepOutput(sweep, "val/bits_per_dim", "min", "the command").table()
     table = capsys.readouterr().out
     assert "best val/bits_per_dim first" in table and "mean ± standard deviation over seeds" in table
-    assert table.count("finished") == 3 and "goes on   the command" in table
+    assert table.count("finished") == 3 and "continue  the command" in table
 
 
 def test_the_table_of_a_sweep_has_the_best_first_as_its_evaluator_says(genmodels, tmp_path, capsys):
@@ -176,7 +176,7 @@ BAD = {
         ["hydra.sweeper.search=gird", "seed=0,1"],
         "search is 'gird', expected one of grid, random, tpe",
     ),
-    "no such pruner": (["hydra.sweeper.pruner={_target_:optuna.pruners.Median}"], "no class that can be imported"),
+    "no such pruner": (["hydra.sweeper.pruner={_target_:optuna.pruners.Median}"], "not a class that can be imported"),
     "no such setting of a pruner": ([f"{MEDIAN[:-1]},warmup:1}}"], "there is no key pruner.warmup"),
     "a value of another kind": (["seed=0,many"], "seed is 'many', expected an integer"),
     "an empty choice": (["seed=choice()"], "cannot read 'seed=choice()' (empty choice is not legal)"),

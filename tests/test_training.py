@@ -175,7 +175,7 @@ def test_a_signal_ends_a_run_that_can_go_on(tmp_path, signal_number, status):
     process.send_signal(signal_number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
-    assert f"go on with: genmodels train resume={tmp_path}/run" in err and "Traceback" not in err
+    assert f"continue with: genmodels train resume={tmp_path}/run" in err and "Traceback" not in err
     assert torch.load(checkpoint, weights_only=True)["global_step"] >= 5
 
 

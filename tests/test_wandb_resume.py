@@ -80,7 +80,7 @@ def test_an_offline_run_that_goes_on_is_one_run_without_gap_or_double_point(tmp_
     assert first == HISTOGRAM.counts
     found = summary_of(folder)
     assert found["state"] == "finished" and "resumed_from" not in found["config"]
-    assert "goes on from" not in capfd.readouterr().err
+    assert "continues" not in capfd.readouterr().err
 
 
 def test_killed_three_times_and_before_its_first_row(tmp_path):
@@ -115,7 +115,7 @@ def test_without_a_whole_curve_the_second_part_is_a_run_of_its_own(tmp_path, cap
     first, second = folders(tmp_path)
     assert first == before and places_of(second, "train/loss") == [120, 160, 200]
     assert summary_of(second)["config"]["resumed_from"] == id_of(first)
-    assert f"goes on from {id_of(first)}" in capfd.readouterr().err
+    assert f"that continues {id_of(first)}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

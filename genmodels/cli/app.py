@@ -94,6 +94,7 @@ def flags_first(argv: list[str]) -> list[str]:
 
 
 def _remove_if_empty(run_dir: Path) -> None:
-    """Removes the empty directory that Hydra made for a run that never began, and its empty parents below here."""
+    """Removes the empty directory that Hydra made for a run that never started, and its empty parents below the working
+    directory."""
     with suppress(OSError, ValueError):
         os.removedirs(run_dir.relative_to(Path.cwd()))

@@ -1,4 +1,4 @@
-"""--config-dir of commands whose words Hydra does not compose: a folder of a person's own configs."""
+"""--config-dir, a folder of the user's own configs, for commands that Hydra does not run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ FLAGS = ("--config-dir", "-cd")
 
 
 def config_dir(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The folder that the flag names, if it stands there, and the other words. UserError where it is no folder."""
+    """The folder that the flag names, if it is given, and the other words. UserError where it is not a folder."""
     folder, others, words = None, [], iter(argv)
     for word in words:
         flag, equals, value = word.partition("=")
@@ -23,5 +23,5 @@ def config_dir(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
 def _folder(flag: str, text: str) -> Path:
     folder = Path(text).expanduser()
     if not text or not folder.is_dir():
-        raise UserError(f"{flag} {text} is no folder; give the one that your GROUP/NAME.yaml lies in")
+        raise UserError(f"{flag} {text} is not a folder; give the one that contains your GROUP/NAME.yaml")
     return folder

@@ -30,12 +30,12 @@ GROUPS = (
 
 USAGE = f"""usage: genmodels list [GROUP ...] [--config-dir DIR]
 
-Shows the options of each group, those of DIR, your own folder of configs, among them. Groups: {", ".join(GROUPS)}\
+Shows the options of each group, with those in DIR, a folder of your own configs. Groups: {", ".join(GROUPS)}\
 """
 
 
 def run(argv: list[str]) -> int:
-    """Lists all groups, or those that are named."""
+    """Lists all groups, or the named ones."""
     if {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
 
 
 def wanted(named: list[str], configs: Sequence[Path]) -> list[str]:
-    """The groups that are named, or all, each with those of its parts. UserError where there is no such group."""
+    """The named groups, or all, each with the groups of its parts. UserError where a group does not exist."""
     known = [each for group in GROUPS for each in (group, *parts(configs, group))]
     for group in named:
         if _singular(group) not in known:
@@ -64,12 +64,12 @@ def wanted(named: list[str], configs: Sequence[Path]) -> list[str]:
 
 
 def _singular(group: str) -> str:
-    """The name of a group, also from its plural, such as "experiments"."""
+    """The name of a group; accepts a plural, such as "experiments"."""
     return group if group in GROUPS else group.removesuffix("s")
 
 
 def parts(configs: Sequence[Path], group: str) -> list[str]:
-    """The groups within a group, such as model/objective: what its options are put together from."""
+    """The groups within a group, such as model/objective: the parts of its options."""
     return sorted({f"{group}/{folder.name}" for each in configs for folder in (each / group).glob("*/")})
 
 

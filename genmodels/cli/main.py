@@ -15,7 +15,7 @@ from genmodels.processes.environment import check_environment, print_in_any_enco
 
 COMMANDS = {
     "train": "trains a model on a dataset and evaluates it",
-    "check": "holds a model, such as your own, to the contract before it is trained",
+    "check": "checks that a model, such as your own, does what its class line promises",
     "evaluate": "measures a run's model, or any images: likelihood, FID, KID, Inception Score",
     "sample": "draws samples from a run's model into a picture, an .npz or a folder",
     "export": "writes a run's model as model.safetensors and config.yaml",

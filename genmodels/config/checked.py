@@ -24,7 +24,7 @@ SUBSETS = "evaluator.kid.subset_size"
 
 
 def checked_config(cfg: DictConfig, schema: type) -> dict[str, Any]:
-    """Resolves a composed config. UserError names what its schema, or a class that it builds, does not take."""
+    """Resolves a composed config. UserError names what its schema, or a class that it calls, does not accept."""
     config = resolved(cfg)
     check(config, schema, origin)
     return config
@@ -51,15 +51,15 @@ def _absolute(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contract_config(cfg: DictConfig) -> dict[str, Any]:
-    """Of `check`: that of a training, and in `small` the model's calls on data of few sites and levels."""
+    """The config of `check`: that of a training, with the model's calls on data of few sites and levels in `small`."""
     config = training_config(cfg)
     if config["resume"] is not None:
-        raise UserError("resume= is a run to go on with, and check looks at a model before it is trained; leave it out")
+        raise UserError("resume= is a run to continue, and check tests a model before it is trained; leave resume= out")
     return {**config, "small": list(_in_small(cfg))}
 
 
 def _in_small(cfg: DictConfig) -> Iterator[dict[str, Any]]:
-    """The model's call for each small space in which it has one."""
+    """The model's call for each small space for which it can be composed."""
     for shape in SMALL.get(len(cfg.data.shape), []) if cfg.data.levels else []:
         small = deepcopy(cfg)
         small.data.update({"shape": shape, "levels": LEVELS})

@@ -26,7 +26,7 @@ class Source(NamedTuple):
 
 @cache
 def parameters(name: str) -> dict[str, Parameter]:
-    """Those of a class or a function, with those of the classes above it; none where there is no such source."""
+    """The parameters of a class or function, with those of its base classes; none where there is no source."""
     source = _source(name)
     if source is None:
         return {}
@@ -41,7 +41,7 @@ def parameters(name: str) -> dict[str, Parameter]:
 
 @cache
 def keys_of(name: str) -> tuple[str, ...] | None:
-    """What a class or a function can be given by name; None where its source does not tell, or it takes anything."""
+    """The keyword arguments of a class or function; None where the source does not tell, or it accepts any."""
     source = _source(name)
     if source is None:
         return None
@@ -77,7 +77,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _bases(source: Source) -> list[str]:
-    """Names, in full, of the classes that a class is made from."""
+    """Full names of the base classes of a class."""
     imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in source.tree.body
@@ -89,14 +89,14 @@ def _bases(source: Source) -> list[str]:
 
 
 def _made_by(found: ast.ClassDef | ast.FunctionDef) -> ast.FunctionDef | None:
-    """The function itself, or a class's constructor, if it has one of its own."""
+    """The function itself, or the constructor that a class defines, if any."""
     if isinstance(found, ast.FunctionDef):
         return found
     return next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
 
 
 def _declared(found: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, int]]:
-    """Name, annotation and line: of a function's parameters, a constructor's or, without one, a class's fields."""
+    """Name, annotation and line of the parameters of a function or constructor or, without one, of a class's fields."""
     made = _made_by(found)
     for argument in (*made.args.args, *made.args.kwonlyargs) if made else ():
         yield argument.arg, argument.annotation, argument.end_lineno or argument.lineno

@@ -37,8 +37,8 @@ INSTEAD = {
     "logger": "choose loggers by logger=[...]",
     "callbacks": "choose callbacks by callbacks=[...]",
     "enable_checkpointing": "callbacks.checkpoint.every_n_train_steps=N says how often last.ckpt is written",
-    "default_root_dir": "hydra.run.dir=DIR is where a run lies",
-    "enable_progress_bar": "callbacks=none is a run without a progress bar",
+    "default_root_dir": "hydra.run.dir=DIR is the directory of a run",
+    "enable_progress_bar": "callbacks=none makes a run without a progress bar",
 }
 
 

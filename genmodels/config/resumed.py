@@ -99,5 +99,5 @@ def is_fixed(key: str) -> bool:
 def refusal(what: str, run_dir: Path) -> UserError:
     return UserError(
         f"{what} would change what {run_dir} was trained with; a resume accepts settings of trainer, callbacks, "
-        "logger, evaluator, data.root and data.path; for anything else start a new run"
+        "logger, evaluator, features, sampler, data.root and data.path; for anything else start a new run"
     )

@@ -16,7 +16,7 @@ TRAINERS = "pytorch_lightning.Trainer"
 
 
 def keys_in(target: str) -> tuple[str, ...] | None:
-    """All keys of what `_target_` names; None where they are not known."""
+    """All keys of the class or function that `_target_` names; None where they are unknown."""
     if target == TRAINERS:
         return keys_of("pytorch_lightning.trainer.trainer.Trainer")
     if target.startswith("torch.optim."):  # each in the module of its name
@@ -26,7 +26,7 @@ def keys_in(target: str) -> tuple[str, ...] | None:
 
 
 def types_in(target: str) -> dict[str, Any]:
-    """Of what `_target_` names, those types that its file says with the names of `NAMES` alone."""
+    """The types of the keys of `_target_`, as far as its file writes them with only the names in `NAMES`."""
     if target == TRAINERS:
         return TRAINER
     if target.startswith("torch.optim."):
@@ -36,7 +36,7 @@ def types_in(target: str) -> dict[str, Any]:
 
 
 def _read(hint: ast.expr | None) -> Any:
-    """The type that an annotation stands for, which is read and not run; None where it has other names."""
+    """The type of an annotation, which is parsed and not run; None where it has other names."""
     try:
         return None if hint is None else _type(hint)
     except (KeyError, TypeError):

@@ -33,7 +33,7 @@ from genmodels.training.optimizers import MakeOptimizer, check_groups
 from genmodels.training.sharding import FullySharded
 from genmodels.training.stopping import Stopping
 
-INITIAL_WEIGHTS = 0  # stream of random numbers: what comes second in fold(seed, ...)
+INITIAL_WEIGHTS = 0  # stream of random numbers: the second argument of fold(seed, ...)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 NO_NEWS = (
     "smaller than the logging interval",
@@ -57,9 +57,9 @@ def instances(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
-    """The configured model with freshly drawn weights, and where it builds on other runs (`fresh`) with theirs.
+    """The configured model with new random weights; a new run (`fresh`) loads those of other runs that it builds on.
 
-    A run that goes on has them all in its own checkpoint.
+    A resumed run has them all in its own checkpoint.
     """
     with seeded(config["seed"], INITIAL_WEIGHTS):
         made = instance(config["model"])
@@ -69,7 +69,7 @@ def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
 
 
 def training(config: Mapping[str, Any], model: torch.nn.Module, data: Data, trainer: pl.Trainer) -> Training:
-    """The training that the model's capability asks for."""
+    """The training that fits the model's capability."""
     if config["compile"]:
         require_compiler()
     made = _training_of(model, config, data, trainer)
@@ -107,14 +107,14 @@ def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, 
 
 
 def optimizers(config: Mapping[str, Any], model: torch.nn.Module) -> dict[str, MakeOptimizer]:
-    """What makes the optimizer of each player, or of the only one; UserError where settings are wrong."""
+    """Functions that make the optimizer of each player, or the only one; UserError where settings are wrong."""
     if not isinstance(model, HasLoss | HasPlayers):
         raise UserError(f"{type(model).__name__} cannot be trained: it is neither HasLoss nor HasPlayers")
     names = [player.name for player in model.players()] if isinstance(model, HasPlayers) else []
     changed = config["players"]
     if unknown := sorted(changed.keys() - set(names)):
         known = f"its players are {', '.join(names)}" if names else "it has one loss and no players"
-        raise UserError(f"players.{unknown[0]} is no player of {type(model).__name__}: {known}")
+        raise UserError(f"players.{unknown[0]} is not a player of {type(model).__name__}: {known}")
     made = {name: _optimizer({**config["optimizer"], **changed.get(name, {})}, name, changed) for name in names}
     made = made or {PLAYER: _optimizer(config["optimizer"], PLAYER, {})}
     for make in made.values():
@@ -167,13 +167,14 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    if made.precision != settings["precision"]:  # Lightning takes another one and says so in a warning
-        raise UserError("trainer.precision=16-mixed needs a GPU and there is none; take trainer.precision=bf16-mixed")
+    if made.precision != settings["precision"]:  # Lightning would choose another one, with only a warning
+        raise UserError("trainer.precision=16-mixed needs a GPU and there is none; set trainer.precision=bf16-mixed")
     return made
 
 
 def in_order(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
-    """The last checkpoint knows all, and comes last; but the last step is saved before anything long follows it."""
+    """The callbacks in order: LastCheckpoint saves the state of all, so it comes last; BeforeTheEnd saves the last step
+    before slow callbacks."""
     last = [callback for callback in callbacks if isinstance(callback, LastCheckpoint)]
     stopping = [callback for callback in callbacks if isinstance(callback, Stopping)]
     others = [callback for callback in callbacks if callback not in (*last, *stopping)]
@@ -181,7 +182,7 @@ def in_order(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
 
 
 def _alone_in_an_allocation() -> list[LightningEnvironment]:
-    """For a process that SLURM's variables surround and srun has not started: Lightning would wait for its tasks."""
+    """For a process in a SLURM allocation that srun has not started: Lightning would wait for the other tasks."""
     alone = SLURMEnvironment.detect() and not started_by_srun() and not TorchElasticEnvironment.detect()
     return [LightningEnvironment()] if alone else []
 
@@ -192,7 +193,7 @@ def class_of(node: Mapping[str, Any]) -> type:
 
 
 def callbacks(config: Mapping[str, Any], subject: Subject, evaluators: Mapping[str, Evaluator], features: Any) -> dict:
-    """The callbacks by name; the best checkpoint is told what it follows, and left out where nothing is evaluated."""
+    """The callbacks by name, with what the best checkpoint follows; it is left out where nothing is evaluated."""
     made = {}
     for name, node in config["callbacks"].items():
         if not issubclass(class_of(node), BestCheckpoint):
@@ -209,9 +210,9 @@ def _followed(
     subject: Subject,
     features: Features | None,
 ) -> dict[str, str]:
-    """What the best checkpoint follows: what its config names, else the first result of the first evaluator.
+    """The metric that the best checkpoint follows: that of its config, else the first result of the first evaluator.
 
-    UserError where that is not evaluated in training.
+    UserError where that is not evaluated during training.
     """
     if "evaluation" not in config["callbacks"]:
         raise UserError("callbacks.best follows what callbacks.evaluation measures; choose callbacks=[evaluation,best]")
@@ -227,9 +228,9 @@ def _followed(
 def evaluators_and_features(
     config: Mapping[str, Any], model: torch.nn.Module, data: Any
 ) -> tuple[dict[str, Evaluator], Features | None]:
-    """The evaluators that apply to this very model on these data, by name, and the features they share.
+    """The evaluators that apply to this model on these data, by name, and the features they share.
 
-    UserError where something could not be measured: now, and not after the training.
+    UserError where one could not measure, so that this is found before the training.
     """
     evaluators, features = applicable(model, instances(config["evaluator"]), data), instance(config["features"])
     if over_samples := sample_metrics(evaluators):

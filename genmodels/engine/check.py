@@ -1,7 +1,7 @@
-"""Holds a model to the contract, on random samples that have the facts of its data: no data are read, nothing is kept.
+"""Checks that a model does what its class line promises, on random samples like its data; reads no data, keeps nothing.
 
-What is checked follows from the model's class line (`genmodels.engine.contract`); then two steps of its training, which
-must be one step, a checkpoint, and another step, and an export of it.
+The class line decides the checks (`genmodels.engine.contract`). Further checks: a training of two steps gives the same
+as one step, a checkpoint and another step; and an export can be loaded.
 """
 
 import traceback
@@ -53,12 +53,12 @@ class NotApplicable(Exception):  # noqa: N818
 
 
 class Check(NamedTuple):
-    """What a model that has a capability is held to."""
+    """A check of models with a capability."""
 
     name: str
     capability: Any  # a class, or a union of them
     wrong: Callable[[Held], Wrong]
-    promise: str  # what holds where nothing is wrong
+    promise: str  # in words: what holds if nothing is wrong
 
 
 CHECKS = (
@@ -76,7 +76,7 @@ CHECKS = (
 
 
 def check(config: dict[str, Any]) -> None:
-    """Prints a line for each thing that the model of a checked config is held to. UserError where anything is wrong."""
+    """Prints a line for each check of the model of a checked config. UserError where any failed."""
     config = {**config, "compile": False, "logger": {}, "trainer": {**config["trainer"], **HERE, "max_steps": STEPS}}
     with TemporaryDirectory() as folder:
         results = [shown(*each) for each in checks_of({**config, "run_dir": folder}, Path(folder))]
@@ -85,20 +85,20 @@ def check(config: dict[str, Any]) -> None:
 
 
 def shown(name: str, promise: str, wrong: Callable[[], Wrong]) -> str:
-    """Holds the model to one thing and prints what was found: "ok", "failed" or "skipped"."""
+    """Makes one check and prints its outcome: "ok", "failed" or "skipped"."""
     try:
         said = list(wrong())
         state, said = ("failed", said) if said else ("ok", [promise])
     except NotApplicable as why:
         state, said = "skipped", [str(why)]
-    except Exception as error:  # whatever a person's own code raises
+    except Exception as error:  # anything that the user's own code may raise
         state, said = "failed", [in_words(error)]
     console.print(f"{state:8} {name:21} {'; '.join(said)}", soft_wrap=True, highlight=False, markup=False)
     return state
 
 
 def in_words(error: Exception) -> str:
-    """What was raised, and in which line of whose code."""
+    """The exception, and the file and line that raised it."""
     if is_explained(error):
         return explain(error)[0]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
@@ -106,7 +106,7 @@ def in_words(error: Exception) -> str:
 
 
 def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, Callable[[], Wrong]]]:
-    """Name and promise of each check that applies, and what does it."""
+    """Name, promise and function of each check that applies."""
     size = BATCH * config["trainer"]["accumulate_grad_batches"]
     like = build.instance(config["data"])
     data = Noise(x=like.x, condition=like.condition, batch_size=size, n=4 * size)
@@ -116,20 +116,24 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
             yield each.name, each.promise, partial(kept, model, data, each)
     if isinstance(model, HasLikelihood):
         sums = partial(sum_of_probabilities, model, data, config)
-        yield "sum of probabilities", "1, over all that a few sites of a few levels can be", sums
-    yield "training and resume", "two steps are one, a checkpoint, and another", partial(resume, config, data, folder)
-    yield "export", "what is loaded gives the same", partial(export, config, data, folder)
+        yield "sum of probabilities", "1, over all values of a few sites with few levels", sums
+    yield (
+        "training and resume",
+        "two steps give the same as one step, a checkpoint, and another step",
+        partial(resume, config, data, folder),
+    )
+    yield "export", "the loaded model gives the same", partial(export, config, data, folder)
 
 
 def kept(model: Any, data: Noise, each: Check) -> Wrong:
-    """What is wrong with a capability that the model's class line names, unless its parts do not allow it."""
+    """What is wrong with a capability of the class line; NotApplicable where the parts do not allow it."""
     if why := getattr(model, "lacks", {}).get(each.capability):
         raise NotApplicable(why)
     return each.wrong(begun(model, data))
 
 
 def begun(model: Any, data: Noise) -> Held:
-    """A copy of the model as it is once its training has begun, and a few samples."""
+    """A copy of the model as after the start of training, and a few samples."""
     held = few(deepcopy(model), data)
     initialise(held.model, (held.x, held.condition), seed=0)
     contract.jiggle(held.model, by=0.01)
@@ -145,10 +149,10 @@ def few(model: Any, data: Noise) -> Held:
 
 
 def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> Wrong:
-    """Of the model on the first of the small spaces in `config["small"]` that it can be built for."""
+    """Checks the model on the first small space in `config["small"]` for which it can be built."""
     if model.bound != "exact":
         raise NotApplicable(f"log_prob is a bound ({model.bound})")
-    why = "the data are no grid of levels"
+    why = "the data have no levels"
     for small in config["small"]:
         try:
             held = in_small(data, small, config)
@@ -160,7 +164,7 @@ def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> 
 
 
 def in_small(data: Noise, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
-    """The same model on few sites and levels, where it has a likelihood."""
+    """The same model on few sites and levels, if it has a likelihood."""
     assert isinstance(data.x, Field)
     x = data.x._replace(shape=tuple(small["shape"]), levels=small["levels"])
     model = build.model({**config, "model": small["model"]}, fresh=True)
@@ -183,7 +187,7 @@ class EachStep(Checkpoint):
 
 
 def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | None = None) -> Path:
-    """Trains two steps, or what is left of them; the last checkpoint."""
+    """Trains up to step two; returns the last checkpoint."""
     trainer = build.trainer(config, {"each": EachStep(folder)})
     training = build.training(config, build.model(config, fresh=goes_on is None), data, trainer)
     trainer.fit(training, ckpt_path=goes_on, weights_only=True)
@@ -191,7 +195,7 @@ def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | Non
 
 
 def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
-    """Two steps are one step, a checkpoint, and another step, bit for bit."""
+    """Two steps give the same bits as one step, a checkpoint, and another step."""
     whole = read_checkpoint(train(config, data, folder / "whole"))
     resumed = read_checkpoint(train(config, data, folder / "resumed", goes_on=folder / "whole" / "1.ckpt"))
     state = whole["state_dict"]
@@ -199,8 +203,8 @@ def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
     if other:
         names = sorted({key.removeprefix("ema.").removeprefix("model.") for key in other})
         yield (
-            f"a resumed run differs in {', '.join(names)}: what is kept between steps must lie in parameters or "
-            "buffers, and what is drawn come from torch's global generator"
+            f"a resumed run differs in {', '.join(names)}: what is kept between steps must be in parameters or "
+            "buffers, and random numbers must come from torch's global generator"
         )
     optimizers = zip(*(tree_leaves(each["optimizer_states"]) for each in (whole, resumed)), strict=True)
     if not other and not all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in optimizers):
@@ -208,7 +212,7 @@ def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
 
 
 def export(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
-    """What an export loads gives what the model does."""
+    """The loaded export gives the same as the model."""
     file = folder / "whole" / f"{STEPS}.ckpt"
     if not file.is_file():
         raise NotApplicable("there is no checkpoint of its training")

@@ -1,7 +1,7 @@
-"""What a model's class line promises, held against what the model does.
+"""Compares what a model does with what its class line promises.
 
-Each function here holds a model to one capability and gives a sentence for each thing that is wrong; none: it keeps
-it. `genmodels check` shows them for any model, and tests/test_models_contract.py holds all of ours to them.
+Each function tests one capability and yields a sentence for each thing that is wrong. `genmodels check` shows them for
+any model, and tests/test_models_contract.py runs them on all of ours.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ PER_SAMPLE = "expected one value for each sample"
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A model that is held to its contract, and samples of the data that it is of; the checks may change the model."""
+    """A model to test, and samples of its data; the checks may change the model."""
 
     model: Any
     x: Batch
@@ -36,12 +36,12 @@ class Held:
 
     @property
     def told(self) -> Condition:
-        """Of the condition what the model says it is conditional on."""
+        """The part of the condition that the model says it is conditional on."""
         return {name: self.condition[name] for name in getattr(self.model, "condition", {})}
 
 
 def jiggle(model: nn.Module, *, by: float) -> None:
-    """Moves weights at random away from zero initializations, behind which no gradient arrives."""
+    """Adds random numbers to all weights, since no gradient passes weights that are initialized to zero."""
     with seeded(3), torch.no_grad():
         for p in model.parameters():
             p.add_(by * torch.randn_like(p))
@@ -51,7 +51,7 @@ def jiggle(model: nn.Module, *, by: float) -> None:
 
 
 def objectives(model: Any) -> list[tuple[str, list[nn.Module], Callable[[Batch, Condition], Terms]]]:
-    """Of each loss: its name, the modules that it moves, the loss itself."""
+    """For each loss its name, the modules that it trains, and the loss itself."""
     if isinstance(model, HasPlayers):
         return [(f"{player.name}'s loss", list(player.modules), player.loss) for player in model.players()]
     return [("loss", [model], model.loss)]
@@ -72,12 +72,12 @@ def losses(held: Held) -> Wrong:
 
 
 def losses_of(model: Any, held: Held) -> Tensor:
-    """The values of each loss for each sample, (losses, b)."""
+    """The value of each loss for each sample, (losses, b)."""
     return torch.stack([loss(held.x, held.condition)["loss"] for _, _, loss in objectives(model)])
 
 
 def gradients(held: Held) -> Wrong:
-    """A gradient reaches every weight that a loss moves; that of a bias alone may cancel, as of a critic's."""
+    """A gradient reaches every weight that a loss trains; only that of a bias may cancel, as in a critic."""
     none, zero = [], []
     for _, modules, loss in objectives(held.model.train()):
         held.model.zero_grad()
@@ -90,24 +90,24 @@ def gradients(held: Held) -> Wrong:
         found = ", ".join(names[p] for p in none)
         yield f"no gradient reaches {found}: use it in the loss, or set requires_grad=False"
     if found := ", ".join(names[p] for p in zero if not names[p].endswith("bias")):
-        yield f"a gradient of 0 reaches {found}: nothing that it is used for changes the loss"
+        yield f"the gradient of {found} is 0: it does not change the loss"
 
 
 def players(held: Held) -> Wrong:
-    """Each trainable weight is moved by one player."""
+    """Each trainable weight belongs to one player."""
     names = {id(p): name for name, p in held.model.named_parameters() if p.requires_grad}
     owned = [id(p) for _, modules, _ in objectives(held.model) for m in modules for p in m.parameters()]
     if shared := sorted(name for key, name in names.items() if owned.count(key) > 1):
-        yield f"two players move {', '.join(shared)}; each weight is one player's"
+        yield f"two players train {', '.join(shared)}; a weight must belong to one player"
     if idle := sorted(name for key, name in names.items() if key not in owned):
-        yield f"no player moves {', '.join(idle)}; give it to one, or set requires_grad=False"
+        yield f"no player trains {', '.join(idle)}; give it to one, or set requires_grad=False"
 
 
 # Samples
 
 
 def misfits(x: Batch, fields: Field | Fields, n: int, what: str) -> Wrong:
-    """What keeps `x` from being `n` samples of the data."""
+    """Why `x` cannot be `n` samples of the data."""
     of = [("", fields)] if isinstance(fields, Field) else sorted(fields.items())
     named = dict(tensors(x))
     for name, field in of:
@@ -127,7 +127,7 @@ def misfits(x: Batch, fields: Field | Fields, n: int, what: str) -> Wrong:
 
 
 def samples(held: Held) -> Wrong:
-    """They have the data's shape, type and range, and follow the seed."""
+    """Samples have the data's shape, type and range, and depend on the seed alone."""
     model, n = held.model.eval(), min(3, held.n)
     condition, drawn = part(held.told, slice(n)), []
     for _ in range(2):
@@ -139,7 +139,7 @@ def samples(held: Held) -> Wrong:
     if not draws:
         yield "sample draws nothing from rng: every seed gives the same"
     elif not wrong and not same(*drawn):
-        yield "sample gives other values with the same seed: what it draws must come from rng"
+        yield "sample gives different values with the same seed: its random numbers must come from rng"
 
 
 def in_batches(model: Any, size: int, n: int, seed: int, condition: Condition) -> Batch:
@@ -149,28 +149,28 @@ def in_batches(model: Any, size: int, n: int, seed: int, condition: Condition) -
 
 
 def agreement(held: Held, other: Any) -> Wrong:
-    """Another copy of the model gives the same: samples, or, where it draws none, the loss."""
+    """A copy of the model gives the same samples or, if it draws none, the same loss."""
     outcomes = []
     for model in (held.model.eval(), other.eval()):
         with seeded(1), torch.no_grad():
             outcomes.append(model.sample(held.n, held.told) if can(model, Samples) else losses_of(model, held))
     if not same(*outcomes):
-        yield "what was loaded gives other values of the same seed: what decides them must be saved with the weights"
+        yield "the loaded model gives different values with the same seed: save all that decides them with the weights"
 
 
 def independence(held: Held) -> Wrong:
-    """A sample is the same whatever it is drawn with; in float64, where a convolution's last bits, which follow the
-    batch size, move no pixel."""
+    """A sample does not depend on the rest of its batch; tested in float64, where the rounding of convolutions, which
+    depends on the batch size, changes no pixel."""
     model, n, state = held.model.eval().double(), held.n, torch.get_rng_state()
     together = in_batches(model, n, n, 1, held.told)
     if not torch.equal(torch.get_rng_state(), state):
-        yield "sample draws from torch's global generator: what it draws must come from rng"
+        yield "sample draws from torch's global generator: its random numbers must come from rng"
     if any(not same(in_batches(model, size, n, 1, held.told), together) for size in {n // 3, 2 * n // 3}):
-        yield "a sample changes with the batch size: each may depend on its own draws from rng alone"
+        yield "a sample changes with the batch size: it may depend only on its own draws from rng"
 
 
 def same(a: Batch, b: Batch) -> bool:
-    """Equal, or, of real numbers, to the last bits, which follow the batch size."""
+    """Whether two batches are equal; real numbers may differ in the last bits, which depend on the batch size."""
     pairs = zip(tensors(a), tensors(b), strict=True)
     return all(
         torch.allclose(u, v, rtol=1e-9, atol=1e-9) if u.is_floating_point() else torch.equal(u, v)
@@ -182,7 +182,7 @@ def same(a: Batch, b: Batch) -> bool:
 
 
 def likelihood(held: Held) -> Wrong:
-    """log_prob is one finite number a sample, and of integers the logarithm of a probability."""
+    """log_prob is one finite number for each sample, and for integers the logarithm of a probability."""
     with seeded(1):
         found = held.model.eval().log_prob(held.x, held.told)
     if held.model.bound not in get_args(Bound):
@@ -194,11 +194,11 @@ def likelihood(held: Held) -> Wrong:
     elif not found.isfinite().all():
         yield "log_prob is not finite"
     elif isinstance(held.fields, Field) and held.fields.levels is not None and (found > 0).any():
-        yield f"log_prob is up to {found.max():.3g} nats, and a probability of integers is at most 1"
+        yield f"log_prob is up to {found.max():.3g} nats, but a probability of integers is at most 1"
 
 
 def total_probability(held: Held) -> Wrong:
-    """Over all that there can be, of few sites and levels, probabilities sum to 1; for the first sample's condition."""
+    """The probabilities of all values of few sites and levels sum to 1, under the condition of the first sample."""
     assert isinstance(held.fields, Field) and held.fields.levels is not None
     every = torch.tensor([*product(range(held.fields.levels), repeat=held.fields.dims)])
     x = every.reshape(-1, *held.fields.shape).to(held.fields.dtype)
@@ -212,7 +212,7 @@ def total_probability(held: Held) -> Wrong:
 
 
 def codes(held: Held) -> Wrong:
-    """What is decoded of codes is data."""
+    """Decoded codes are samples of the data."""
     model = held.model.eval()
     with seeded(8), torch.no_grad():
         decoded = model.decode(model.encode(held.x, held.told), held.told)
@@ -220,7 +220,7 @@ def codes(held: Held) -> Wrong:
 
 
 def compression(held: Held) -> Wrong:
-    """Codes are as `code` says, and what they are decompressed to is data."""
+    """Codes are as `code` says, and decompressed codes are samples of the data."""
     model = held.model.eval()
     with seeded(8), torch.no_grad():
         code, correction = model.compress(held.x)
@@ -240,7 +240,7 @@ def films(held: Held) -> Wrong:
 
 
 def translations(held: Held) -> Wrong:
-    """A translation is data, and another image."""
+    """A translation is a sample of the data, and differs from its original."""
     with torch.no_grad():
         y = held.model.eval().translate(held.x, 0, 1)
     yield from (wrong := [*misfits(y, held.fields, held.n, "translate(x, 0, 1)")])

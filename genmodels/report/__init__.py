@@ -1,1 +1,1 @@
-"""Many runs laid side by side: read from their directories, as tables, and as a page."""
+"""Compares many runs: reads their directories, and writes tables and a page."""

@@ -1,4 +1,4 @@
-"""All that a report shows, worked out once for its page, its Markdown and its CSV."""
+"""Everything that a report shows, computed once for its page, its Markdown and its CSV."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,35 +21,35 @@ from genmodels.run.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The page's script and its markup know runs by their number in `runs`, groups by theirs in `groups`."""
+    """The contents of a report. The page refers to runs by their number in `runs`, to groups by that in `groups`."""
 
     runs: list[Run]  # by dataset, best first
     number: dict[Run, int]
-    entries: list[Entry]  # the rows of tables, likewise
+    entries: list[Entry]  # the rows of tables, in the same order
     groups: list[SeedGroup]
     group_of: dict[Run, int]  # the number of each run's group
     over_seeds: list[Entry]  # the rows of tables with mean and spread
     columns: Columns
-    order: list[Column]  # all columns, those of the metric that was asked for first
-    sorted_by: Column | None  # what sorts all rows; None where each dataset has its own, or none
-    told: dict[Run, list[str]]  # what tells a run from others
+    order: list[Column]  # all columns; those of the requested metric first
+    sorted_by: Column | None  # the column that sorts all rows; None where each dataset has its own, or none
+    told: dict[Run, list[str]]  # what distinguishes a run from others
     aims: dict[Run, Baseline]  # the published numbers that runs aim at
-    curves: dict[Run, Curves]  # with as many points as can be seen
+    curves: dict[Run, Curves]  # with no more points than can be seen
     pictures: dict[Run, str]  # a run's newest grid as a URL
     skipped: list[Skipped]
 
     def columns_of(self, rows: list[Entry]) -> list[Column]:
-        """Those columns that these rows have anything in."""
+        """The columns in which these rows have results."""
         there = {column for row in rows for column in row.shown(self.columns)}
         return [column for column in self.order if column in there]
 
     def words(self, row: Entry) -> list[str]:
-        """What tells a row from others."""
+        """What distinguishes a row from others."""
         return [*self.told[row.run], *row.way]
 
 
 def contents(found: FoundRuns, metric: str | None, track: Track = iter) -> Contents:
-    """Everything about the runs that were found, sorted by `metric` (None: in each dataset one that its runs share)."""
+    """The contents for the found runs, sorted by `metric` (None: for each dataset one that its runs share)."""
     every = alone(found.runs)
     columns = Columns(every)
     by_dataset = [
@@ -80,7 +80,7 @@ def contents(found: FoundRuns, metric: str | None, track: Track = iter) -> Conte
 
 
 def _files(found: FoundRuns, track: Track) -> tuple[dict[Run, Curves], dict[Run, str]]:
-    """Curves and grids; a damaged one is left out and named."""
+    """Curves and grids of samples; damaged files are skipped and listed."""
     curves: dict[Run, Curves] = {}
     grids: dict[Run, bytes] = {}
     for run in track(found.runs):
@@ -91,9 +91,9 @@ def _files(found: FoundRuns, track: Track) -> tuple[dict[Run, Curves], dict[Run,
 
 
 def _aim_of(run: Run) -> Baseline | None:
-    """The published number that the run is laid beside; None where its config has none, or one that cannot be read.
+    """The published number that the run is compared with; None where its config has none that can be read.
 
-    No verdict: whether a run kept its experiment's settings is for the ledger to say.
+    Only the ledger checks whether a run kept the settings of its experiment.
     """
     with suppress(UserError):
         return aim_in(run.config)

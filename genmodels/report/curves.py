@@ -6,17 +6,17 @@ from genmodels.run.curves import Curve, Curves
 from genmodels.run.run import Run
 
 OF_PAGE = 250_000  # points
-LEAST, MOST = 40, 400  # points of a curve
+LEAST, MOST = 40, 400  # points of a curve, at least and at most
 
 
 def thinned(curves: Mapping[Run, Curves]) -> dict[Run, Curves]:
-    """With as many points of each as a page has room for."""
+    """The curves with as many points as a page has room for."""
     most = max(LEAST, min(MOST, OF_PAGE // max(1, sum(map(len, curves.values())))))
     return {run: {name: thin(points, most) for name, points in of_run.items()} for run, of_run in curves.items()}
 
 
 def thin(points: Curve, most: int) -> Curve:
-    """At most so many of the points: of each stretch the lowest and the highest, and both ends, so that peaks stay."""
+    """At most `most` of the points: both ends, and the lowest and highest of each stretch, so that peaks remain."""
     if len(points) <= most:
         return points
     stretches = max(1, (most - 2) // 2)
@@ -30,5 +30,5 @@ def thin(points: Curve, most: int) -> Curve:
 
 
 def as_columns(points: Curve) -> dict[str, list[float]]:
-    """x and y, each to six digits."""
+    """The x and the y values, rounded to six digits."""
     return {axis: [float(f"{point[i]:.6g}") for point in points] for i, axis in enumerate("xy")}

@@ -1,4 +1,4 @@
-"""What tells a run from others: its settings, without its seed, places, and what only watches or measures."""
+"""What distinguishes a run from others: its settings, without seed, paths, observers and measurements."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ NOT_TOLD = (Role.REPEATS, Role.PLACE, Role.WATCHES, Role.MEASURES, Role.ABOUT)
 
 
 def trained_by(run: Run) -> dict[str, Any]:
-    """The config without its seed, without places, and without what only watches or measures."""
+    """The config without seed, paths, observers and measurements."""
     return without(run.config, *NOT_TOLD)
 
 
 def told_apart(runs: Sequence[Run]) -> dict[Run, list[str]]:
-    """Of each run what tells it from the others, as words, each key as short as it can be: ["lr=0.001", "width=8"]."""
+    """What distinguishes each run from the others, with shortened keys: ["lr=0.001", "width=8"]."""
     found = differences(runs)
     keys = {key for of_run in found for key in of_run}
     shortened = {key: short(key, keys) for key in keys}
@@ -26,8 +26,8 @@ def told_apart(runs: Sequence[Run]) -> dict[Run, list[str]]:
 
 
 def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run what tells it from others on its dataset: what its sweep set, or its model, where there are several,
-    and the keys in which runs of its model differ."""
+    """For each run its differences from others on its dataset: the overrides of its sweep; else its model, where there
+    are several, and the keys in which runs of its model differ."""
     flat = {run: dict(dotted(trained_by(run))) for run in runs}
     kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
@@ -48,7 +48,7 @@ def _set_by_sweep(run: Run) -> dict[str, Any]:
 
 
 def _varying(members: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys that have not the same value in all; of those of one name that always agree only the first."""
+    """The keys whose values differ; of several keys that end in one name and always agree, only the first."""
     columns = {key: [member.get(key, ...) for member in members] for member in members for key in member}
     found: list[str] = []
     for key, column in columns.items():
@@ -59,7 +59,7 @@ def _varying(members: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def short(key: str, others: Iterable[str]) -> str:
-    """The end of a dotted key that none of the others has: "lr" for "optimizer.lr"."""
+    """The shortest end of a dotted key that no other key has: "lr" for "optimizer.lr"."""
     parts = key.split(".")
     ends = [".".join(parts[-n:]) for n in range(1, len(parts))]
     others = {other for other in others if other != key}

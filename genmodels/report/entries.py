@@ -1,4 +1,4 @@
-"""The rows of tables: runs in each of the ways in which they were sampled, and which row comes first."""
+"""The rows of tables: one for each run and way of sampling it; and their order."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,10 @@ from genmodels.run.run import Run
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a table: what was measured in one way of sampling, and what does not depend on it, as a likelihood."""
+    """A row of a table: results for one way of sampling, and those that do not depend on it, such as a likelihood."""
 
     group: SeedGroup
-    way: list[str]  # what tells it from the other ways, such as "sampler_eta=1.0"; nothing where it is the only one
+    way: list[str]  # what distinguishes this way from the others, such as "sampler_eta=1.0"; []: it is the only one
     results: list[Mean]
 
     @property
@@ -26,21 +26,21 @@ class Entry:
         return self.group.run
 
     def shown(self, columns: Columns) -> dict[Column, Mean]:
-        """Its results by their columns: of several in one the first."""
+        """Its results by column; of several in one column the first."""
         return {column: results[0] for column, results in columns.placed(self.results).items()}
 
     def values(self, columns: Columns) -> dict[Column, float]:
-        """Its numbers by their columns, without those that are not finite."""
+        """Its finite numbers by column."""
         return {column: one.value for column, one in self.shown(columns).items() if isfinite(one.value)}
 
 
 def entries(groups: Iterable[SeedGroup]) -> list[Entry]:
-    """A row for each way in which each group was sampled, in the order of the results; one without any for none."""
+    """A row for each way in which a group was sampled, in the order of the results; one row for a group without any."""
     return [Entry(group, *way) for group in groups for way in _ways(group.results)]
 
 
 def _ways(results: Sequence[Mean]) -> list[tuple[list[str], list[Mean]]]:
-    """What tells each way from the others, and what was measured so."""
+    """For each way of sampling what distinguishes it from the others, and its results."""
     every: list[dict[str, Any]] = []
     of_several = sorted((one for one in results if not _is_own(one)), key=lambda one: -len(_way(one)))
     for result in [*filter(_is_own, results), *of_several]:
@@ -58,17 +58,17 @@ def _way(result: Mean) -> dict[str, Any]:
 
 
 def _is_own(result: Mean) -> bool:
-    """Whether it stands in its own way only: it is of samples, and no time of theirs."""
+    """Whether a result belongs to one way only: it is of samples, and is no speed."""
     return is_of_samples(result.protocol) and not is_timed(result.protocol)
 
 
 def _belongs(result: Mean, way: dict[str, Any]) -> bool:
-    """Whether it was measured so; what does not depend on how samples were drawn, as a likelihood, is of all ways."""
+    """Whether a result belongs to a way; one that does not depend on sampling, such as a likelihood, belongs to all."""
     return _way(result) == way if _is_own(result) else _way(result).items() <= way.items()
 
 
 def common_column(rows: Sequence[Entry], columns: Columns, metric: str | None = None) -> Column | None:
-    """The first result that most rows of finished runs have, of this metric where any has it; None without any."""
+    """The column that most rows of finished runs have, of this metric if any row has it; None without results."""
     finished = [row for row in rows if row.run.status.state == "finished"] or rows
     held = Counter(column for row in finished for column in row.shown(columns))
     of_metric = [column for column in columns.all if column.metric == metric]
@@ -77,7 +77,7 @@ def common_column(rows: Sequence[Entry], columns: Columns, metric: str | None = 
 
 
 def best_first(rows: Sequence[Entry], columns: Columns, column: Column | None) -> list[Entry]:
-    """The rows by a result, the best one first; then those that have its metric measured otherwise; then the others."""
+    """The rows, best first by a column; then those whose metric was measured in another way; then the others."""
     of_metric = columns.begun_with(column) if column else []
 
     def rank(row: Entry) -> tuple[int, float]:

@@ -17,7 +17,7 @@ from genmodels.run.status import State
 
 
 def write_files(contents: Contents, folder: Path) -> dict[str, Path]:
-    """Writes all three, each whole or not at all, and says where they are."""
+    """Writes the three files, each whole or not at all; returns their paths."""
     texts = {"page": web_page(contents), "markdown": appendix(contents), "csv": csv_table(contents)}
     files = {"page": folder / "report.html", "markdown": folder / "report.md", "csv": folder / "report.csv"}
     for kind, file in files.items():
@@ -26,9 +26,9 @@ def write_files(contents: Contents, folder: Path) -> dict[str, Path]:
 
 
 def web_page(contents: Contents) -> str:
-    """One HTML file with everything in it, that opens from a disk and asks no network for anything.
+    """One HTML file that contains everything and opens without a network.
 
-    All that comes from runs is escaped: in the markup by the template, in the data as JSON.
+    Everything that comes from runs is escaped: in the markup by the template, in the data as JSON.
     """
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -52,7 +52,7 @@ def web_page(contents: Contents) -> str:
 
 
 def appendix(contents: Contents) -> str:
-    """Markdown as for a paper: on each dataset a table over seeds, whose footnotes say how a number was measured."""
+    """Markdown for a paper: for each dataset a table over seeds, with the protocols as footnotes."""
     return rendered("report.md", contents=contents, title=plural(len(contents.runs), "run"))
 
 
@@ -74,7 +74,7 @@ def csv_table(contents: Contents) -> str:
 
 
 def _in_a_cell(v: Any) -> Any:
-    """A value as it stands in the file; a text that a spreadsheet would take for a formula is quoted."""
+    """A value as text for the file; a text that a spreadsheet would read as a formula is quoted."""
     if v is None or isinstance(v, int | float):
         return v
     text = json.dumps(v) if isinstance(v, list | dict) else str(v)

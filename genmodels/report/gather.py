@@ -1,7 +1,7 @@
-"""The runs below some directories, as data: what they are, how they ended, what they measured.
+"""The runs below some directories: their settings, status and results.
 
-Run directories come from anywhere. Their configs are read and never built, and a file that cannot be believed is
-skipped, with the reason.
+Run directories may come from anybody. Their configs are read and never instantiated; an invalid file is skipped, with
+the reason.
 """
 
 import os
@@ -15,7 +15,7 @@ from genmodels.run import layout
 from genmodels.run.run import Run
 
 T = TypeVar("T")
-Track = Callable[[Sequence[Any]], Iterable[Any]]  # gives each element in turn, such as rich.progress.track
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # yields each element, such as rich.progress.track
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """What was found, in the order of the paths."""
+    """The found runs, in the order of the paths, and what was skipped."""
 
     runs: list[Run] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -38,7 +38,7 @@ class FoundRuns:
         self.skipped.append(Skipped(path, reason))
 
     def read(self, path: Path, read: Callable[[], T]) -> T | None:
-        """What reading this file gives, or the config of this folder; None where it cannot be believed."""
+        """The result of `read`, for this file or folder; None where that is invalid, which is noted."""
         try:
             return read()
         except OSError as error:
@@ -49,19 +49,19 @@ class FoundRuns:
 
 
 def gather(paths: Sequence[Path], track: Track = iter) -> FoundRuns:
-    """The runs in these directories and below them, each once; `track` shows how far it is.
+    """The runs in these directories and below them, each once; `track` shows progress.
 
     Raises:
         UserError: a path does not exist.
     """
     found = FoundRuns()
-    folders: dict[Path, Path] = {}  # by where they really lie
+    folders: dict[Path, Path] = {}  # by their resolved paths
     for path in (path.expanduser() for path in paths):
         if not path.exists():
             raise UserError(f"{path} does not exist; give run directories, sweep directories or folders of them")
         below = list(_folders(path, found)) if path.is_dir() else []
         if not below:
-            found.skip(path, "has no run in it" if path.is_dir() else "is a file, no folder")
+            found.skip(path, "has no run in it" if path.is_dir() else "is a file, not a folder")
         for folder in below:
             folders.setdefault(folder.resolve(), folder)
     for folder in track(list(folders.values())):
@@ -70,7 +70,7 @@ def gather(paths: Sequence[Path], track: Track = iter) -> FoundRuns:
 
 
 def _folders(path: Path, found: FoundRuns) -> Iterator[Path]:
-    """Folders of runs, of jobs that never began, and of results that are no run's, in the order of their names."""
+    """Folders of runs, of jobs that never started, and of results without a run, in the order of their names."""
     for place, folders, files in os.walk(
         path, onerror=lambda e: found.skip(Path(e.filename), f"cannot be read ({e.strerror})")
     ):
@@ -82,7 +82,7 @@ def _folders(path: Path, found: FoundRuns) -> Iterator[Path]:
 
 
 def _add(run: Run, found: FoundRuns) -> None:
-    """Reads one folder; what is wrong in it is noted, and takes nothing with it that is right."""
+    """Reads one folder; invalid files in it are noted, and the valid ones are kept."""
     if found.read(run.path, lambda: _config(run)) is None:
         return
     results = run.file(layout.RESULTS)
@@ -93,9 +93,9 @@ def _add(run: Run, found: FoundRuns) -> None:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    """UserError where the folder is that of a job that never began, or of results of images."""
+    """The config; UserError where the folder is of a job that never started, or has results of images."""
     if run.file(layout.CONFIG).is_file():
         return run.config
     if run.file(layout.JOB).is_file():
-        raise UserError(f"is a job of a sweep that never began{f': {why}' if (why := run.status.error) else ''}")
-    raise UserError("has results and no config.yaml: they are of images that no run of genmodels drew")
+        raise UserError(f"is a job of a sweep that never started{f': {why}' if (why := run.status.error) else ''}")
+    raise UserError("has results and no config.yaml: they are of images that another program made")

@@ -1,4 +1,4 @@
-"""What a result's name and protocol say: what it may be laid beside, how its samples were drawn, where it stands."""
+"""What a result's name and protocol say: what it may be compared with, how it was sampled, and its place in tables."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +13,15 @@ ORDER = (
     *("fid", "kid", "inception_score", "precision", "density", "recall", "coverage"),
     "samples_per_second",
 )
-CHANCE = ("seed", "standard_error", "world_size", "step")  # of a protocol: what tells no two ways of measuring apart
-FOUND = (  # of a protocol: what was found beside the number, or changes it by chance only
+CHANCE = ("seed", "standard_error", "world_size", "step")  # keys of a protocol that say nothing of the method
+FOUND = (  # keys of a protocol that were measured with the number, or change it by chance only
     *("note", "seeded", "subset_seed"),
     *("features_accuracy", "features_weights", "distance_within_reference"),
 )
-MODEL = ("weights", "dtype")  # of a protocol: which of a run's models was measured, and in which precision
-SAMPLED_BY = ("sampler",)  # likewise, with all that begins so: how it drew its samples
-DRAWN = (*SAMPLED_BY, "labels", "conditions")  # likewise, and what they were conditioned on
-BOUND = ("bound", "draws", "dequantization", "first_stage")  # likewise: which bound a likelihood is
+MODEL = ("weights", "dtype")  # keys of a protocol: which weights of a run were measured, in which precision
+SAMPLED_BY = ("sampler",)  # beginnings of keys: how samples were drawn
+DRAWN = (*SAMPLED_BY, "labels", "conditions")  # the same, and what samples were conditioned on
+BOUND = ("bound", "draws", "dequantization", "first_stage")  # beginnings of keys: which bound a likelihood is
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
@@ -36,7 +36,7 @@ def of_kinds(metrics: Iterable[str], kinds: Sequence[str]) -> list[str]:
 
 
 def newest(records: Sequence[Record]) -> list[Record]:
-    """Of each metric the records of the newest step that it was measured at."""
+    """The records of each metric at the newest step at which it was measured."""
     last: dict[str, float] = {}
     for record in records:
         last[record.key] = max(last.get(record.key, -1), _step(record))
@@ -49,46 +49,46 @@ def _step(record: Record) -> float:
 
 
 def without_chance(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """How something was measured, without what chance or the machine gives."""
+    """The protocol without keys that depend on chance or the machine."""
     return {key: value for key, value in protocol.items() if key not in CHANCE}
 
 
 def drawn(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """How the model's samples were drawn; empty where the protocol does not say.
 
-    Where time was taken that is without their conditions, which take none.
+    A speed has no conditions here, since they take no time.
     """
     kinds = SAMPLED_BY if is_timed(protocol) else DRAWN
     return {key: value for key, value in protocol.items() if _is_of(key, kinds)}
 
 
 def of_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Which weights were measured, and in which precision."""
+    """Which weights were measured, in which precision."""
     return {key: protocol[key] for key in MODEL if key in protocol}
 
 
 def compared(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """What two results of one metric must share to be laid side by side: see docs/metrics.md.
+    """What two results of one metric must share to be compared: see docs/metrics.md.
 
-    That is all but chance and what belongs to the run: its weights and how its samples were drawn. Where time was
-    taken the number of processes counts, too.
+    That is everything except chance and what belongs to the run: its weights and how its samples were drawn. For a
+    speed the number of processes counts, too.
     """
     apart = {*CHANCE, *FOUND, *MODEL} - ({"world_size"} if is_timed(protocol) else set())
     return {key: value for key, value in protocol.items() if key not in apart and not _is_of(key, DRAWN)}
 
 
 def compared_but_bound(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what says which bound a likelihood is: where that stands beside each number."""
+    """The same without the kind of bound of a likelihood; for figures that show the bound beside each number."""
     return {key: value for key, value in compared(protocol).items() if not _is_of(key, BOUND)}
 
 
 def is_timed(protocol: Mapping[str, Any]) -> bool:
-    """Whether time was taken."""
+    """Whether the result is a speed."""
     return "hardware" in protocol
 
 
 def is_of_samples(protocol: Mapping[str, Any]) -> bool:
-    """Whether samples were measured, which another seed draws anew; a likelihood is over the same data."""
+    """Whether samples were measured, which depend on the seed; a likelihood is over fixed data."""
     return "n_generated" in protocol
 
 
@@ -99,5 +99,5 @@ def _is_of(name: str, kinds: tuple[str, ...]) -> bool:
 
 
 def canonical(plain: Any) -> str:
-    """Plain containers as one text: the same for the same."""
+    """Plain containers as one text; equal containers have equal texts."""
     return json.dumps(plain, sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""What the page's script is given: plain containers that JSON can hold."""
+"""The data for the page's script, as plain containers for JSON."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from genmodels.report.seeds import Mean, SeedGroup
 from genmodels.report.words import duration, in_full, in_short, with_spread
 from genmodels.run.run import Run
 
-METRIC_KINDS = {  # of metrics, for the figures' axes
+METRIC_KINDS = {  # metrics for the axes of figures
     "quality": ("fid", "kid", "density", "precision", "inception_score"),
     "diversity": ("recall", "coverage"),
     "likelihood": ("bits_per_dim", "nll_nats"),
@@ -23,7 +23,7 @@ AXES = {"trilemma": ("quality", "diversity", "speed"), "likelihood": ("quality",
 
 
 def payload(contents: Contents) -> dict[str, Any]:
-    """Runs with their results and curves, the groups over seeds, and what the figures are drawn from."""
+    """Runs with their results and curves, the groups over seeds, and the points of the figures."""
     points = _points(contents.groups)
     metrics = [column.metric for column in contents.order]
     return {
@@ -57,7 +57,7 @@ def _run(contents: Contents, run: Run) -> dict[str, Any]:
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
-    """Facts of a run that are no results."""
+    """Facts about a run other than results."""
     status = run.status
     unknown = f", and of {status.killed} that was killed, which left no time" if status.killed else ""
     facts = {
@@ -80,12 +80,12 @@ def _group(contents: Contents, group: SeedGroup) -> dict[str, Any]:
     others = [contents.told[g.run] for g in contents.groups if g.run.name == run.name and g is not group]
     differs = [word for word in contents.told[run] if any(word not in words for words in others)]
     label = " ".join([run.name, ", ".join(differs[:3]) + ", ..." * (len(differs) > 3)]).strip()
-    short = label.removeprefix(f"{run.dataset}_")  # where the dataset is said elsewhere
+    short = label.removeprefix(f"{run.dataset}_")  # for places that show the dataset elsewhere
     return {"label": label, "short": short, "dataset": run.dataset, "family": run.family}
 
 
 def _points(groups: Sequence[SeedGroup]) -> list[dict[str, Any]]:
-    """Of the figures: each group of runs in each way of sampling."""
+    """The points of the figures: one for each group of runs and way of sampling."""
     finite = [replace(group, results=[mean for mean in group.results if isfinite(mean.value)]) for group in groups]
     return [_point(number, row.results) for number, g in enumerate(finite) for row in entries([g]) if row.results]
 
@@ -96,9 +96,9 @@ def _point(group: int, results: Sequence[Mean]) -> dict[str, Any]:
     return {
         "group": group,
         "sampler": how.get("sampler"),
-        "settings": canonical(how),  # a line goes along the steps of one sampler with these
-        "steps": steps if type(steps) is int and steps > 0 else None,  # None: it has none, or they are unknown
-        "values": {mean.key: _value(mean) for mean in results[::-1]},  # of several the first
+        "settings": canonical(how),  # points with the same settings and different steps form a line
+        "steps": steps if type(steps) is int and steps > 0 else None,  # None: no steps, or unknown
+        "values": {mean.key: _value(mean) for mean in results[::-1]},  # the first of several
     }
 
 
@@ -110,12 +110,12 @@ def _value(mean: Mean) -> dict[str, Any]:
         "text": with_spread(mean.value, mean.std),
         "how": in_short(mean.protocol),
         "bound": mean.protocol.get("bound"),
-        "against": canonical(compared_but_bound(mean.protocol)),  # its label says the bound
+        "against": canonical(compared_but_bound(mean.protocol)),  # the label shows the bound
     }
 
 
 def figures(points: Sequence[dict[str, Any]], groups: Sequence[SeedGroup]) -> dict[str, bool]:
-    """Which figures there are data for: two points on one dataset, of one model with other steps where it is steps."""
+    """Which figures have data: two points on one dataset; for steps, two numbers of steps of one model."""
     found = {}
     for figure, kinds in AXES.items():
         whole = [p for p in points if all(of_kinds(p["values"], METRIC_KINDS[kind]) for kind in kinds)]

@@ -1,4 +1,4 @@
-"""Grids of samples as text that a page can hold, smaller the more there are."""
+"""Grids of samples as URLs for a page; the more there are, the smaller each is."""
 
 import base64
 import io
@@ -19,10 +19,10 @@ MOST_OPENED = 40_000_000  # pixels of a picture that is opened
 
 
 def last_grid(run_dir: Path) -> bytes | None:
-    """The newest grid of a run, as its PNG file; None where it has none.
+    """The newest grid of a run as PNG bytes; None where it has none.
 
     Raises:
-        UserError: the file is no picture, or is too large to be opened.
+        UserError: the file is not a picture, or is too large to be opened.
     """
     file = run_dir / NEWEST_GRID
     if not file.is_file():
@@ -34,12 +34,12 @@ def last_grid(run_dir: Path) -> bytes | None:
                 raise UserError(f"{file} has {picture.width} x {picture.height} pixels, too many to be shown")
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file} is no picture that can be read") from error
+        raise UserError(f"{file} is not a readable picture") from error
     return content
 
 
 def as_urls(pictures: Mapping[K, bytes]) -> dict[K, str]:
-    """PNG files as data: URLs, each as it is where it takes no more than its part of a page, else smaller."""
+    """PNG files as data: URLs; a picture that takes more than its part of the page is made smaller."""
     room = OF_PAGE_BYTES // max(1, len(pictures))
     return {key: _url(png, room) for key, png in pictures.items()}
 
@@ -54,7 +54,7 @@ def _url(png: bytes, room: int) -> str:
 
 
 def _webp(png: bytes, width: int) -> bytes:
-    """The picture with at most that width."""
+    """The picture with at most this width."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
         height = max(1, round(picture.height * min(1, width / picture.width)))

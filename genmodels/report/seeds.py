@@ -1,4 +1,4 @@
-"""Runs that differ only in their seed, with mean and spread of what was measured."""
+"""Runs that differ only in their seed, with mean and spread of their results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,48 +15,48 @@ from genmodels.run.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Mean(Record):
-    """A result over runs that differ in their seeds; a seed that was run or sampled repeatedly counts by its mean.
+    """A result over runs that differ in their seeds; a seed that was run or sampled several times counts by its mean.
 
-    `value` is the mean, `std` is over seeds (n - 1), None for one, and `protocol` what they share. Of a run by itself
-    it is the record.
+    `value` is the mean, `std` is over seeds (n - 1; None for one seed), and `protocol` is what they share. For a single
+    run it is the record itself.
     """
 
-    n: int  # seeds that have it
+    n: int  # number of seeds
 
     def text(self, of: int) -> str:
-        """Mean and spread; where of so many seeds some lack it, how many have it."""
+        """Mean and spread; with n, where fewer than `of` seeds have the result."""
         return with_spread(self.value, self.std) + (f" (n = {self.n})" if self.n < of else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedGroup:
-    """Runs whose configs differ in nothing but their seed, or one of them by itself."""
+    """Runs whose configs differ only in their seed, or a single run."""
 
     runs: list[Run]
-    results: list[Mean]  # of every way in which something was measured, the runs' own evaluation first
+    results: list[Mean]  # one for each metric and way of measuring it; those of the runs' own evaluation first
 
     @property
     def run(self) -> Run:
-        """The first, which stands for what they share."""
+        """The first run, for what all runs share."""
         return self.runs[0]
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the runs, each once."""
+        """The different seeds of the runs."""
         return sorted({run.seed for run in self.runs})
 
     def mean(self, metric: str) -> Mean | None:
-        """The result that stands for a metric."""
+        """The first result of a metric."""
         return next((mean for mean in self.results if mean.key == metric), None)
 
 
 def alone(runs: Iterable[Run]) -> list[SeedGroup]:
-    """Each run by itself, with the newest of its results."""
+    """Each run as a group of its own, with its newest results."""
     return [SeedGroup(runs=[run], results=[Mean(**vars(r), n=1) for r in newest(run.results)]) for run in runs]
 
 
 def over_seeds(runs: Iterable[Run]) -> list[SeedGroup]:
-    """The runs by what they train, in order of appearance, each with mean and spread of what was measured."""
+    """The runs grouped by what they train, in order of appearance, with mean and spread of their results."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(canonical(trained_by(run)), []).append(run)
@@ -64,7 +64,7 @@ def over_seeds(runs: Iterable[Run]) -> list[SeedGroup]:
 
 
 def _means(runs: Sequence[Run]) -> list[Mean]:
-    """One for each metric and way of measuring it, what the runs were chosen to show first."""
+    """A mean for each metric and way of measuring it; those of the runs' first records come first."""
     of_seeds = [(run.seed, newest(run.results)) for run in runs]
     shown = [record for _, records in of_seeds for record in {record.key: record for record in records[::-1]}.values()]
     ways: dict[str, dict[int, list[Record]]] = {_identity(record): {} for record in shown}  # way -> seed -> records
@@ -75,7 +75,7 @@ def _means(runs: Sequence[Run]) -> list[Mean]:
 
 
 def _identity(record: Record) -> str:
-    """The same for records of which a mean can be taken."""
+    """A text that is equal for records that may be averaged."""
     how = {**compared(record.protocol), **drawn(record.protocol), **of_model(record.protocol)}
     return canonical([record.key, record.mode, how])
 
@@ -88,7 +88,7 @@ def _mean(by_seed: Sequence[Sequence[Record]]) -> Mean:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and the standard deviation (n - 1), None of one value or where one is not finite."""
+    """The mean, and the standard deviation (n - 1); None for one value, or where one is not finite."""
     return fmean(values), stdev(values) if len(values) > 1 and all(map(isfinite, values)) else None
 
 

@@ -1,4 +1,4 @@
-"""The tables of runs on a terminal, best first, as many columns as there is room for."""
+"""The tables of runs on a terminal, best first, with as many columns as fit."""
 
 from collections.abc import Sequence
 
@@ -16,16 +16,16 @@ from genmodels.run.run import Run
 
 DIFFERENCES = 4  # lines of a cell
 NARROWEST = 18  # characters of the column that says what differs
-HEADING = 12  # characters of a heading's line, as far as it has so many
-GAP = 3  # characters of a line between two columns, with the space on either side
+HEADING = 12  # characters that a line of a heading may need at least
+GAP = 3  # characters between two columns: a line with a space on either side
 DIFFERS = "what differs"  # heading of that column
 
-Told = dict[Run, list[str]]  # what tells a run from others
-Line = tuple[dict[str, str], Entry]  # what stands before the results, by its headings, and the row with them
+Told = dict[Run, list[str]]  # what distinguishes a run from others
+Line = tuple[dict[str, str], Entry]  # cells before the results by heading, and the row with the results
 
 
 def show(runs: Sequence[Run], metric: str | None, console: Console) -> None:
-    """A table for each dataset, best row first, then one over seeds where there are several; errors stand below."""
+    """Prints a table for each dataset, best row first, one over seeds where there are several, and then errors."""
     told = told_apart(runs)
     for dataset in sorted({run.dataset for run in runs}):
         _show([run for run in runs if run.dataset == dataset], metric, told, console)
@@ -59,9 +59,9 @@ def _state(run: Run) -> dict[str, str]:
 
 
 def _table(title: str, lines: Sequence[Line], columns: Columns, first: Column | None, width: int) -> Table:
-    """The rows with as many columns of results as there is room for, at least one: no digit is cut off.
+    """The rows with as many columns of results as fit, at least one; no digit is cut off.
 
-    The column that says what differs is left out where nothing does.
+    The column of differences is left out where there are none.
     """
     about = [words for words, _ in lines]
     headings = [name for name in about[0] if name != DIFFERS or any(words[DIFFERS] for words in about)]

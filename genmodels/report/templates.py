@@ -1,4 +1,4 @@
-"""Pages from the templates in assets/: HTML, and Markdown that reads well in a terminal too."""
+"""Renders the templates in assets/: HTML, and Markdown that is readable in a terminal, too."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ BETWEEN_CELLS = re.compile(r"(?<!\\)\|")
 
 
 def rendered(template: str, **given: Any) -> str:
-    """The template with what it is given; in HTML all of that is escaped."""
+    """The rendered template; in HTML all given values are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -28,22 +28,22 @@ def rendered(template: str, **given: Any) -> str:
 
 
 def plain(value: object) -> str:
-    """A text from elsewhere on one line, without what Markdown or HTML would take for more than text."""
+    """A foreign text on one line, with the special characters of Markdown and HTML escaped."""
     return SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
 def code(value: object) -> str:
-    """A text from elsewhere as it stands, in the type of code."""
+    """A foreign text as code, on one line."""
     return "`" + " ".join(str(value).replace("`", "'").replace("|", "/").split()) + "`"
 
 
 def link(label: str, target: str) -> str:
-    """A link; the label by itself where the target is none that a page should point to."""
+    """A link; only the label where the target is not a web address."""
     return f"[{plain(label)}]({target})" if is_web(target) else plain(label)
 
 
 def aligned(table: str) -> str:
-    """A table with columns of one width and a line below its head; its cells are Markdown already."""
+    """A table with aligned columns and a line below its head; its cells are Markdown already."""
     rows = [[cell.strip() for cell in BETWEEN_CELLS.split(line)[1:-1]] for line in table.strip().splitlines()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * width for width in widths])
@@ -52,7 +52,7 @@ def aligned(table: str) -> str:
 
 
 FILTERS = {
-    "against": lambda protocol: canonical(compared(protocol)),  # the same for all that may be laid beside
+    "against": lambda protocol: canonical(compared(protocol)),  # equal for all results that may be compared
     "distinct": lambda values: list(dict.fromkeys(values)),
     "number": four_digits,
     **{f.__name__: f for f in (aligned, brief, code, dotted, duration, heading, in_full, in_short, is_web)},

@@ -1,4 +1,4 @@
-"""How numbers, times, values and protocols are written for people."""
+"""Numbers, durations, values and protocols as texts for people."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from genmodels.console import PROTOCOL_KEYS
 
-MOST_PLACES = 4  # of numbers above 1
+MOST_PLACES = 4  # decimal places, of numbers above 1
 FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 HASHED = re.compile(r"[0-9a-f]{32,}")
 SHOWN_OF_HASH = 12  # characters
@@ -19,14 +19,14 @@ def plural(n: int, noun: str) -> str:
 
 
 def four_digits(x: float) -> str:
-    """A number to four significant digits, a large one to its ones."""
+    """A number with four significant digits; a large one without decimals."""
     if 1000 <= abs(x) < 1e6:
         return f"{x:.0f}" if abs(x) >= 10_000 else f"{x:.1f}"
     return f"{x:.4g}"
 
 
 def with_spread(mean: float, std: float | None) -> str:
-    """Such as "84.12 ± 0.31", the mean to as many places as the spread's two digits."""
+    """Such as "84.12 ± 0.31": two digits of the spread, and the mean with as many places."""
     if not std or not isfinite(mean) or not isfinite(std):
         return four_digits(mean)
     places = max(0, 1 - floor(log10(std)))
@@ -36,7 +36,7 @@ def with_spread(mean: float, std: float | None) -> str:
 
 
 def heading(metric: str) -> str:
-    """A metric as it stands above its column; the split of a test is not said."""
+    """The heading of a metric's column: its name, without the split if that is test."""
     return metric.removeprefix("test/")
 
 
@@ -51,7 +51,7 @@ def duration(seconds: float | None) -> str:
 
 
 def brief(v: Any) -> str:
-    """A value as a person writes it: a fraction to six digits, also where a sweep tells it as text; a hash's begin."""
+    """A value in short: a fraction with six digits, also one that is a text; only the beginning of a hash."""
     if isinstance(v, float) or (isinstance(v, str) and FRACTION.fullmatch(v)):
         return str(float(f"{float(v):.6g}"))
     if isinstance(v, str) and HASHED.fullmatch(v):
@@ -65,7 +65,7 @@ def settings_in_words(settings: Mapping[str, Any]) -> list[str]:
 
 
 def dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested containers, such as a config, with their keys in full; a list is a value."""
+    """The values of nested mappings, such as a config, with their dotted keys; a list is a value."""
     for key, child in node.items():
         if isinstance(child, Mapping):
             yield from dotted(child, f"{prefix}{key}.")
@@ -74,15 +74,15 @@ def dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def in_full(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """All that a protocol says, as pairs of texts."""
+    """The whole protocol, as pairs of texts."""
     return [(key, "null" if v is None else str(v)) for key, v in dotted(protocol)]
 
 
 def in_short(protocol: Mapping[str, Any]) -> str:
-    """What matters most of how something was measured: "reference digits/train, n_reference 1297, ..."."""
+    """The most important keys of a protocol: "reference digits/train, n_reference 1297, ..."."""
     return ", ".join(f"{key} {brief(protocol[key])}" for key in PROTOCOL_KEYS if protocol.get(key) is not None)
 
 
 def is_web(link: str) -> bool:
-    """Whether a page should point to this address."""
+    """Whether this is a web address, to which a page may link."""
     return re.fullmatch(r"https?://[^\s()<>\[\]]+", link) is not None

@@ -20,7 +20,7 @@ ALONE = {
     "pruned": "pruned",
     "running": "running in another process",
 }  # states that need no more work, in words
-DUE = {"begun": "go on", "failed": "are tried again"}
+DUE = {"begun": "continue", "failed": "are tried again"}
 
 
 class SweepOutput:
@@ -42,7 +42,7 @@ class SweepOutput:
         counts = ", ".join([*known, *([f"{new} are new"] if new > 0 else [])])
         jobs_in = f"sweep of {total} job{'s' if total != 1 else ''} in {self.sweep_dir}"
         _line(f"{jobs_in}: {counts}" if known else jobs_in)
-        _line(f"if it is stopped, it goes on with: {self.command}")
+        _line(f"if it is stopped, continue it with: {self.command}")
 
     def launches(self, batch: Sequence[Job], done: int, total: int) -> None:
         """Prints which jobs run next, after `done` jobs, and the time left once it can be estimated."""
@@ -69,7 +69,7 @@ class SweepOutput:
         if runs:
             show(runs, self.metric, console)
         _line(f"sweep     {self.sweep_dir}")
-        _line(f"goes on   {self.command}")
+        _line(f"continue  {self.command}")
 
     def _with_metric(self, run: Run) -> Run:
         """A run whose results begin with the newest value of the metric, with the protocol of that value."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the last one, to go on from, and the best one."""
+"""Checkpoints of a run: the last one, to resume from, and the best one."""
 
 import operator
 from pathlib import Path
@@ -24,7 +24,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Periodic, Checkpoint):
-    """Writes last.ckpt every so many steps, at the last one, and when the process is asked to end."""
+    """Writes last.ckpt every few steps, at the last step, and when a signal ends the process."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class LastCheckpoint(Periodic, Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
-            logger.save()  # the curve up to this step is on the disk before the checkpoint that goes on with it
+            logger.save()  # the curve up to this step is on the disk before the checkpoint that continues it
         trainer.save_checkpoint(self.path)
         self.saved = trainer.global_step
 
 
 class BeforeTheEnd(Periodic):
-    """Has the last step saved before what follows it, such as an evaluation, which is then made up for by a resume if
+    """Saves the last step before what follows it, such as an evaluation; a resume makes the evaluation if
     the run is killed in it; `last` saves again after that."""
 
     def __init__(self, last: LastCheckpoint):
@@ -103,5 +103,5 @@ class BestCheckpoint(Periodic, Checkpoint):
         return {"monitor": self.monitor, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on with the best score so far, unless another metric is followed from now on."""
+        """Continues with the best score so far, unless the followed metric has changed."""
         self.best = state_dict["best"] if state_dict["monitor"] == self.monitor else None

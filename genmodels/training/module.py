@@ -30,7 +30,7 @@ from genmodels.training.optimizers import Group, MakeOptimizer, grouped, trained
 from genmodels.training.sharding import FullySharded, gather_weights, is_sharded, shard
 from genmodels.training.watch import NanPolicy, Watch, mean_over_processes
 
-DATA_ORDER, STEP_NOISE = 1, 2  # streams of random numbers: what comes second in fold(seed, ...)
+DATA_ORDER, STEP_NOISE = 1, 2  # streams of random numbers: the second argument of fold(seed, ...)
 
 
 class Training(LightningModule, ABC):
@@ -42,7 +42,7 @@ class Training(LightningModule, ABC):
         model: nn.Module,
         data: Data,
         optimizers: Mapping[str, MakeOptimizer],  # by the names of `trained_parts`
-        groups: Mapping[str, Group],  # of weights that have settings of their own (`training.optimizers`)
+        groups: Mapping[str, Group],  # for weights with settings of their own (`training.optimizers`)
         schedule: Callable[[int], float],  # step -> factor of the learning rate
         ema: Rule,
         batch_size: int,  # images a batch, over all processes
@@ -52,7 +52,7 @@ class Training(LightningModule, ABC):
         config: dict,  # the resolved config in plain containers; goes into every checkpoint
     ):
         super().__init__()
-        self.model: Any = model  # what its class line names; nn.Module's attributes are Tensors to a type checker
+        self.model: Any = model  # its capabilities; for type checkers, attributes of an nn.Module are Tensors
         self.ema = None if ema.off else EMA(model, rule=ema)
         self.averages = [] if self.ema is None else [self.ema]  # callbacks may add theirs
         self.data = data
@@ -67,16 +67,16 @@ class Training(LightningModule, ABC):
         self.batches = 0  # taken from the loader since the run began
         self.cut_short = False  # whether the run was ended before what follows a step, such as an evaluation
         self.last_loss: float | None = None  # at the newest logged step
-        self.is_evaluating = False  # whether the model is lent out by `evaluating`, and no step is under way
+        self.is_evaluating = False  # whether `evaluating` has the model now, so no step is being taken
         self.evaluated: dict[str, float] = {}  # metrics of an evaluation after the newest batch, if there was one
-        self._terms: list[dict[str, Tensor]] = []  # means of the terms of each part of the optimizer step under way
-        self._pending: dict[str, Tensor] = {}  # terms to be logged with the step that is under way
+        self._terms: list[dict[str, Tensor]] = []  # means of the terms of each part of the current optimizer step
+        self._pending: dict[str, Tensor] = {}  # terms to be logged with the current step
         self._passed = True  # whether the newest optimizer step was taken
         self._followers = followers(model)
-        self._unsharded: list[Any] = []  # a model to be evaluated in place of one whose weights are sharded
+        self._unsharded: list[Any] = []  # an unsharded copy to evaluate, if weights are sharded
 
     def configure_model(self) -> None:
-        """Where the strategy is to shard the weights, shards those of the model and of its average."""
+        """Shards the weights of the model and of its average, if the strategy does so."""
         if isinstance(self.trainer.strategy, FullySharded):
             self._unsharded = [deepcopy(self.model)]
             for model in (self.model, *([] if self.ema is None else [self.ema.model])):
@@ -134,8 +134,8 @@ class Training(LightningModule, ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model to evaluate, prepared, in eval mode, without gradients, as it is written also where it trains
-        compiled; training goes on as if nothing had happened."""
+        """The model to evaluate: prepared, in eval mode, without gradients, not compiled. Afterwards training continues
+        as if nothing had happened."""
         model = self.model if self.ema is None else self.ema.follow(self.model)
         if is_sharded(model):
             model = gather_weights(model, self._unsharded[0], self.device)
@@ -153,7 +153,7 @@ class Training(LightningModule, ABC):
 
     @abstractmethod
     def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
-        """The parts that each optimizer moves by its player's name, that which counts steps first."""
+        """The parts that each optimizer trains, by the name of its player; the one that counts steps comes first."""
 
     def configure_optimizers(self) -> Any:
         return [
@@ -168,7 +168,7 @@ class Training(LightningModule, ABC):
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Looks at the loss and the averaged, unscaled gradient before they move anything."""
+        """Checks the loss and the averaged, unscaled gradient before the weights change."""
         terms, self._terms = mean_of_parts(self._terms), []
         self._passed = self.watch.passes(self.trainer, optimizer, terms)
         if self._passed:
@@ -176,7 +176,7 @@ class Training(LightningModule, ABC):
 
     @torch.no_grad()
     def after_move(self, player: str, clock: Clock) -> None:
-        """Follows an optimizer step of a player, if it was taken."""
+        """Runs after an optimizer step of a player, if it was taken."""
         if self._passed:
             for part in self._followers:
                 part.after_step(player, clock)
@@ -193,7 +193,7 @@ class Training(LightningModule, ABC):
     # Logging
 
     def on_train_start(self) -> None:
-        """Makes up for what follows the newest step, where the run was ended before it."""
+        """Does what follows the newest step, such as an evaluation, if the run was ended before it."""
         if self.cut_short:
             self.cut_short = False
             for callback in self._callbacks:
@@ -201,7 +201,7 @@ class Training(LightningModule, ABC):
                     callback.on_train_batch_end(self.trainer, self, None, None, 0)
 
     def on_fit_end(self) -> None:
-        """Makes up for what follows the last step, too: no step is left, so that Lightning has not begun to train."""
+        """Does the same after the last step: no step is left, so Lightning has not started to train."""
         if self.cut_short:
             self.to(self.trainer.strategy.root_device)
             for callback in self._callbacks:

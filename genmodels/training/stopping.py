@@ -64,7 +64,7 @@ class Stopping(Periodic):
 
     def _stopped(self, *, together: bool) -> Stopped:
         how = {int(signal.SIGINT): "interrupted", int(SLURMS): "ended to be queued again"}.get(self.asked, "terminated")
-        return Stopped(self.asked, f"{how}; go on with: {self.command}", together=together)
+        return Stopped(self.asked, f"{how}; continue with: {self.command}", together=together)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._listen()  # Lightning has replaced our handlers

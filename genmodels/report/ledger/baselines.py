@@ -1,4 +1,4 @@
-"""The experiments that aim at a published number, composed as their files stand today."""
+"""The experiments with a published number, composed from their present files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ SET_BY_REPRODUCE = ("experiment", "seed", "resume", "run_dir", "baseline", "name
 
 
 def names(config_dir: Path | None) -> list[str]:
-    """All experiments: ours, and those in a person's own config directory."""
+    """All experiments: ours, and those in the user's config directory."""
     folders = [CONFIGS, *([config_dir] if config_dir else [])]
     return sorted({file.stem for folder in folders for file in (folder / "experiment").glob("*.yaml")})
 
 
 def baselines(config_dir: Path | None) -> list[Experiment]:
-    """Those with a baseline.
+    """The experiments with a baseline.
 
     Raises:
         UserError: one cannot be composed, or its baseline is wrong.
@@ -33,7 +33,7 @@ def baselines(config_dir: Path | None) -> list[Experiment]:
 
 
 def experiment(name: str, config: dict[str, Any]) -> Experiment:
-    """The experiment of that name, from its composed config. UserError: its baseline cannot be meant."""
+    """The experiment of that name, from its composed config. UserError where its baseline is wrong."""
     try:
         return Experiment(name=name, config=portable(config), aim=aim_in(config))
     except UserError as error:
@@ -41,7 +41,7 @@ def experiment(name: str, config: dict[str, Any]) -> Experiment:
 
 
 def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> dict[str, Any]:
-    """The config of an experiment; of one without a baseline nothing."""
+    """The config of an experiment; {} where it has no baseline."""
     words = [f"experiment={name}", "run_dir=unknown", *overrides]
     search = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     try:
@@ -54,7 +54,7 @@ def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> di
 
 
 def require_same(experiments: Sequence[Experiment], overrides: Sequence[str], config_dir: Path | None) -> None:
-    """UserError where overrides would make another run of an experiment."""
+    """UserError where overrides would change what an experiment trains."""
     for word in overrides:
         if _key(word).split(".")[0] in SET_BY_REPRODUCE:
             raise _refused(word, "reproduce sets it itself")
@@ -71,6 +71,6 @@ def _key(word: str) -> str:
 
 def _refused(word: str, why: str) -> UserError:
     return UserError(
-        f"{word} is refused: {why}; reproduce takes what says where and on what a run is trained (trainer=cpu, "
-        "trainer.devices, trainer.precision, data.root, logger, callbacks), for anything else: genmodels train"
+        f"{word} is refused: {why}; reproduce accepts keys for machine and paths (trainer=cpu, trainer.devices, "
+        "trainer.precision, data.root, logger, callbacks), for anything else use genmodels train"
     )

@@ -1,4 +1,4 @@
-"""The ledger on the disk: result files and the page that is written from them, and whether the two agree."""
+"""The ledger on the disk: result files, the page that is written from them, and whether the two agree."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from genmodels.report.ledger.results import FOLDER, Result, read_all
 from genmodels.report.templates import rendered
 
 PAGE = "BASELINES.md"
-VERDICTS = ("in", "out", "failed", "other config", "no result", "not run")  # as far as the colon
+VERDICTS = ("in", "out", "failed", "other config", "no result", "not run")  # the part before the colon
 MOST_LINES = 20  # lines of a difference
 
 
@@ -31,11 +31,11 @@ class Book:
         return self.docs / PAGE
 
     def comparisons(self) -> list[Comparison]:
-        """The published numbers with what results there are."""
+        """The published numbers with our results."""
         return comparisons(self.experiments, read_all(self.docs)[0])
 
     def write_page(self) -> list[Skipped]:
-        """Writes the page anew; gives the result files that are not believed.
+        """Writes the page; returns the invalid result files.
 
         Raises:
             UserError: the folder cannot be written.
@@ -45,7 +45,7 @@ class Book:
         return damaged
 
     def add(self, result: Result) -> Path:
-        """Writes a result file and the page anew; what does not count never takes the place of a result that does."""
+        """Writes a result file and the page; a result that does not count never replaces one that does."""
         file = self.docs / FOLDER / result.experiment / f"seed_{result.seed}.json"
         there = (one for one in read_all(self.docs)[0] if one.is_of(result))
         if self._counts(result) or not any(map(self._counts, there)):
@@ -66,15 +66,15 @@ class Book:
             ) from error
 
     def check(self) -> tuple[int, list[str]]:
-        """The number of result files, and what does not agree; the page's difference is cut short.
+        """The number of result files, and what does not agree; of the page only the first different lines.
 
         Raises:
-            Fault: the page is not there.
+            Fault: the page does not exist.
         """
         found, damaged = read_all(self.docs)
         wrong = [f"{self.docs / FOLDER / bad.path} {bad.reason}" for bad in damaged]
         if not self.page.is_file():
-            raise Fault(f"{self.page} is not there; write it: genmodels reproduce --collect docs={self.docs}")
+            raise Fault(f"{self.page} does not exist; write it: genmodels reproduce --collect docs={self.docs}")
         there = self.page.read_text(encoding="utf-8", errors="replace").splitlines()
         due = ledger_page(self.experiments, found, damaged).splitlines()
         names = (str(self.page), "what experiments and results give")
@@ -84,7 +84,7 @@ class Book:
 
 
 def ledger_page(experiments: Sequence[Experiment], results: Sequence[Result], damaged: Sequence[Skipped]) -> str:
-    """The page, a pure function of experiment files and result files: the same ones give the same bytes."""
+    """The page, a pure function of experiment files and result files: the same files give the same bytes."""
     rows = comparisons(experiments, results)
     names = {experiment.name for experiment in experiments}
     stale = [result for result in results if result.experiment not in names]

@@ -1,7 +1,7 @@
-"""Commands of genmodels as processes of their own: waited for until they end, or until the time is over.
+"""Runs commands of genmodels as child processes, until they end or the time is over.
 
-A child writes to the terminal itself, so that its progress bar is seen there. It has a session of its own: Ctrl-C
-reaches it from here alone, as the one signal upon which a training saves itself.
+A child writes to the terminal itself, so its progress bar is visible. It has its own session, so Ctrl-C reaches it only
+through this process, as one signal, on which a training saves itself.
 """
 
 import os
@@ -20,7 +20,7 @@ from types import FrameType
 from genmodels.errors import Stopped
 
 GENMODELS = (sys.executable, "-P", "-c", "from genmodels.cli import main; main()")
-SENTENCE_FILE = "GENMODELS_SENTENCE"  # where a command writes the sentence that it ends badly with
+SENTENCE_FILE = "GENMODELS_SENTENCE"  # environment variable: the file for the sentence of a command that fails
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Ended:
     """How a child ended."""
 
     status: int
-    sentence: str  # empty where it said none
-    out_of_time: bool  # it was asked to end, and had not come to its end
+    sentence: str  # of a failure; empty where there is none
+    out_of_time: bool  # whether it was ended at the deadline
 
 
 class Children:
-    """Runs one child at a time, and hands on to it what asks this process to end."""
+    """Runs one child at a time, and forwards the signals that end this process."""
 
     def __init__(self) -> None:
-        self.asked = 0  # the signal that came; 0: none has
+        self.asked = 0  # the received signal; 0: none
         self.child: subprocess.Popen | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes the signals for the duration of the block; elsewhere than in the main thread there are none to take."""
+        """Handles the signals in the block; does nothing outside the main thread, which gets no signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -59,13 +59,13 @@ class Children:
             self.child.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
     def stop_if_asked(self, sentence: str) -> None:
-        """Raises Stopped where a signal has come."""
+        """Raises Stopped where a signal was received."""
         if self.asked:
             number = signal.SIGINT if self.asked == signal.SIGINT else signal.SIGTERM
             raise Stopped(number, sentence, together=True)
 
     def run(self, words: Sequence[str], deadline: float) -> Ended:
-        """Runs `genmodels WORDS` to its end; at the deadline, a time of time.monotonic(), it is asked to end."""
+        """Runs `genmodels WORDS`; ends it at the deadline, a time of time.monotonic(), by SIGTERM."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "sentence.txt"
             environment = {**os.environ, SENTENCE_FILE: str(file)}

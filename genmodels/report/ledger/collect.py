@@ -1,4 +1,4 @@
-"""From a run directory to its result: whether it is the experiment's run, how it ended, and what it measured."""
+"""Makes the result of a run directory: whether it is the experiment's run, how it ended, and what it measured."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from genmodels.run.layout import CONFIG
 from genmodels.run.run import Run
 from genmodels.run.status import Status, status_of
 
-PATHS = re.compile(r"(?<![\w./:-])[~/][^\s,;:'\"()]*/([^\s,;:'\"()/]+)")  # full ones; the last name in them
+PATHS = re.compile(r"(?<![\w./:-])[~/][^\s,;:'\"()]*/([^\s,;:'\"()/]+)")  # absolute paths; group: the last name
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in the directory of an attempt."""
+    """The content of the directory of an attempt."""
 
     attempt: Attempt
-    run: Run | None = None  # None: nothing, or what is no run
-    trouble: str | None = None  # why it can neither be taken nor gone on with
+    run: Run | None = None  # None: no run
+    trouble: str | None = None  # why it can be neither used nor continued
 
     @property
     def status(self) -> Status:
@@ -44,7 +44,7 @@ class Found:
 
 
 def look(attempt: Attempt) -> Found:
-    """What lies there, and whether it is the run that it should be."""
+    """What is in the directory, and whether it is the right run."""
     if not (attempt.folder / CONFIG).is_file():
         return Found(attempt)
     gathered = gather([attempt.folder])
@@ -63,7 +63,7 @@ def _trouble(run: Run, attempt: Attempt) -> str | None:
 
 
 def result_of(found: Found, *, failed_with: str | None = None, exit_status: int = 0) -> Result:
-    """The result of a run that is finished, or that ended with a sentence instead of numbers."""
+    """The result of a finished run, or of one that failed with a sentence."""
     status, experiment, seed = found.status, found.attempt.experiment, found.attempt.seed
     config = found.run.config if found.run else {**experiment.config, "seed": seed}
     records = found.run.results if found.run and failed_with is None else []

@@ -1,4 +1,4 @@
-"""Each published number with those results of ours that count for it, and those that do not."""
+"""Compares each published number with our results, those that count for it and those that do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,21 +15,21 @@ from genmodels.report.seeds import Mean, mean_and_std
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One experiment; or a published number that no experiment file is after but for shorter or smaller ones."""
+    """One experiment with its results; or a published number that has only variants, and no experiment of its own."""
 
     experiment: Experiment
     counted: list[Result]
-    others: list[tuple[Result, str]]  # that do not count, and why
+    others: list[tuple[Result, str]]  # results that do not count, and why
 
     @cached_property
     def records(self) -> dict[int, list[Record]]:
-        """Of each training that counts and has the metric, by its seed: one for each seed of the samples."""
+        """The records of the metric of each training that counts, by its seed: one for each seed of the samples."""
         found = {result.seed: records_of(result, self.experiment.aim.metric) for result in self.counted}
         return {seed: records for seed, records in found.items() if records}
 
     @cached_property
     def ours(self) -> Mean | None:
-        """Mean and spread over trainings, the spread of one over the seeds of its samples; None without a number."""
+        """Mean and spread over trainings (of one training over its sample seeds); None without a number."""
         if not self.records:
             return None
         first, *more = self.records.values()
@@ -39,14 +39,14 @@ class Comparison:
 
     @property
     def ours_in_words(self) -> str:
-        """Such as "86.91 ± 0.04", to three places; nothing without a number."""
+        """Such as "86.912 ± 0.041", with three decimals; "" without a number."""
         if self.ours is None:
             return ""
         return f"{self.ours.value:.3f}" + ("" if self.ours.std is None else f" ± {self.ours.std:.3f}")
 
     @property
     def sample_seeds(self) -> int:
-        """How many seeds of samples each training was measured with, the fewest."""
+        """The smallest number of sample seeds of a training."""
         return min(map(len, self.records.values()), default=0)
 
     @property
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """In a few words."""
+        """The outcome, such as "in" or "out: +0.30"."""
         if self.ours is None:
             return self._without_number()
         aim = self.experiment.aim
@@ -76,7 +76,7 @@ class Comparison:
 
 
 def comparisons(experiments: Sequence[Experiment], results: Sequence[Result]) -> list[Comparison]:
-    """By dataset, metric and system, a paper's own row before its variants."""
+    """The comparisons by dataset, metric and system; a paper's own row comes before its variants."""
     paper = {one.number for one in experiments if one.aim.variant is None}
     lacking = {one.number: one for one in experiments if one.number not in paper}
     no_file = [replace(one, aim=replace(one.aim, variant=None), name="") for one in lacking.values()]
@@ -93,22 +93,22 @@ def _comparison(experiment: Experiment, results: Sequence[Result]) -> Comparison
 
 
 def _why_not(result: Result, experiment: Experiment) -> str:
-    """Why a result does not count; empty where it does."""
+    """Why a result does not count; "" where it does."""
     if other := deviations(result.config, experiment):
         return f"ran with another config: {in_words(other)}"
     return f"failed: {result.error}" if result.status == "failed" else ""
 
 
 def _why_apart(result: Result, first: Result | None, metric: str) -> str:
-    """Why a result does not count beside the first one; empty where it does."""
+    """Why a result cannot be averaged with the first one; "" where it can."""
     ways = [without_chance(found[0].protocol) for one in (result, first) if one and (found := records_of(one, metric))]
     odd = changes(ways[0], ways[1]) if len(ways) == 2 else {}
     return f"measured in another way: {in_words(odd)}" if odd else ""
 
 
 def records_of(result: Result, metric: str) -> list[Record]:
-    """The records that stand for a metric: of the newest step the one that training itself measured, and those that
-    differ from it in the seed of the samples."""
+    """The records of a metric that count: at the newest step the one that training itself measured, and those that
+    differ from it only in the seed of the samples."""
     records = [record for record in newest(result.measured()) if record.key == metric]
     if not records or not is_of_samples(records[0].protocol):
         return records[:1]

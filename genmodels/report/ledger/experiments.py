@@ -1,4 +1,4 @@
-"""What is to be reproduced: an experiment that aims at a published number, and which runs are that experiment."""
+"""Experiments with a published number, and which runs belong to an experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ NEVER_COUNT = (*OF_SPEED, Role.REPEATS, Role.PLACE, Role.WATCHES, Role.ABOUT)
 class Experiment:
     """An experiment file with a baseline."""
 
-    name: str  # of the file; empty where there is none
-    config: dict[str, Any]  # as it is composed today, without places
+    name: str  # of the file; "" where there is none
+    config: dict[str, Any]  # as composed now, without paths
     aim: Baseline
 
     @property
@@ -28,15 +28,15 @@ class Experiment:
 
     @property
     def number(self) -> tuple[str, str, str]:
-        """The published number that it is after: its variants have the same."""
+        """Identifies the published number; variants have the same."""
         return self.dataset, self.aim.metric, self.aim.system
 
 
 def aim_in(config: Mapping[str, Any]) -> Baseline:
-    """What the config aims at.
+    """The published number in a config.
 
     Raises:
-        UserError: it says nothing, or what cannot be meant.
+        UserError: there is none, or it is wrong.
     """
     node = config.get("baseline")
     if not isinstance(node, Mapping) or any(isinstance(value, Mapping) for value in node.values()):
@@ -45,7 +45,7 @@ def aim_in(config: Mapping[str, Any]) -> Baseline:
     aim = Baseline(**{**node, "tolerance": tuple(node["tolerance"])})
     low, high = aim.tolerance
     if not low <= 0 <= high:
-        expected = "what ours may be below and above the figure, such as [-0.5, 0.3]"
+        expected = "the allowed differences below and above the figure, such as [-0.5, 0.3]"
         raise UserError(f"tolerance is [{low:g}, {high:g}], expected {expected}")
     if not aim.minutes > 0:
         raise UserError(f"minutes is {aim.minutes:g}, expected minutes above 0")
@@ -53,7 +53,7 @@ def aim_in(config: Mapping[str, Any]) -> Baseline:
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what names a place of a machine: the run's directory, where the data lie, full paths."""
+    """A config without paths of a machine: the run's directory, the location of the data, absolute paths."""
     return without(_without_paths(config), Role.PLACE)
 
 
@@ -68,23 +68,23 @@ def _is_path(value: Any) -> bool:
 
 
 def deviations(config: Mapping[str, Any], experiment: Experiment) -> dict[str, list]:
-    """The keys that make a run, by its config, another one than the experiment: [its value, the experiment's].
+    """The keys in which a run's config differs from the experiment: [its value, the experiment's value].
 
-    What is trained and measured counts, and neither the seed, nor places, devices and precision, nor what is watched.
+    What is trained and measured counts; seed, paths, devices, precision and observers do not.
     """
     found = changes(portable(config), experiment.config)
     return {key: values for key, values in found.items() if role(key) not in NEVER_COUNT}
 
 
 def in_words(deviations: Mapping[str, list]) -> str:
-    """Such as "data.batch_size was 64, not 128", the first three keys."""
+    """Such as "data.batch_size was 64, not 128", for the first three keys."""
     said = [f"{key} was {old}, not {new}" for key, (old, new) in list(deviations.items())[:3]]
     more = len(deviations) - len(said)
     return "; ".join(said) + (f"; and {more} more keys" if more else "")
 
 
 def command_of(config: Mapping[str, Any], experiment: Experiment) -> str:
-    """The command that a run like this one comes out of on such a machine."""
+    """The command that trains such a run on such a machine."""
     words = ["genmodels", "train", f"experiment={experiment.name}", f"seed={config['seed']}"]
     found = changes(portable(config), experiment.config)
     words += [f"{key}={old}" for key, (old, _) in found.items() if role(key) in OF_SPEED and key != "eval_batch_size"]

@@ -1,4 +1,4 @@
-"""Result files: DOCS/baselines/EXPERIMENT/seed_S.json, what a run gave and how, small enough to be committed."""
+"""Result files, DOCS/baselines/EXPERIMENT/seed_S.json: a run's results and settings, small enough to be committed."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -17,24 +17,24 @@ FOLDER = "baselines"
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What there is to know of a run once it has ended: enough to say what was run, on what, and what came out."""
+    """Everything about a run that has ended: its settings, machine and results."""
 
     version: int
     experiment: str
     seed: int
     status: Literal["finished", "failed"]
-    error: str | None  # the sentence that a failed one ended with
+    error: str | None  # the sentence of a failed run
     exit: int
     command: str
-    date: str | None  # when it began, UTC
-    seconds: float | None  # of training and test over all starts whose end is known
+    date: str | None  # of its start, UTC
+    seconds: float | None  # of training and test, over all starts with a known end
     killed: int  # starts without an end
     steps: int
     images_seen: int
     hardware: str | None
     torch: str | None
     commit: str | None
-    config: dict[str, Any]  # resolved, without places
+    config: dict[str, Any]  # resolved, without paths
     records: list[dict[str, Any]]  # of results.json
 
     @property
@@ -42,19 +42,19 @@ class Result:
         return self.command.replace(f" seed={self.seed}", " seed=S")
 
     def is_of(self, other: "Result") -> bool:
-        """Whether it is of the same training."""
+        """Whether both are of the same training."""
         return (self.experiment, self.seed) == (other.experiment, other.seed)
 
     def measured(self) -> list[Record]:
         return [Record.from_dict(record) for record in self.records]
 
     def __str__(self) -> str:
-        """As it stands in its file."""
+        """The text of its file."""
         return dumps(asdict(self), indent=1) + "\n"
 
 
 def read_all(docs: Path) -> tuple[list[Result], list[Skipped]]:
-    """All result files, by experiment and seed, and those that are not believed, by their paths below the folder."""
+    """All results, by experiment and seed, and the invalid files, with paths relative to the folder."""
     results, skipped = [], []
     for file in sorted((docs / FOLDER).glob("*/*.json")):
         try:
@@ -65,7 +65,7 @@ def read_all(docs: Path) -> tuple[list[Result], list[Skipped]]:
 
 
 def read_result(file: Path) -> Result:
-    """One result file. Raises UserError, without the file's name, where it is damaged, older, or of another run."""
+    """Reads one file. UserError, without its name, where it is damaged, of an earlier version, or of another run."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
@@ -82,7 +82,7 @@ def read_result(file: Path) -> Result:
 
 
 def _require_parts(found: dict[str, Any]) -> None:
-    """UserError unless it has the keys of a result, each of its kind; nothing that its config names is imported."""
+    """UserError unless the keys and types are those of a result; nothing that its config names is imported."""
     config, records = found.get("config"), found.get("records")
     try:
         check(found | {"config": {}, "records": []}, Result)

@@ -1,4 +1,4 @@
-"""Reproducing: the runs that are asked for, one after the other, cheapest first, as far as the time goes."""
+"""Trains and measures the requested experiments one after the other, cheapest first, until the time is over."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,24 +14,24 @@ from genmodels.report.ledger.experiments import Experiment
 from genmodels.report.metrics import is_of_samples
 from genmodels.report.words import duration
 
-REFUSED = 2  # exit status of a command that found a person's mistake
-OF_EVALUATE = ("data.root", "data.path", "data.test_path", "trusted")  # keys that evaluating a run takes too
+REFUSED = 2  # exit status of a command that the user gave wrongly
+OF_EVALUATE = ("data.root", "data.path", "data.test_path", "trusted")  # keys that `evaluate` takes, too
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
     attempt: Attempt
     what: Literal["finished", "failed", "unfinished"]
-    about: str  # the sentence of a failure, or how far it came
+    about: str  # the sentence of a failure, or how far the training came
 
     def __str__(self) -> str:
         return f"seed {self.attempt.seed} {self.what}{': ' * bool(self.about)}{self.about}"
 
 
 class NotFinished(Exception):
-    """Of an attempt: what became of it, and about that, as in `Done`."""
+    """An attempt did not finish; the arguments are `what` and `about` of `Done`."""
 
 
 def attempts(experiments: Sequence[Experiment], seeds: Sequence[int], out: Path) -> list[Attempt]:
@@ -41,7 +41,7 @@ def attempts(experiments: Sequence[Experiment], seeds: Sequence[int], out: Path)
 
 
 def begun(experiments: Sequence[Experiment], seeds: Sequence[int] | None, out: Path) -> list[Attempt]:
-    """The attempts that a run lies there of, with these seeds or with any."""
+    """The attempts whose folders exist, with these seeds or with any."""
     there = [
         Attempt(experiment, int(folder.name[5:]), folder)
         for experiment in experiments
@@ -53,23 +53,23 @@ def begun(experiments: Sequence[Experiment], seeds: Sequence[int] | None, out: P
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Trains and measures; what is finished lies in the book at once, so that it may end at any time."""
+    """Trains and measures. Each result is in the book at once, so the work may be ended at any time."""
 
     book: Book
     children: Children
-    overrides: Sequence[str]  # of every training: where and on what
-    options: Sequence[str]  # likewise, such as --config-dir
+    overrides: Sequence[str]  # of every training: paths and machine
+    options: Sequence[str]  # flags of every training, such as --config-dir
     sample_seeds: Sequence[int]
     deadline: float  # a time of time.monotonic()
-    trains: bool  # False: takes what is finished, and measures and trains nothing
-    go_on: str  # the command that goes on where this one ends
+    trains: bool  # False: only collects finished runs
+    go_on: str  # the command that continues
     say: Callable[[str], None]
 
     def do(self, attempts: Sequence[Attempt]) -> list[Done]:
-        """All attempts, or as many as the time allows.
+        """Makes all attempts, or as many as the time allows.
 
         Raises:
-            Stopped: a signal asked it to end; the training under way has saved itself.
+            Stopped: a signal was received; the current training has saved itself.
         """
         if self.trains:
             minutes = sum(attempt.experiment.aim.minutes for attempt in attempts)
@@ -85,7 +85,7 @@ class Work:
         return Done(attempt, "finished", "")
 
     def _reproduce(self, found: Found, title: str) -> None:
-        """Leaves a directory alone that holds something else; a finished run of another config is on the page."""
+        """Trains and measures; leaves a directory with something else alone. Adds a finished run of another config."""
         if found.trouble:
             self.say(f"{title}: {found.trouble}")
             if found.run and found.finished and found.run.seed == found.attempt.seed:
@@ -94,7 +94,7 @@ class Work:
         if found.finished:
             self.say(f"{title}: is finished, in {found.attempt.folder}")
         elif not self.trains:
-            raise NotFinished("unfinished", "goes on without --collect")
+            raise NotFinished("unfinished", "continues without --collect")
         else:
             self._require_time("the time was over")
             self.say(f"{title}: {_outlook(found)}")
@@ -102,7 +102,7 @@ class Work:
         self._measure(found.attempt)
 
     def _train(self, begun: Found) -> None:
-        """A resume takes the run's own config; the words say where and on what it goes on."""
+        """Starts or resumes a training; a resume takes the run's own config, and overrides for paths and machine."""
         attempt = begun.attempt
         new = [f"experiment={attempt.experiment.name}", f"seed={attempt.seed}", f"hydra.run.dir={attempt.folder}"]
         words = [f"resume={attempt.folder}"] if begun.run else new
@@ -112,16 +112,16 @@ class Work:
             self._not_finished(found, ended)
 
     def _not_finished(self, found: Found, ended: Ended) -> None:
-        """A training that the time was over for goes on at the next call; any other has failed.
+        """Raises NotFinished: unfinished if the time was over, so that the next call continues; otherwise failed.
 
-        One that was refused before it began, such as for want of its data, says nothing of the experiment.
+        A training that was refused before its start, for example since its data are missing, gives no result.
         """
         step = f"at step {found.status.step}"
         if ended.out_of_time:
             raise NotFinished("unfinished", f"the time was over {step}")
         if ended.status in (130, 143) or ended.status < 0:
             raise NotFinished(
-                "failed", f"was ended from elsewhere {step} (exit status {ended.status}); it goes on at the next call"
+                "failed", f"was ended by a signal {step} (exit status {ended.status}); the next call continues it"
             )
         sentence = ended.sentence or found.trouble or f"ended with exit status {ended.status}"
         if ended.status != REFUSED:
@@ -129,7 +129,7 @@ class Work:
         raise NotFinished("failed", sentence)
 
     def _measure(self, attempt: Attempt) -> None:
-        """Puts a finished run into the book, measured with each of the sample seeds where its metric is of samples."""
+        """Adds a finished run to the book; measures it with each sample seed if its metric is of samples."""
         result = result_of(look(attempt))
         self.book.add(result)
         records = records_of(result, attempt.experiment.aim.metric)
@@ -141,7 +141,7 @@ class Work:
                 self._sample(attempt, seed)
 
     def _sample(self, attempt: Attempt, seed: int) -> None:
-        """Measures a run with another seed of its samples."""
+        """Measures a run with another sample seed."""
         self._require_time(f"the time was over before its samples were measured with seed {seed}")
         self.say(f"{attempt}: samples with seed {seed}")
         own = [word for word in self.overrides if word.lstrip("+").split("=")[0] in OF_EVALUATE]
@@ -162,12 +162,12 @@ class Work:
             raise NotFinished("unfinished", sentence)
 
     def _stop_if_asked(self) -> None:
-        self.children.stop_if_asked(f"ended; nothing is lost, go on with: {self.go_on}")
+        self.children.stop_if_asked(f"ended; nothing is lost, continue with: {self.go_on}")
 
 
 def _outlook(found: Found) -> str:
     experiment, step = found.attempt.experiment, found.status.step
     steps = experiment.config["trainer"]["max_steps"]
     left = duration(60 * experiment.aim.minutes * (1 - min(step / steps, 1)))
-    how = f"goes on from step {step} of {steps}" if step else f"{steps} steps"
+    how = f"continues from step {step} of {steps}" if step else f"{steps} steps"
     return f"{how}, about {left} on 2 CPU cores, in {found.attempt.folder}"

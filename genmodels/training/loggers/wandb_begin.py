@@ -167,14 +167,14 @@ def init(mode: WandbMode, place: WandbFolders, names: Mapping[str, Any]) -> Any:
 
     place.folder.mkdir(parents=True, exist_ok=True)
     before = place.last_id()
-    goes_on = before is not None and mode == "online" and is_at_the_server(place, before)
-    same = goes_on or (before is not None and is_begun_anew(mode, place, before))
+    continues = before is not None and mode == "online" and is_at_the_server(place, before)
+    same = continues or (before is not None and is_begun_anew(mode, place, before))
     run = wandb.init(
         **names,
         dir=str(place.run_dir),
         mode=mode,
         id=before if same else None,
-        resume="allow" if goes_on else None,
+        resume="allow" if continues else None,
         config={"resumed_from": before} if before and not same else None,
         reinit="finish_previous",
         settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
@@ -202,4 +202,4 @@ def notice(run: Any, reason: str) -> str:
     """One line: why the run is offline, and which run it continues."""
     why = f" ({reason})" if reason else ""
     first = run.config.get("resumed_from")
-    return f"W&B is offline{why}" + (f"; this is a run of its own that goes on from {first}" if first else "")
+    return f"W&B is offline{why}" + (f"; this is a run of its own that continues {first}" if first else "")
