@@ -212,13 +212,7 @@ def test_codes_of_a_space_are_modelled_and_the_spaces_correction_counts():
 
 
 def test_settings_that_cannot_be_are_refused():
-    settings = {
-        "levels": 2,
-        "context": {},
-        "likelihood": Categorical(levels=2),
-        "inputs": "scaled",
-        "embedding_width": 1,
-    }
+    settings = {"levels": 2, "context": {}, "likelihood": Categorical(levels=2), "inputs": "scaled", "embedding_width": 1}
     settings |= {"layers": 2, "head_width": 8, "dropout": 0.0}
     with pytest.raises(UserError, match="odd"):
         GatedPixelCNN(shape=(3, 4, 4), width=8, first_kernel=7, kernel=4, **settings)

@@ -29,12 +29,7 @@ GLOW = ["model.bijections.glow.width=8"]
 CASES = {
     "vae": ["model=vae", "model.encoder.width=8", "model.decoder.width=8"],
     "iwae": ["model=vae_mlp", "model/objective=importance_weighted", "model.objective.draws=3"],
-    "realnvp": [
-        "model=realnvp",
-        "model.bijections.realnvp.width=8",
-        "model.bijections.realnvp.multipliers=[1,1]",
-        *CLIP,
-    ],
+    "realnvp": ["model=realnvp", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]", *CLIP],
     "ddpm": ["model=ddpm", "model.network.width=8", "model.network.dropout=0"],
     "pixelcnn": [
         "model=pixelcnn",

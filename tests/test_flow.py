@@ -12,7 +12,7 @@ from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channel_mask, checkerboard_mask
 from genmodels.nn.flows.coupling_net import CouplingNet
 from genmodels.nn.flows.logit import Logit
 from genmodels.nn.flows.multiscale import Split, Squeezed, squeeze, unsqueeze
@@ -77,7 +77,7 @@ def realnvp(shape: tuple[int, ...] = IMAGE, multipliers: tuple[int, ...] = (2, 1
 def point_flow(d: int) -> Flow:
     steps: dict[str, Bijection] = {}
     for i in range(4):
-        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard((d,), i % 2), net=PointNet(d, 16))
+        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard_mask((d,), i % 2), net=PointNet(d, 16))
         steps[f"affine{i}"] = ChannelAffine(shape=(d,))
     return randomised(flow_of(as_they_are(d), StandardNormal(shape=(d,)), **steps), 0.4)
 
@@ -104,10 +104,10 @@ BIJECTIONS = {
     "empty chain": lambda: Chain([]),
     "logit": lambda: Logit(alpha=0.05),
     "channel affine": lambda: ChannelAffine(shape=IMAGE),
-    "checkerboard coupling": lambda: coupling(checkerboard(IMAGE, 0)),
-    "channel coupling": lambda: coupling(channelwise(IMAGE, 1)),
-    "squeezed": lambda: Squeezed(inner=coupling(checkerboard((8, 2, 2), 1))),
-    "split": lambda: Split(inner=coupling(checkerboard((1, 4, 4), 0))),
+    "checkerboard coupling": lambda: coupling(checkerboard_mask(IMAGE, 0)),
+    "channel coupling": lambda: coupling(channel_mask(IMAGE, 1)),
+    "squeezed": lambda: Squeezed(inner=coupling(checkerboard_mask((8, 2, 2), 1))),
+    "split": lambda: Split(inner=coupling(checkerboard_mask((1, 4, 4), 0))),
     "realnvp": realnvp,
     "realnvp, conditional": lambda: realnvp(context={"vector": 3}),
 }
@@ -134,10 +134,10 @@ def test_samples_do_not_touch_each_other(build):
 
 
 def test_masks_are_halves_and_complements():
-    for mask in (checkerboard, channelwise):
+    for mask in (checkerboard_mask, channel_mask):
         assert (mask(IMAGE, 0) + mask(IMAGE, 1) == 1).all()
-    assert checkerboard((1, 2, 3), 0).tolist() == [[[0, 1, 0], [1, 0, 1]]]
-    assert channelwise((4, 1, 1), 0).flatten().tolist() == [1, 1, 0, 0]
+    assert checkerboard_mask((1, 2, 3), 0).tolist() == [[[0, 1, 0], [1, 0, 1]]]
+    assert channel_mask((4, 1, 1), 0).flatten().tolist() == [1, 1, 0, 0]
 
 
 def test_squeeze_groups_by_position():
@@ -192,15 +192,7 @@ def test_uniform_density_has_log2_levels_bits_per_dim(levels):
 
 @pytest.mark.parametrize(("shape", "levels"), [((1, 8, 8), 17), ((3, 8, 8), 256), ((1, 28, 28), 256)])
 def test_codes_give_back_the_integers(shape, levels):
-    flow = randomised(
-        from_yaml(
-            "model.bijections.realnvp.width=8",
-            "model.bijections.realnvp.multipliers=[1,1,1]",
-            shape=shape,
-            levels=levels,
-        ),
-        0.05,
-    )
+    flow = randomised(from_yaml("model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1,1]", shape=shape, levels=levels), 0.05)
     x = torch.randint(levels, (4, *shape), dtype=torch.uint8)
     z = flow.encode(x)
     assert z.shape == x.shape and z.dtype == torch.float32 and z.std() > 0.1
@@ -230,15 +222,7 @@ def test_terms_add_up():
 
 
 def test_large_weights_sample_without_nan():
-    flow = randomised(
-        from_yaml(
-            "model.bijections.realnvp.width=8",
-            "model.bijections.realnvp.multipliers=[1,1,1]",
-            shape=(3, 8, 8),
-            levels=256,
-        ),
-        1.0,
-    )
+    flow = randomised(from_yaml("model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1,1]", shape=(3, 8, 8), levels=256), 1.0)
     z = flow.base.sample(64)
     u = flow.f.inverse(z)
     assert u.isfinite().all() and flow.decode(z).unique().numel() > 1
@@ -280,12 +264,7 @@ def test_bad_settings_are_refused(build, message):
 
 
 def test_several_draws_are_independent_draws_of_the_bound():
-    flow = randomised(
-        from_yaml(
-            "model/conditioner=label", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]"
-        ),
-        0.1,
-    )
+    flow = randomised(from_yaml("model/conditioner=label", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]"), 0.1)
     x, label = torch.randint(17, (5, 1, 8, 8), dtype=torch.uint8), torch.arange(5)
     torch.manual_seed(0)
     draws = flow.log_prob(x, {"label": label}, draws=3)

@@ -107,10 +107,7 @@ def test_a_model_adds_to_the_protocol():
 
 @pytest.mark.parametrize(("name", "expected"), [("realnvp", {"dequantization": "uniform"}), ("pixelcnn", {})])
 def test_dequantization_is_in_the_protocol_of_a_model_that_dequantizes(name, expected):
-    overrides = {
-        "realnvp": ["model.bijections.realnvp.width=4", "model.bijections.realnvp.multipliers=[1,1]"],
-        "pixelcnn": ["model.network.width=4"],
-    }[name]
+    overrides = {"realnvp": ["model.bijections.realnvp.width=4", "model.bijections.realnvp.multipliers=[1,1]"], "pixelcnn": ["model.network.width=4"]}[name]
     with seeded(0):
         model = instantiate(compose_model(name, *overrides, shape=(1, 4, 4)).model, _convert_="all").eval()
     protocol = measure(model, data(n=3))[0].protocol

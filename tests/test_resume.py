@@ -26,12 +26,7 @@ FAMILIES = {
         "trainer.accumulate_grad_batches=2",
         "trainer.gradient_clip_val=1.0",
     ],
-    "realnvp": [
-        "model=realnvp",
-        "model.bijections.realnvp.width=8",
-        "model.bijections.realnvp.multipliers=[1,1]",
-        "trainer.gradient_clip_val=100.0",
-    ],
+    "realnvp": ["model=realnvp", "model.bijections.realnvp.width=8", "model.bijections.realnvp.multipliers=[1,1]", "trainer.gradient_clip_val=100.0"],
     "ddpm": ["model=ddpm", "model.network.width=8"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=8", "trainer.accumulate_grad_batches=2"],
     "wgan": ["model=wgan", "model.generator.width=4", "model.discriminator.width=4", "model.discriminator_steps=3"],

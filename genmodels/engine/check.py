@@ -30,7 +30,7 @@ from genmodels.capabilities import (
 )
 from genmodels.clock import set_clock
 from genmodels.console import console
-from genmodels.data.noise import Noise
+from genmodels.data.noise import NoiseData
 from genmodels.engine import build, contract
 from genmodels.engine.contract import Held, Wrong
 from genmodels.errors import UserError
@@ -109,7 +109,7 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
     """Name and promise of each check that applies, and what does it."""
     size = BATCH * config["trainer"]["accumulate_grad_batches"]
     like = build.instance(config["data"])
-    data = Noise(x=like.x, condition=like.condition, batch_size=size, n=4 * size)
+    data = NoiseData(x=like.x, condition=like.condition, batch_size=size, n=4 * size)
     model = build.model(config, fresh=True)
     for each in CHECKS:
         if isinstance(model, each.capability):
@@ -121,14 +121,14 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
     yield "export", "what is loaded gives the same", partial(export, config, data, folder)
 
 
-def kept(model: Any, data: Noise, each: Check) -> Wrong:
+def kept(model: Any, data: NoiseData, each: Check) -> Wrong:
     """What is wrong with a capability that the model's class line names, unless its parts do not allow it."""
     if why := getattr(model, "lacks", {}).get(each.capability):
         raise NotApplicable(why)
     return each.wrong(begun(model, data))
 
 
-def begun(model: Any, data: Noise) -> Held:
+def begun(model: Any, data: NoiseData) -> Held:
     """A copy of the model as it is once its training has begun, and a few samples."""
     held = few(deepcopy(model), data)
     initialise(held.model, (held.x, held.condition), seed=0)
@@ -138,13 +138,13 @@ def begun(model: Any, data: Noise) -> Held:
     return held
 
 
-def few(model: Any, data: Noise) -> Held:
+def few(model: Any, data: NoiseData) -> Held:
     """The model and a few samples."""
     x, condition = data.split("train")
     return Held(model=model, x=part(x, slice(HELD)), condition=part(condition, slice(HELD)), fields=data.x)
 
 
-def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> Wrong:
+def sum_of_probabilities(model: Any, data: NoiseData, config: Mapping[str, Any]) -> Wrong:
     """Of the model on the first of the small spaces in `config["small"]` that it can be built for."""
     if model.bound != "exact":
         raise NotApplicable(f"log_prob is a bound ({model.bound})")
@@ -159,12 +159,12 @@ def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> 
     raise NotApplicable(why)
 
 
-def in_small(data: Noise, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
+def in_small(data: NoiseData, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
     """The same model on few sites and levels, where it has a likelihood."""
     assert isinstance(data.x, Field)
     x = data.x._replace(shape=tuple(small["shape"]), levels=small["levels"])
     model = build.model({**config, "model": small["model"]}, fresh=True)
-    held = begun(model, Noise(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
+    held = begun(model, NoiseData(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
     held.model.log_prob(held.x, held.told)
     return held
 
@@ -183,7 +183,7 @@ class EachStep(Checkpoint):
             trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
-def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | None = None) -> Path:
+def train(config: dict[str, Any], data: NoiseData, folder: Path, goes_on: Path | None = None) -> Path:
     """Trains two steps, or what is left of them; the last checkpoint."""
     trainer = build.trainer(config, {"each": EachStep(folder)})
     training = build.training(config, build.model(config, fresh=goes_on is None), data, trainer)
@@ -191,7 +191,7 @@ def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | Non
     return folder / f"{STEPS}.ckpt"
 
 
-def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
+def resume(config: dict[str, Any], data: NoiseData, folder: Path) -> Wrong:
     """Two steps are one step, a checkpoint, and another step, bit for bit."""
     whole = read_checkpoint(train(config, data, folder / "whole"))
     resumed = read_checkpoint(train(config, data, folder / "resumed", goes_on=folder / "whole" / "1.ckpt"))
@@ -208,7 +208,7 @@ def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
         yield "a resumed run differs in the state of its optimizer"
 
 
-def export(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
+def export(config: dict[str, Any], data: NoiseData, folder: Path) -> Wrong:
     """What an export loads gives what the model does."""
     file = folder / "whole" / f"{STEPS}.ckpt"
     if not file.is_file():

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from PIL.Image import Image
 from pytorch_lightning.callbacks import Callback
 
-from genmodels.data.base import SplitName
+from genmodels.fields import SplitName
 from genmodels.kinds import kind_of
 from genmodels.kinds.base import Pictured
 from genmodels.kinds.model_pictures import ModelPictures, needs_rows
