@@ -24,7 +24,7 @@ from genmodels.config.from_python import composed
 from genmodels.context import NO_CONTEXT
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
-from genmodels.data.noise import Noise
+from genmodels.data.noise import NoiseData
 from genmodels.engine import build
 from genmodels.evaluators.features.folding import EPS, layout, units
 from genmodels.evaluators.features.inception import INPUT_SIZE, Inception, skeleton
@@ -56,7 +56,7 @@ def data_of(config: dict) -> Data:
     if config["data"]["name"] == "digits":
         return build.instance(config["data"])
     x = Field("image", tuple(config["data"]["shape"]), config["data"]["levels"])
-    return Noise(x=x, condition={}, batch_size=config["data"]["batch_size"], n=LOADED // 10)
+    return NoiseData(x=x, condition={}, batch_size=config["data"]["batch_size"], n=LOADED // 10)
 
 
 def training(*overrides: str) -> tuple[Callable[[], Work], Callable[[], Work]]:

@@ -74,7 +74,7 @@ def show(names: Sequence[str]) -> None:
 
 
 def timed(pair: "Pair") -> tuple[float, float, float]:
-    """Steps or images a second of the plain and of our way, and how many times as fast ours is: medians over the rounds."""
+    """Steps or images a second, plain and ours, and how many times as fast ours is: medians over the rounds."""
     plain, ours = pair.plain(), pair.ours()
     plain(), ours()  # caches fill, memory is taken
     times = [(seconds(plain), seconds(ours)) for _ in range(ROUNDS)]

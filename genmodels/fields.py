@@ -8,6 +8,7 @@ import torch
 
 from genmodels.errors import UserError
 
+SplitName = Literal["train", "val", "test"]
 KindName = Literal["image", "points", "tokens", "wave", "cloud", "graph", "series", "label", "vector"]
 
 

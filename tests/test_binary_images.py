@@ -34,7 +34,7 @@ def test_static_mnist_has_three_official_splits(tmp_path: Path, static: dict[str
         assert (split.x.flatten(1).numpy() == static[file]).all()
     x = data.training_split().x
     assert x is data.split("train").x and data.transform(x, torch.Generator()) is x
-    assert mnist_static.MAX_BYTES == 78_400_000
+    assert mnist_static.MAX_AMAT_BYTES == 78_400_000
 
 
 def test_static_mnist_is_verified(tmp_path: Path, static: dict[str, np.ndarray]) -> None:

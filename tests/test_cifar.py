@@ -124,7 +124,7 @@ def test_an_unpacked_file_of_absurd_size(tmp_path: Path, monkeypatch: pytest.Mon
     write_cifar(tmp_path, CIFAR10, "binary")
     with (tmp_path / "cifar-10-batches-bin" / "data_batch_1.bin").open("wb") as file:
         file.truncate(1 << 40)
-    monkeypatch.setattr(cifar, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(cifar, "MAX_CIFAR_BYTES", 1 << 20)
     with pytest.raises(UserError, match="data_batch_1.bin cannot be read .it holds more than"):
         make_cifar(tmp_path, CIFAR10).split("train")
 

@@ -104,7 +104,7 @@ def test_it_translates_and_does_not_sample():
 def test_what_it_cannot_be_trained_on_is_refused():
     with pytest.raises(UserError, match=r"data.classes is 10"):
         build_model("cyclegan", classes=10)
-    with pytest.raises(UserError, match="which domain"):
+    with pytest.raises(UserError, match="needs the domain of each sample"):
         cyclegan().generator_loss(images(), {})
 
 

@@ -11,7 +11,7 @@ from genmodels.errors import UserError
 from genmodels.models.flow import Flow
 from genmodels.nn.flows.coupling import ChannelAffine
 from genmodels.parts.densities import StandardNormal
-from genmodels.parts.dequantization import Dequantized, Noise, Uniform, Variational
+from genmodels.parts.dequantization import DequantizationNoise, Dequantized, Uniform, Variational
 from genmodels.seeds import Global
 from tests.bijection_checks import flow_of, randomised
 from tests.helpers import build_model
@@ -37,7 +37,7 @@ def variational(shape: tuple[int, ...] = PIXEL, levels: int = LEVELS) -> Variati
     return randomised(noise, 0.4)
 
 
-def one_pixel(noise: Noise) -> Flow:
+def one_pixel(noise: DequantizationNoise) -> Flow:
     """p(v) = N(3v - 1) * 3."""
     affine = ChannelAffine(shape=PIXEL)
     with torch.no_grad():

@@ -346,7 +346,7 @@ def test_edms_coefficients_are_those_of_its_table():
     torch.testing.assert_close(c.skip, s**2 / (sigma**2 + s**2))
     torch.testing.assert_close(c.out, sigma * s / (sigma**2 + s**2).sqrt())
     torch.testing.assert_close(c.into, 1 / (sigma**2 + s**2).sqrt())
-    torch.testing.assert_close(EDM(sigma_data=s, time_scale=1.0).told(level, sigma), sigma.log() / 4)
+    torch.testing.assert_close(EDM(sigma_data=s, time_scale=1.0).c_noise(level, sigma), sigma.log() / 4)
 
 
 def test_edms_target_and_inputs_have_unit_variance_at_every_level():

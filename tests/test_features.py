@@ -112,9 +112,9 @@ def test_a_damaged_file_is_trained_anew(cache_dir, damage):
     content = path.read_bytes()
     flipped = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
     path.write_bytes({"truncated": content[:-50], "empty": b"", "one byte": flipped}[damage])
-    assert cache.load(path) is None
+    assert cache.stored(path) is None
     assert prepared().sha256 == good
-    assert cache.load(path) is not None
+    assert cache.stored(path) is not None
 
 
 def test_prepared_within_inference_mode_and_autocast_as_a_validation_loop_would(cache_dir):

@@ -79,8 +79,8 @@ def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypat
         return found
 
     monkeypatch.setattr(gzip.GzipFile, "read", counted)
-    monkeypatch.setattr(cifar, "MAX_BYTES", 1 << 20)
-    monkeypatch.setattr(mnist, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(cifar, "MAX_CIFAR_BYTES", 1 << 20)
+    monkeypatch.setattr(mnist, "MAX_IDX_BYTES", 1 << 20)
     with pytest.raises(UserError, match=f"cifar-10-binary.tar.gz cannot be read .it holds more than {1 << 20} bytes"):
         make("cifar10", root=str(tmp_path), verify=False).split("train")
     (tmp_path / "mnist").mkdir()

@@ -12,7 +12,7 @@ from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channelwise, checkerboard
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channel_mask, checkerboard_mask
 from genmodels.nn.flows.coupling_net import CouplingNet
 from genmodels.nn.flows.logit import Logit
 from genmodels.nn.flows.multiscale import Split, Squeezed, squeeze, unsqueeze
@@ -77,7 +77,7 @@ def realnvp(shape: tuple[int, ...] = IMAGE, multipliers: tuple[int, ...] = (2, 1
 def point_flow(d: int) -> Flow:
     steps: dict[str, Bijection] = {}
     for i in range(4):
-        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard((d,), i % 2), net=PointNet(d, 16))
+        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard_mask((d,), i % 2), net=PointNet(d, 16))
         steps[f"affine{i}"] = ChannelAffine(shape=(d,))
     return randomised(flow_of(as_they_are(d), StandardNormal(shape=(d,)), **steps), 0.4)
 
@@ -104,10 +104,10 @@ BIJECTIONS = {
     "empty chain": lambda: Chain([]),
     "logit": lambda: Logit(alpha=0.05),
     "channel affine": lambda: ChannelAffine(shape=IMAGE),
-    "checkerboard coupling": lambda: coupling(checkerboard(IMAGE, 0)),
-    "channel coupling": lambda: coupling(channelwise(IMAGE, 1)),
-    "squeezed": lambda: Squeezed(inner=coupling(checkerboard((8, 2, 2), 1))),
-    "split": lambda: Split(inner=coupling(checkerboard((1, 4, 4), 0))),
+    "checkerboard coupling": lambda: coupling(checkerboard_mask(IMAGE, 0)),
+    "channel coupling": lambda: coupling(channel_mask(IMAGE, 1)),
+    "squeezed": lambda: Squeezed(inner=coupling(checkerboard_mask((8, 2, 2), 1))),
+    "split": lambda: Split(inner=coupling(checkerboard_mask((1, 4, 4), 0))),
     "realnvp": realnvp,
     "realnvp, conditional": lambda: realnvp(context={"vector": 3}),
 }
@@ -134,10 +134,10 @@ def test_samples_do_not_touch_each_other(build):
 
 
 def test_masks_are_halves_and_complements():
-    for mask in (checkerboard, channelwise):
+    for mask in (checkerboard_mask, channel_mask):
         assert (mask(IMAGE, 0) + mask(IMAGE, 1) == 1).all()
-    assert checkerboard((1, 2, 3), 0).tolist() == [[[0, 1, 0], [1, 0, 1]]]
-    assert channelwise((4, 1, 1), 0).flatten().tolist() == [1, 1, 0, 0]
+    assert checkerboard_mask((1, 2, 3), 0).tolist() == [[[0, 1, 0], [1, 0, 1]]]
+    assert channel_mask((4, 1, 1), 0).flatten().tolist() == [1, 1, 0, 0]
 
 
 def test_squeeze_groups_by_position():

@@ -457,7 +457,7 @@ def write_batch(path: Path, n: int, side: int, first: int) -> np.ndarray:
 @pytest.fixture
 def small_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
     """A root with ImageNet 32x32 unpacked, small, and its training images in order; the tenth batch comes last."""
-    monkeypatch.setattr(imagenet, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(imagenet, "COPIED_AT_ONCE", 7)
     at = tmp_path / "imagenet32"
     names = ["train_data_batch_1", "train_data_batch_2", "train_data_batch_10"]
     x = [

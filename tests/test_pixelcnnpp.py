@@ -169,9 +169,9 @@ def test_what_cannot_be_is_refused():
     mixture, categorical = MixtureOfLogistics(levels=4, components=2, channels=3), Categorical(levels=4)
     with pytest.raises(UserError, match="scales=3 for images of 6x4"):
         PixelCNNPP(shape=(3, 6, 4), scales=3, likelihood=mixture, **settings)
-    with pytest.raises(UserError, match="of one value a site, and a site of this network has 3"):
+    with pytest.raises(UserError, match="for sites of one value, and a site of this network has 3"):
         PixelCNNPP(shape=(3, 4, 4), scales=2, likelihood=categorical, **settings)
-    with pytest.raises(UserError, match="of 3 values a site, and a site of this network has 1"):
+    with pytest.raises(UserError, match="for sites of 3 values, and a site of this network has 1"):
         PixelCNNPP(shape=(1, 4, 4), scales=2, likelihood=mixture, **settings)
     with pytest.raises(UserError, match=r"shape \[16\]"):
         PixelCNNPP(shape=(16,), scales=2, likelihood=mixture, **settings)

@@ -13,7 +13,7 @@ from genmodels.errors import UserError
 from genmodels.nn.layers.attention import AttentionBlock
 from genmodels.nn.layers.time_embedding import sinusoids
 from genmodels.nn.layers.unet import group_norm
-from genmodels.nn.unet import Stage, UNet
+from genmodels.nn.unet import UNet, UNetStage
 from genmodels.parts.schedules import Linear
 from tests.helpers import compose_model
 from tests.test_diffusion import ddpm
@@ -48,14 +48,16 @@ def test_groups_of_norm_have_four_channels_or_more(channels, groups, used):
 @pytest.mark.parametrize("size, multipliers", [(8, (1, 2)), (28, (1, 1, 2)), (32, (1, 2, 2, 2)), (7, (1,))])
 def test_network_keeps_the_shape_of_images(size, multipliers):
     x = torch.randn(2, 3, size, size)
-    network = unet((3, size, size), width=6, multipliers=multipliers, attention=(size // 2,))
+    network = unet((3, size, size), channels=6, multipliers=multipliers, attention=(size // 2,))
     assert network(x, torch.tensor([0, 999]), NO_CONTEXT).shape == x.shape
 
 
-@pytest.mark.parametrize("shape, width", [((1, 28, 28), 8), ((1, 8, 12), 8), ((2,), 8), ((1, 8, 8), 7), ((1, 8, 8), 2)])
-def test_sizes_that_the_network_cannot_have_are_refused(shape, width):
+@pytest.mark.parametrize(
+    "shape, channels", [((1, 28, 28), 8), ((1, 8, 12), 8), ((2,), 8), ((1, 8, 8), 7), ((1, 8, 8), 2)]
+)
+def test_sizes_that_the_network_cannot_have_are_refused(shape, channels):
     with pytest.raises(UserError, match="U-Net"):
-        unet(shape, width, multipliers=(1, 1, 1, 1))
+        unet(shape, channels, multipliers=(1, 1, 1, 1))
 
 
 def test_time_is_told_by_sines_and_cosines():
@@ -66,7 +68,7 @@ def test_time_is_told_by_sines_and_cosines():
 def test_stage_is_the_papers_residual_block():
     torch.manual_seed(0)
     stage, x, emb = (
-        Stage(8, 12, attention=False, emb=5, dropout=0.5, groups=2).eval(),
+        UNetStage(8, 12, attention=False, emb=5, dropout=0.5, groups=2).eval(),
         torch.randn(2, 8, 4, 4),
         torch.ones(2, 5),
     )
@@ -104,10 +106,10 @@ def test_network_starts_near_zero_and_passes_gradients_to_every_parameter():
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("width, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
-def test_network_depends_on_time_vector_and_maps(width, groups):
+@pytest.mark.parametrize("channels, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
+def test_network_depends_on_time_vector_and_maps(channels, groups):
     torch.manual_seed(0)
-    network = unet(width=width, groups=groups, context={"vector": 10, "maps": 3})
+    network = unet(channels=channels, groups=groups, context={"vector": 10, "maps": 3})
     for p in network.parameters():
         nn.init.normal_(p, std=0.2)
     x, t, one = torch.randn(1, 1, 8, 8), torch.tensor([5]), torch.eye(10)[1:2]

@@ -2,15 +2,15 @@
 
 The splits hold the stored integers (or float32 points), as one tensor or a mapping of several, and the condition of
 each sample, in a fixed order. They are never augmented: evaluators score them, count them and compute their
-fingerprint. Training draws batches from `training_split()` and passes each through `visit`, and so through
-`transform`, which flips or binarizes with new random numbers every time.
+fingerprint. Training draws batches from `training_split()` and passes each through `visit`, which calls
+`transform` to flip or binarize with new random numbers every time.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,9 @@ from torch import Tensor
 
 from genmodels.capabilities import Batch, Condition
 from genmodels.errors import UserError
-from genmodels.fields import Field, Fields, KindName, in_range, label
+from genmodels.fields import Field, Fields, KindName, SplitName, in_range, label
 from genmodels.trees import count, take, tensors
 
-SplitName = Literal["train", "val", "test"]
 SAMPLES_AT_ONCE = 1024  # samples that are hashed at a time
 
 
@@ -191,10 +190,10 @@ def check_conditions(split: Split, fields: Fields, name: str) -> None:
 
 
 def check_labels(y: Tensor | None, classes: int | None, name: str) -> None:
-    """UserError unless there are labels if and only if there are classes, all of them in range."""
+    """UserError unless labels exist exactly if there are classes, and all are in range."""
     if (y is None) != (classes is None):
         found = "no labels" if y is None else "labels"
-        raise UserError(f"{name} has {found}, expected what classes={classes} says; correct data.classes")
+        raise UserError(f"{name} has {found}, which does not match classes={classes}; correct data.classes")
     if y is None or classes is None or not y.numel():
         return
     if int(y.min()) < 0 or int(y.max()) >= classes:

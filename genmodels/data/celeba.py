@@ -1,7 +1,7 @@
 """CelebA (Liu et al. 2015, https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html): faces of celebrities, aligned.
 
 202,599 images of 178x218 and their official partition: 162,770 for training, 19,867 for validation, 19,962 for test.
-Papers crop and resize them differently, so that their numbers belong to different data. `crop` is one of
+Papers crop and resize them differently, so that their results are for different data. `crop` is one of
 
 - center140: the central 140x140; NCSN (https://arxiv.org/abs/1907.05600) and score SDE
   (https://arxiv.org/abs/2011.13456), which resizes bilinearly;
@@ -23,13 +23,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from genmodels.data.base import SplitName
 from genmodels.data.content import content_hash
 from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.data.image_files import channels_first, open_upright
 from genmodels.data.image_rules import Box, Resize, cropped_and_resized
 from genmodels.data.mapped import SPLITS, Chunk, MappedImages, Preparation, decoded
 from genmodels.errors import UserError
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 PARTITION, FOLDER, ARCHIVE = "list_eval_partition.txt", "img_align_celeba", "img_align_celeba.zip"

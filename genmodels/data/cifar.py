@@ -24,7 +24,7 @@ from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 from genmodels.trees import cat, count
 
 PLANES = 3 * 32 * 32  # bytes of an image
-MAX_BYTES = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
+MAX_CIFAR_BYTES = 2**28  # bytes of a file, or of all in an archive; the official archives hold 187 million
 
 
 class Version(NamedTuple):
@@ -90,14 +90,14 @@ class CIFAR(Data):
         if missing := [path for path in paths if not path.is_file()]:
             raise UserError(
                 f"{missing[0]} is not there, expected all of {', '.join(version.files)}; "
-                f"unpack the official {version.archive} anew"
+                f"unpack the official {version.archive} again"
             )
-        return {path: read_whole(path, MAX_BYTES) for path in paths}
+        return {path: read_whole(path, MAX_CIFAR_BYTES) for path in paths}
 
     def packed(self, version: Version, md5: str) -> dict[Path, bytes]:
         """The files in its archive."""
         path = fetch(self.root / version.archive, self.urls, md5, self.verify)
-        found = untar(path, version.files, MAX_BYTES)
+        found = untar(path, version.files, MAX_CIFAR_BYTES)
         if missing := [file for file in version.files if file not in found]:
             raise unreadable(path, f"{missing[0]} is missing in it")
         return {path / file: found[file] for file in version.files}

@@ -5,15 +5,15 @@
 
 from genmodels.data.cifar import CIFAR, Version, parse_pickle, parse_rows
 
-FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+BATCH_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 
 class CIFAR10(CIFAR):
     """Ten classes."""
 
     versions = (
-        Version("cifar-10-batches-bin", "cifar-10-binary.tar.gz", [f"{file}.bin" for file in FILES], parse_rows),
-        Version("cifar-10-batches-py", "cifar-10-python.tar.gz", FILES, parse_pickle),
+        Version("cifar-10-batches-bin", "cifar-10-binary.tar.gz", [f"{file}.bin" for file in BATCH_FILES], parse_rows),
+        Version("cifar-10-batches-py", "cifar-10-python.tar.gz", BATCH_FILES, parse_pickle),
     )
     rows = (10_000,) * 6
     kinds = {"labels": 10}

@@ -19,11 +19,11 @@ from genmodels.fields import Field
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 Degradation = Literal["downscaled", "grey"]
-Images = Integer[Tensor, "n c h w"]
+Originals = Integer[Tensor, "n c h w"]
 Copies = Integer[Tensor, "n c_copy h_copy w_copy"]
 
 GREY_WEIGHTS = (19595, 38470, 7471)  # 65536 (0.299, 0.587, 0.114): the weights of red, green and blue (ITU-R 601)
-IMAGES_AT_ONCE = 4096  # images of a split in one call of `degrade`
+DEGRADED_AT_ONCE = 4096  # images of a split in one call of `degrade`
 
 
 class Degraded(Data):
@@ -39,8 +39,8 @@ class Degraded(Data):
         batch_size: PositiveInt,
         source: Data,
         degradation: Degradation,
-        factor: PositiveInt,  # of downscaled: the side of the squares that become one pixel
-        condition: Mapping[str, Any],  # shape and levels of `image`, for models to take
+        factor: PositiveInt,  # for downscaled: side of the square of pixels that becomes one pixel
+        condition: Mapping[str, Any],  # shape and levels of `image`, for the config of a model
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
         if not (isinstance(source.x, Field) and source.x.kind == "image" and source.x.levels):
@@ -66,7 +66,7 @@ class Degraded(Data):
 
     def with_copies(self, split: Split) -> Split:
         """The split with a degraded copy of each image."""
-        copies = torch.cat([self.degrade(x) for x in split.x.split(IMAGES_AT_ONCE)])
+        copies = torch.cat([self.degrade(x) for x in split.x.split(DEGRADED_AT_ONCE)])
         return Split(split.x, {**split.condition, "image": copies})
 
     def transform(self, x: Any, generator: torch.Generator) -> Any:
@@ -77,19 +77,19 @@ class Degraded(Data):
         assert isinstance(seen, Tensor)
         return seen, {**condition, "image": self.degrade(seen)}
 
-    def degrade(self, x: Images) -> Copies:
-        """The degraded copies, in whole numbers: the same on every device."""
+    def degrade(self, x: Originals) -> Copies:
+        """The degraded copies, computed in integers so that they are the same on every device."""
         return downscaled(x, self.factor) if self.degradation == "downscaled" else brightness(x)
 
 
 def degraded_field(of: Field, degradation: Degradation, factor: int) -> Field:
-    """What a degraded copy is."""
+    """The field of a degraded copy."""
     c, h, w = of.shape
     return of._replace(shape=(c, h // factor, w // factor) if degradation == "downscaled" else (1, h, w))
 
 
 def require_possible(degradation: Degradation, factor: int, shape: Sequence[int]) -> None:
-    """UserError where images of this shape have no such copy."""
+    """UserError if images of this shape cannot be degraded like this."""
     c, h, w = shape
     if degradation == "downscaled" and (factor < 2 or h % factor or w % factor):
         raise UserError(f"data.factor is {factor}, expected at least 2 and a divisor of {h} and {w} (height and width)")
@@ -97,7 +97,7 @@ def require_possible(degradation: Degradation, factor: int, shape: Sequence[int]
         raise UserError(f"data.degradation=grey is for images in colour, and these have {c} channel; use downscaled")
 
 
-def downscaled(x: Images, factor: int) -> Copies:
+def downscaled(x: Originals, factor: int) -> Copies:
     """The average of each square of `factor` x `factor` pixels, rounded."""
     n, c, h, w = x.shape
     squares = x.long().view(n, c, h // factor, factor, w // factor, factor).sum((3, 5))

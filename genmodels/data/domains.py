@@ -1,8 +1,7 @@
 """Two or more domains of unpaired images: datasets or folders of the same shape; the label is the domain.
 
-A visible change (`change`) makes a domain from any dataset. Domains of the same source images share these out, so
-that there are no pairs (as in Zhu et al. 2017,
-https://arxiv.org/abs/1703.10593).
+A visible change (`change`) makes a domain from any dataset. Domains with the same source images each get different
+ones, so that there are no pairs (as in Zhu et al. 2017, https://arxiv.org/abs/1703.10593).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +12,15 @@ from jaxtyping import UInt8
 from numpy.random import RandomState
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, SplitName, Splits
+from genmodels.data.base import Data, Split, Splits
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
-from genmodels.fields import Field
+from genmodels.fields import Field, SplitName
 from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.trees import take
 
 Change = Literal["none", "inverted", "rotated", "coloured"]
-Images = UInt8[Tensor, "n c h w"]
+DomainImages = UInt8[Tensor, "n c h w"]
 
 
 class Domain:
@@ -36,7 +35,7 @@ class Domain:
         self.source = source
         self.change: Change = change
 
-    def images(self, split: SplitName, numbers: slice, channels: int) -> Images:
+    def images(self, split: SplitName, numbers: slice, channels: int) -> DomainImages:
         """The images of a split with these numbers."""
         x = cast(Tensor, self.source.split(split).x)[numbers]
         x = x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
@@ -48,15 +47,15 @@ def are_images(source: Data) -> bool:
     return isinstance(source.x, Field) and source.x.kind == "image" and source.x.dtype == torch.uint8
 
 
-def inverted(x: Images, levels: int) -> Images:
+def inverted(x: DomainImages, levels: int) -> DomainImages:
     return levels - 1 - x
 
 
-def rotated(x: Images, levels: int) -> Images:
+def rotated(x: DomainImages, levels: int) -> DomainImages:
     return x.rot90(1, (2, 3))
 
 
-def coloured(x: Images, levels: int) -> Images:
+def coloured(x: DomainImages, levels: int) -> DomainImages:
     """Each image in one fully saturated hue, a function of its number."""
     hue = torch.from_numpy(RandomState(0).rand(len(x), 1)) * 6
     offset = (hue + torch.tensor([0.0, 4.0, 2.0], dtype=torch.float64)) % 6  # red, green, blue
@@ -64,7 +63,7 @@ def coloured(x: Images, levels: int) -> Images:
     return (x * tint[:, :, None, None]).round().to(torch.uint8)
 
 
-CHANGES: Mapping[str, Callable[[Images, int], Images]] = {
+CHANGES: Mapping[str, Callable[[DomainImages, int], DomainImages]] = {
     "none": lambda x, levels: x,
     "inverted": inverted,
     "rotated": rotated,
@@ -120,7 +119,7 @@ class Domains(Data):
             source = domain.source
             if source.training_split() is not source.split("train"):
                 raise UserError(
-                    f"the domain {name} is of {source.name}, whose images change at every visit; "
+                    f"the domain {name} has the source {source.name}, whose images change at every visit; "
                     "choose fixed images, such as binarize=none"
                 )
         train, val, test = (self._mixed(split) for split in ("train", "val", "test"))
@@ -136,7 +135,7 @@ class Domains(Data):
         return Split(take(torch.cat(parts), order), {"label": take(y, order)})
 
     def _shares(self) -> list[Share]:
-        """Shares of the domains: domains of the same images split these."""
+        """The share of each domain; domains with the same images divide them."""
         prints = [domain.source.fingerprint("train") for domain in self.domains.values()]
         return [Share(prints[:number].count(print_), prints.count(print_)) for number, print_ in enumerate(prints)]
 

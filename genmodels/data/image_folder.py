@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.random import RandomState
 
-from genmodels.data.base import SplitName
 from genmodels.data.content import content_hash
 from genmodels.data.image_files import channels_first, images_in, open_upright
 from genmodels.data.image_rules import Resize, central_box, cropped_and_resized
 from genmodels.data.mapped import Chunk, MappedImages, Preparation, decoded
 from genmodels.errors import UserError
+from genmodels.fields import SplitName
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 
@@ -51,7 +51,7 @@ class ImageFolder(MappedImages):
         test_path: str | None,  # folder of the test split; None: held out from `path`
         crop: Literal["none", "center"],
         resize: Resize,
-        n_test: NonNegativeInt,  # held out where there is no test_path
+        n_test: NonNegativeInt,  # images held out for the test, if there is no test_path
         n_validation: NonNegativeInt,  # samples held out of those for training
         split_seed: NonNegativeInt,
     ):

@@ -3,7 +3,7 @@
 1,281,167 training images of 1000 classes in ten files, downsampled by a box filter. The official validation set
 of 50,000 is the test split here, and some of the training images are the validation split. Papers on densities before
 2021 used another version, with another filter and fewer images (van den Oord et al. 2016,
-https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension belong to other data.
+https://arxiv.org/abs/1601.06759), which has been withdrawn: their bits per dimension are for other data.
 """
 
 import re
@@ -17,18 +17,19 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from genmodels.data.base import SplitName, held_out
+from genmodels.data.base import held_out
 from genmodels.data.content import content_hash
 from genmodels.data.files import fetch, unreadable
 from genmodels.data.mapped import Chunk, MappedImages, Preparation
 from genmodels.data.npz import READING_ERRORS
 from genmodels.disk.archives import require_size
 from genmodels.errors import UserError
+from genmodels.fields import SplitName
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 TRAINING, VALIDATION = 1_281_167, 50_000  # official numbers of images
-IMAGES_AT_ONCE = 4096  # images copied at a time
-MAX_EXPANSION = 100  # the unpacked size of an archive over its own, at most
+COPIED_AT_ONCE = 4096  # images copied at a time
+MAX_ZIP_EXPANSION = 100  # largest ratio of an archive's unpacked size to its own
 
 
 class BatchFile(NamedTuple):
@@ -66,7 +67,7 @@ class ImageNet(MappedImages):
         root: str,
         folder: str,  # below root
         training: Sequence[str],  # names of the archives of training images
-        validation: str,  # and of validation images: the test split
+        validation: str,  # name of the archive of validation images: the test split
         sha256: Sequence[str],  # of these archives, in this order
         verify: bool,  # refuse archives with another sha256, and other numbers of images than the official ones
     ):
@@ -127,8 +128,8 @@ class ImageNet(MappedImages):
             raise unreadable(
                 batch.path, f"it has {x.dtype} data of shape {x.shape}, for {n} images of {list(self.shape)}"
             )
-        for start in range(0, n, IMAGES_AT_ONCE):
-            part = slice(start, start + IMAGES_AT_ONCE)
+        for start in range(0, n, COPIED_AT_ONCE):
+            part = slice(start, start + COPIED_AT_ONCE)
             yield part, x[part].reshape(-1, *self.shape)
 
 
@@ -144,14 +145,14 @@ def batches(source: Path) -> list[BatchFile]:
             "get it from https://image-net.org, or set data.root or GENMODELS_DATA to the folder where the datasets lie"
         )
     if not found:
-        raise UserError(f"{source} has no .npz files, expected those of the official {source.name}.zip; unpack it anew")
+        raise UserError(f"{source} has no .npz files, expected those of the official {source.name}.zip; unpack it")
     return sorted(found, key=lambda batch: batch_number(batch.member or batch.path.name))
 
 
 def members(path: Path) -> list[BatchFile]:
     """The npz files in an archive."""
     try:
-        require_size(path, most=MAX_EXPANSION)
+        require_size(path, most=MAX_ZIP_EXPANSION)
         with zipfile.ZipFile(path) as archive:
             return [BatchFile(path, name) for name in archive.namelist() if name.endswith(".npz")]
     except (zipfile.BadZipFile, OSError) as error:

@@ -27,14 +27,15 @@ from numpy.lib import format as npy
 from rich.console import Console
 from torch import Tensor
 
-from genmodels.data.base import Data, Split, SplitName, Splits, fingerprint_of, labelled
+from genmodels.data.base import Data, Split, Splits, fingerprint_of, labelled
 from genmodels.data.transforms import random_flip
 from genmodels.disk.user_cache import cache_dir
 from genmodels.errors import UserError
+from genmodels.fields import SplitName
 from genmodels.progress import progress_display
 
 PREPARATION_VERSION = 2  # raise it with every change of the preparation
-IMAGES_AT_ONCE = 256  # images decoded at a time
+DECODED_AT_ONCE = 256  # images decoded at a time
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 File = TypeVar("File")
 
@@ -113,8 +114,8 @@ def decoded(
 ) -> Iterator[Chunk]:
     """All images of a split, decoded in threads, in chunks."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), IMAGES_AT_ONCE):
-            part = slice(start, start + IMAGES_AT_ONCE)
+        for start in range(0, len(files), DECODED_AT_ONCE):
+            part = slice(start, start + DECODED_AT_ONCE)
             yield Chunk(split, np.stack(list(pool.map(decode, files[part]))), None if y is None else y[part])
 
 

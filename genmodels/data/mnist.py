@@ -21,13 +21,13 @@ from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.data.transforms import bernoulli, random_flip
 from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
-FILES = {  # number of dimensions of each
+IDX_FILES = {  # number of dimensions of each
     "train-images-idx3-ubyte.gz": 3,
     "train-labels-idx1-ubyte.gz": 1,
     "t10k-images-idx3-ubyte.gz": 3,
     "t10k-labels-idx1-ubyte.gz": 1,
 }
-MAX_BYTES = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
+MAX_IDX_BYTES = 16 + 60_000 * 28 * 28  # bytes of the largest file, unpacked
 
 
 class MNIST(Data):
@@ -62,7 +62,7 @@ class MNIST(Data):
         self.verify = verify
 
     def read(self) -> Splits:
-        x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(FILES, self.md5, strict=True))
+        x, y, test_x, test_y = (self.read_file(file, md5) for file, md5 in zip(IDX_FILES, self.md5, strict=True))
         grey, test = labelled(x[:, None], y.long()), labelled(test_x[:, None], test_y.long())  # (n, 1, 28, 28), (n,)
         train, val = hold_out(grey, self.n_validation, self.split_seed, "n_validation")
         splits = Splits(self.fix(train), self.fix(val), self.fix(test), training=train)
@@ -72,7 +72,7 @@ class MNIST(Data):
     def read_file(self, file: str, md5: str) -> UInt8[Tensor, "..."]:
         """One of the four files, found or downloaded."""
         urls = [f"{url.rstrip('/')}/{file}" for url in self.urls]
-        return read_idx(fetch(self.folder / file, urls, md5, self.verify), FILES[file])
+        return read_idx(fetch(self.folder / file, urls, md5, self.verify), IDX_FILES[file])
 
     def fix(self, grey: Split) -> Split:
         """The split for evaluators."""
@@ -85,7 +85,7 @@ class MNIST(Data):
 
 def read_idx(path: Path, dims: int) -> UInt8[Tensor, "..."]:
     """A gzipped idx file of bytes: 0, 0, 8 (unsigned byte), number of dimensions, each as big-endian int32, values."""
-    content = read_whole(path, MAX_BYTES)
+    content = read_whole(path, MAX_IDX_BYTES)
     start = 4 + 4 * dims
     if content[:4] != bytes([0, 0, 8, dims]) or len(content) < start:
         raise unreadable(path, f"it starts with the bytes {content[:4].hex()}")

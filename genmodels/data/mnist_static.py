@@ -17,9 +17,9 @@ from genmodels.data.base import Data, Split, Splits, check_official, labelled
 from genmodels.data.files import fetch, read_whole, unreadable
 from genmodels.ranges import PositiveInt, TwoOrMore
 
-FILES = ("binarized_mnist_train.amat", "binarized_mnist_valid.amat", "binarized_mnist_test.amat")
+AMAT_FILES = ("binarized_mnist_train.amat", "binarized_mnist_valid.amat", "binarized_mnist_test.amat")
 PIXELS = 28 * 28
-MAX_BYTES = 50_000 * 2 * PIXELS  # bytes of the largest file
+MAX_AMAT_BYTES = 50_000 * 2 * PIXELS  # bytes of the largest file
 
 
 class MNISTStatic(Data):
@@ -45,7 +45,7 @@ class MNISTStatic(Data):
         self.verify = verify
 
     def read(self) -> Splits:
-        train, val, test = (self.read_file(file, sha256) for file, sha256 in zip(FILES, self.sha256, strict=True))
+        train, val, test = (self.read_file(file, sha256) for file, sha256 in zip(AMAT_FILES, self.sha256, strict=True))
         check_official(train, self.levels, self.classes, self.name)
         return Splits(train, val, test, training=train)
 
@@ -60,7 +60,7 @@ class MNISTStatic(Data):
 
 def read_amat(path: Path) -> UInt8[Tensor, "n 1 28 28"]:
     """The images in a text file: pixel, space, pixel, ..., pixel, end of line."""
-    text = np.frombuffer(read_whole(path, MAX_BYTES), np.uint8)
+    text = np.frombuffer(read_whole(path, MAX_AMAT_BYTES), np.uint8)
     if not len(text) or len(text) % (2 * PIXELS):
         raise unreadable(path, f"it has {len(text)} bytes, expected a multiple of {2 * PIXELS}")
     pixels, between = np.moveaxis(text.reshape(-1, PIXELS, 2), -1, 0)

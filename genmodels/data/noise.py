@@ -1,4 +1,4 @@
-"""Samples that are drawn at random and have the fields of a dataset, which is not read."""
+"""Random samples with the fields of a dataset, without reading the dataset."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from genmodels.data.base import Data, Split, Splits
 from genmodels.fields import Field, Fields
 
 
-class Noise(Data):
+class NoiseData(Data):
     """`n` random samples of these fields with random conditions."""
 
     def __init__(self, *, x: Field | Fields, condition: Fields, batch_size: int, n: int):
@@ -35,7 +35,7 @@ def batch_of(field: Field | Fields, n: int, generator: torch.Generator) -> Batch
 
 
 def noise(field: Field, n: int, generator: torch.Generator) -> Tensor:
-    """`n` random values of a field, (n, *shape): standard normal, or each level as often; labels are int64."""
+    """`n` random values of a field, (n, *shape): standard normal, or uniform over the levels; labels are int64."""
     if field.levels is None:
         return torch.randn(n, *field.shape, generator=generator)
     x = torch.randint(field.levels, (n, *field.shape), generator=generator)

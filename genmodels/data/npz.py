@@ -27,7 +27,7 @@ from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 IMAGES, LABELS = ("images", "train_images", "x", "arr_0"), ("labels", "label", "train_labels", "y")
 TEST_IMAGES, TEST_LABELS = ("test_images",), ("test_labels",)
 READING_ERRORS = (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
-MAX_EXPANSION = 200  # the unpacked size of a file over its own, at most
+MAX_NPZ_EXPANSION = 200  # largest ratio of a file's unpacked size to its own
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -132,7 +132,7 @@ def require_array(path: Path, arrays: Mapping[str, Any], keys: Sequence[str]) ->
 def reading(path: Path) -> Iterator[None]:
     """Raises UserError where the file is missing, broken, or far too large."""
     try:
-        require_size(path, most=MAX_EXPANSION)
+        require_size(path, most=MAX_NPZ_EXPANSION)
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} is not there, expected a .npz file of images; correct data.path") from error

@@ -1,9 +1,9 @@
-"""Omniglot as the VAE papers use it (Burda et al. 2016, https://arxiv.org/abs/1509.00519): letters of 28x28.
+"""Omniglot as VAE papers use it (Burda et al. 2016, https://arxiv.org/abs/1509.00519): letters of 28x28.
 
 Drawings of 1,623 letters of 50 alphabets (Lake et al. 2015, https://doi.org/10.1126/science.aab3050), downscaled by
-Burda et al., 24,345 for training and 8,070 for test. Their file holds the ink of each pixel in 0..1, which is the
-probability that it is 1: drawn again at every visit in training, while the splits, for evaluators, are one fixed draw,
-the same on every machine. The file has pixels in MATLAB's column-major order; here the letters are upright.
+Burda et al., 24,345 for training and 8,070 for test. Their file holds the ink of each pixel in 0..1, the
+probability that the pixel is 1. In training, pixels are drawn again at every visit; the splits, for evaluators, are one
+fixed draw, the same on every machine. The file has pixels in MATLAB's column-major order; here the letters are upright.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from genmodels.ranges import NonNegativeInt, PositiveInt, TwoOrMore
 
 FILE = "chardata.mat"
 N_TRAIN, N_TEST = 24_345, 8_070
-MAX_BYTES = 2**28  # bytes of the file, and of a variable; the largest variable has 153 million
+MAX_MAT_BYTES = 2**28  # bytes of the file, and of a variable; the largest variable has 153 million
 
 
 class Omniglot(Data):
@@ -51,7 +51,7 @@ class Omniglot(Data):
 
     def read(self) -> Splits:
         path = fetch(self.path, self.urls, None, self.verify)
-        arrays = read_mat(path, ("data", "target", "testdata", "testtarget"), MAX_BYTES)
+        arrays = read_mat(path, ("data", "target", "testdata", "testtarget"), MAX_MAT_BYTES)
         ink, test_ink = (
             ink_and_alphabets(path, arrays[f"{part}data"], arrays[f"{part}target"]) for part in ("", "test")
         )

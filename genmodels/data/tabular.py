@@ -3,7 +3,7 @@ https://arxiv.org/abs/1705.07057), in the folders of their data.tar.gz (https://
 
 GAS is a pickle there, which can run code when it is read, so each person converts it once: the error message says how.
 The text file of the UCI archive cannot replace it: the authors took a random quarter of its rows and published no seed.
-The authors' files of POWER and MINIBOONE lack some rows or columns, too.
+The authors' files of POWER and MINIBOONE lack some rows or columns as well.
 """
 
 import gzip
@@ -31,7 +31,7 @@ TableName = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
-MAX_BYTES = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
+MAX_TABLE_BYTES = 2**32  # bytes of an unpacked file; the largest official one has less than 1 GB
 HEPMASS_COLUMNS = range(28)  # label and features; the authors drop the additional column of the test file
 
 
@@ -83,12 +83,12 @@ class Tabular(Data):
 
 
 def unpack(archive: Path, name: str, path: Path) -> None:
-    """Writes the archive's data/`name` to `path`, whole or not at all; nothing else leaves the archive."""
+    """Writes the archive's data/`name` to `path`, whole or not at all; nothing else is unpacked."""
     try:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
                 wanted = PurePosixPath(member.name) == PurePosixPath("data", name)
-                if wanted and member.isfile() and not member.issparse() and member.size < MAX_BYTES:
+                if wanted and member.isfile() and not member.issparse() and member.size < MAX_TABLE_BYTES:
                     with replacing(path) as file:
                         shutil.copyfileobj(members.extractfile(member), file)  # type: ignore[arg-type]
                     return

@@ -1,8 +1,8 @@
 """Points in the plane: FFJORD's eight toy densities (Grathwohl et al. 2019, https://arxiv.org/abs/1810.01367).
 
 All points are independent draws. FFJORD takes 100 new points for each of 10,000 steps. The training data here are one
-fixed set of as many points, 1,000,000: such a training sees each point once, and runs are resumed as for any other
-data. Validation and test sets have separate random numbers and do not depend on `n_train`.
+fixed set of as many points, 1,000,000: such a training sees each point once, and runs can be resumed as with any
+other data. Validation and test sets have separate random numbers and do not depend on `n_train`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
 Distribution = Literal["8gaussians", "circles", "rings", "moons", "swissroll", "2spirals", "checkerboard", "pinwheel"]
-Points = Float[np.ndarray, "n 2"]
+PlanePoints = Float[np.ndarray, "n 2"]
 STREAMS = {"train": 0, "val": 1, "test": 2}  # of random numbers of split_seed
 
 
@@ -37,8 +37,8 @@ class Toy2D(Data):
         batch_size: PositiveInt,
         distribution: Distribution,  # which density
         n_train: PositiveInt,  # points to train on
-        n_validation: NonNegativeInt,  # samples held out of those for training
-        n_test: NonNegativeInt,  # samples held out for the test
+        n_validation: NonNegativeInt,  # points for validation
+        n_test: NonNegativeInt,  # points for the test
         split_seed: NonNegativeInt,  # of all draws
     ):
         super().__init__(name=name, shape=shape, levels=levels, classes=classes, batch_size=batch_size)
@@ -63,63 +63,63 @@ class Toy2D(Data):
         return x
 
 
-def unit(angle: Float[np.ndarray, " n"]) -> Points:
+def unit(angle: Float[np.ndarray, " n"]) -> PlanePoints:
     """The points on the unit circle at these angles."""
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def eight_gaussians(rng: RandomState, n: int) -> Points:
+def eight_gaussians(rng: RandomState, n: int) -> PlanePoints:
     """Round Gaussians of equal weight on a circle, every 45 degrees."""
     return (4 * unit(rng.randint(8, size=n) * pi / 4) + 0.5 * rng.randn(n, 2)) / 1.414
 
 
-def circles(rng: RandomState, n: int) -> Points:
+def circles(rng: RandomState, n: int) -> PlanePoints:
     """Two circles of radius 3 and 1.5, of equal weight, with Gaussian noise of 0.24."""
     radius = np.where(rng.rand(n, 1) < 0.5, 1.0, 0.5)
     return 3 * (radius * unit(2 * pi * rng.rand(n)) + 0.08 * rng.randn(n, 2))
 
 
-def rings(rng: RandomState, n: int) -> Points:
+def rings(rng: RandomState, n: int) -> PlanePoints:
     """Four circles of radius 0.75, 1.5, 2.25 and 3, of equal weight, with Gaussian noise of 0.08."""
     radius = 0.75 * (1 + rng.randint(4, size=(n, 1)))
     return radius * unit(2 * pi * rng.rand(n)) + 0.08 * rng.randn(n, 2)
 
 
-def moons(rng: RandomState, n: int) -> Points:
+def moons(rng: RandomState, n: int) -> PlanePoints:
     """Two half circles of radius 2, of equal weight, which interlock; with Gaussian noise of 0.2."""
     upper = unit(pi * rng.rand(n))
     x = np.where(rng.rand(n, 1) < 0.5, upper, [1, 0.5] - upper)
     return 2 * (x + 0.1 * rng.randn(n, 2)) + [-1, -0.2]
 
 
-def swissroll(rng: RandomState, n: int) -> Points:
+def swissroll(rng: RandomState, n: int) -> PlanePoints:
     """A spiral of one and a half turns, its angle uniform, with Gaussian noise of 0.2."""
     angle = 1.5 * pi * (1 + 2 * rng.rand(n))
     return (angle[:, None] * unit(angle) + rng.randn(n, 2)) / 5
 
 
-def two_spirals(rng: RandomState, n: int) -> Points:
+def two_spirals(rng: RandomState, n: int) -> PlanePoints:
     """Two spirals of one and a half turns around each other, of equal weight, denser outwards; noise of 0.1."""
     angle = 3 * pi * np.sqrt(rng.rand(n))
     arm = angle[:, None] * unit(pi - angle) + 0.5 * rng.rand(n, 2)
     return np.where(rng.rand(n, 1) < 0.5, arm, -arm) / 3 + 0.1 * rng.randn(n, 2)
 
 
-def checkerboard(rng: RandomState, n: int) -> Points:
+def checkerboard(rng: RandomState, n: int) -> PlanePoints:
     """Uniform on the eight squares of one colour of a board of 4x4 squares with sides 2, from -4 to 4."""
     column = 4 * rng.rand(n) - 2
     row = rng.rand(n) - 2 * rng.randint(2, size=n) + np.floor(column) % 2
     return 2 * np.stack([column, row], axis=1)
 
 
-def pinwheel(rng: RandomState, n: int) -> Points:
+def pinwheel(rng: RandomState, n: int) -> PlanePoints:
     """Five long Gaussians around the origin, twisted more with larger radius, of equal weight."""
     along, across = 1 + 0.3 * rng.randn(n), 0.1 * rng.randn(n)
     angle = rng.randint(5, size=n) * 2 * pi / 5 + 0.25 * np.exp(along)
     return 2 * (along[:, None] * unit(-angle) + across[:, None] * unit(pi / 2 - angle))
 
 
-GENERATORS: dict[Distribution, Callable[[RandomState, int], Points]] = {
+GENERATORS: dict[Distribution, Callable[[RandomState, int], PlanePoints]] = {
     "8gaussians": eight_gaussians,
     "circles": circles,
     "rings": rings,

@@ -30,7 +30,7 @@ from genmodels.capabilities import (
 )
 from genmodels.clock import followers, set_clock
 from genmodels.console import console
-from genmodels.data.noise import Noise
+from genmodels.data.noise import NoiseData
 from genmodels.engine import build, contract
 from genmodels.engine.contract import Held, Wrong
 from genmodels.errors import UserError
@@ -109,7 +109,7 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
     """Name, promise and function of each check that applies."""
     size = BATCH * config["trainer"]["accumulate_grad_batches"]
     like = build.instance(config["data"])
-    data = Noise(x=like.x, condition=like.condition, batch_size=size, n=4 * size)
+    data = NoiseData(x=like.x, condition=like.condition, batch_size=size, n=4 * size)
     model = build.model(config, fresh=True)
     for each in CHECKS:
         if isinstance(model, each.capability):
@@ -125,14 +125,14 @@ def checks_of(config: dict[str, Any], folder: Path) -> Iterator[tuple[str, str, 
     yield "export", "the loaded model gives the same", partial(export, config, data, folder)
 
 
-def kept(model: Any, data: Noise, each: Check) -> Wrong:
+def kept(model: Any, data: NoiseData, each: Check) -> Wrong:
     """What is wrong with a capability of the class line; NotApplicable where the parts do not allow it."""
     if why := getattr(model, "lacks", {}).get(each.capability):
         raise NotApplicable(why)
     return each.wrong(begun(model, data))
 
 
-def begun(model: Any, data: Noise) -> Held:
+def begun(model: Any, data: NoiseData) -> Held:
     """A copy of the model as after the start of training, and a few samples."""
     held = few(deepcopy(model), data)
     initialise(held.model, (held.x, held.condition), seed=0)
@@ -142,13 +142,13 @@ def begun(model: Any, data: Noise) -> Held:
     return held
 
 
-def few(model: Any, data: Noise) -> Held:
+def few(model: Any, data: NoiseData) -> Held:
     """The model and a few samples."""
     x, condition = data.split("train")
     return Held(model=model, x=part(x, slice(HELD)), condition=part(condition, slice(HELD)), fields=data.x)
 
 
-def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> Wrong:
+def sum_of_probabilities(model: Any, data: NoiseData, config: Mapping[str, Any]) -> Wrong:
     """Checks the model on the first small space in `config["small"]` for which it can be built."""
     if model.bound != "exact":
         raise NotApplicable(f"log_prob is a bound ({model.bound})")
@@ -163,12 +163,12 @@ def sum_of_probabilities(model: Any, data: Noise, config: Mapping[str, Any]) -> 
     raise NotApplicable(why)
 
 
-def in_small(data: Noise, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
+def in_small(data: NoiseData, small: Mapping[str, Any], config: Mapping[str, Any]) -> Held:
     """The same model on few sites and levels, if it has a likelihood."""
     assert isinstance(data.x, Field)
     x = data.x._replace(shape=tuple(small["shape"]), levels=small["levels"])
     model = build.model({**config, "model": small["model"]}, fresh=True)
-    held = begun(model, Noise(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
+    held = begun(model, NoiseData(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
     held.model.log_prob(held.x, held.told)
     return held
 
@@ -186,7 +186,7 @@ class EachStep(Checkpoint):
         trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
-def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | None = None) -> Path:
+def train(config: dict[str, Any], data: NoiseData, folder: Path, goes_on: Path | None = None) -> Path:
     """Trains up to step two; returns the last checkpoint."""
     trainer = build.trainer(config, {"each": EachStep(folder)})
     training = build.training(config, build.model(config, fresh=goes_on is None), data, trainer)
@@ -194,7 +194,7 @@ def train(config: dict[str, Any], data: Noise, folder: Path, goes_on: Path | Non
     return folder / f"{STEPS}.ckpt"
 
 
-def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
+def resume(config: dict[str, Any], data: NoiseData, folder: Path) -> Wrong:
     """Two steps give the same bits as one step, a checkpoint, and another step."""
     whole = read_checkpoint(train(config, data, folder / "whole"))
     resumed = read_checkpoint(train(config, data, folder / "resumed", goes_on=folder / "whole" / "1.ckpt"))
@@ -211,7 +211,7 @@ def resume(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
         yield "a resumed run differs in the state of its optimizer"
 
 
-def export(config: dict[str, Any], data: Noise, folder: Path) -> Wrong:
+def export(config: dict[str, Any], data: NoiseData, folder: Path) -> Wrong:
     """The loaded export gives the same as the model."""
     file = folder / "whole" / f"{STEPS}.ckpt"
     if not file.is_file():

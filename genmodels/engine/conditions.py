@@ -10,10 +10,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from genmodels.capabilities import Condition
-from genmodels.data.base import SplitName
 from genmodels.data.npz import read_npz
 from genmodels.errors import UserError
-from genmodels.fields import Field, Fields, in_range
+from genmodels.fields import Field, Fields, SplitName, in_range
 from genmodels.run.data import data_of
 
 

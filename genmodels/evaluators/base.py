@@ -26,7 +26,6 @@ from genmodels.evaluators.shown import Show
 from genmodels.evaluators.subject import GeneratedBatch, Procedure, SampleSet, Subject
 
 Uses = Literal["nothing", "moments", "features"]
-SplitName = Literal["train", "val", "test"]
 PixelsOf = Callable[[Tensor], Tensor]  # (j,) indices of reference images -> (j, c, h, w) uint8 in 0..255
 
 

@@ -19,19 +19,19 @@ from genmodels.trees import take, to
 SEED = 0  # of the permutation, independent of the seed of the evaluation
 
 
-def condition_of(model: nn.Module) -> Fields:
+def conditions_of(model: nn.Module) -> Fields:
     """The conditions of a model; {}: unconditional."""
     return getattr(model, "condition", {})
 
 
 def given(model: nn.Module, condition: Condition) -> Condition:
     """The conditions of data that a model uses."""
-    return {name: condition[name] for name in condition_of(model)}
+    return {name: condition[name] for name in conditions_of(model)}
 
 
 def refuse_conditions(model: nn.Module, data: Dataset) -> None:
     """UserError where the data lack a condition of the model, or have it in another shape."""
-    for name, field in condition_of(model).items():
+    for name, field in conditions_of(model).items():
         found = data.condition.get(name)
         if found is None or found[:3] != field[:3]:
             have = f"{name} as {found}" if found else ", ".join(data.condition) or "no conditions"
@@ -47,7 +47,7 @@ class Conditions:
     def __init__(self, model: nn.Module, data: Dataset, split: str):
         self.split = f"{data.name}/{split}"
         self.rows: Condition = {}
-        if condition_of(model):
+        if conditions_of(model):
             _, condition = data.split(split)
             self.rows = given(model, condition)
             n = len(next(iter(self.rows.values())))

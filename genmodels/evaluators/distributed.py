@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genmodels.errors import UserError
 
-T = TypeVar("T")
+Value = TypeVar("Value")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -34,7 +34,7 @@ def total(x: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
     return x
 
 
-def from_rank_zero(make: Callable[[], T]) -> T:
+def from_rank_zero(make: Callable[[], Value]) -> Value:
     """The result of `make` on rank 0, or its UserError there, on every process."""
     rank, world = rank_and_world()
     box: list[Any] = [None, None]  # result, error
@@ -50,7 +50,7 @@ def from_rank_zero(make: Callable[[], T]) -> T:
     return box[0]
 
 
-def from_all(x: T) -> list[T]:
+def from_all(x: Value) -> list[Value]:
     """Every process's `x`, in the order of their ranks."""
     _, world = rank_and_world()
     box = [x] * world

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genmodels.capabilities import Batch, Condition, Samples
 from genmodels.errors import UserError
 from genmodels.evaluators.base import Evaluator, SampleMetric, completed
-from genmodels.evaluators.conditions import Conditions, condition_of, refuse_conditions
+from genmodels.evaluators.conditions import Conditions, conditions_of, refuse_conditions
 from genmodels.evaluators.dataset import Dataset, ImageDataset, picture_levels
 from genmodels.evaluators.distributed import rank_and_world
 from genmodels.evaluators.features.base import Features
@@ -26,7 +26,7 @@ from genmodels.fields import Field
 from genmodels.seeds import ByNumber, seeded
 from genmodels.units import to_pixels
 
-Known = Mapping[str, list[Record]]  # results by the evaluator's name
+KnownRecords = Mapping[str, list[Record]]  # results by the evaluator's name
 
 
 def applicable(model: nn.Module, evaluators: Mapping[str, Evaluator], data: Dataset) -> dict[str, Evaluator]:
@@ -68,7 +68,7 @@ def by_evaluator(
     precision: Precision = "32-true",
     progress: Progress = silent,
     show: Show = NOTHING,
-    known: Known = MappingProxyType({}),
+    known: KnownRecords = MappingProxyType({}),
 ) -> dict[str, list[Record]]:
     """Results of each applicable evaluator, a pure function of the arguments and the same on every process.
 
@@ -191,7 +191,7 @@ def sampling(model: nn.Module, conditions: Conditions) -> dict[str, Any]:
 def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:
     """The split whose conditions the samples get: their reference split."""
     splits = sorted({metric.reference for metric in metrics if metric.reference is not None}) or ["train"]
-    if len(splits) > 1 and condition_of(model):
+    if len(splits) > 1 and conditions_of(model):
         raise UserError(
             f"the evaluators of samples have the references {' and '.join(splits)}, expected one, whose conditions "
             f"{type(model).__name__} is given: set the same evaluator.NAME.reference for all, or evaluate twice"

@@ -14,7 +14,7 @@ from genmodels.errors import UserError
 from genmodels.evaluators.results import Progress, silent
 
 TILE_ROWS, TILE_COLUMNS = 1024, 4096  # of a tile
-ROUNDING = 1e-12  # a squared distance below this fraction of the squared norms is rounding error
+DISTANCE_ROUNDING = 1e-12  # a squared distance below this fraction of the squared norms is rounding error
 
 
 def blocks(n: int, size: int) -> list[slice]:
@@ -26,7 +26,7 @@ def euclidean(x: Float64[Tensor, "n d"], y: Float64[Tensor, "m d"]) -> Float[Ten
     """|x - y| of every pair, float32; exactly zero for equal rows."""
     norms = x.square().sum(1)[:, None] + y.square().sum(1)
     square = norms - 2 * x @ y.T
-    return square.where(square > ROUNDING * norms, 0).sqrt().float()
+    return square.where(square > DISTANCE_ROUNDING * norms, 0).sqrt().float()
 
 
 def distances(

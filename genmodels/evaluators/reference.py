@@ -32,7 +32,7 @@ from genmodels.evaluators.pairs import radii
 from genmodels.evaluators.pictures import PictureSet
 from genmodels.evaluators.results import Progress
 
-ROUNDING = 1e-5  # of entries of a covariance that was summed in float32, relative to the largest
+COVARIANCE_ROUNDING = 1e-5  # of entries of a covariance that was summed in float32, relative to the largest
 STATISTICS_VERSION = 1  # raise it with every change of the computation
 MOMENTS, FEATURES = "references", "reference_features"  # folders of the cache
 
@@ -64,7 +64,7 @@ class Reference:
         if self.key is None:
             return make()
         path = cache_path(f"reference_{name}", self.key)
-        if (found := from_rank_zero(lambda: cache.load(path))) is None:
+        if (found := from_rank_zero(lambda: cache.stored(path))) is None:
             found = {"value": make().cpu().contiguous()}, {}
             if rank_and_world()[0] == 0:
                 with suppress(UserError):  # the disk is full
@@ -134,7 +134,7 @@ def moments_of(
 ) -> tuple[Float64[Tensor, " d"], Float64[Tensor, "d d"], Float[Tensor, "n d"] | None]:
     """Mean and covariance, and the features if `rows`; from the cache where possible."""
     folders = (MOMENTS, FEATURES)[: 1 + rows]
-    found = from_rank_zero(lambda: [w for folder in folders if (w := cache.load(cache_path(folder, key)))])
+    found = from_rank_zero(lambda: [w for folder in folders if (w := cache.stored(cache_path(folder, key)))])
     if len(found) == len(folders):
         kept = {name: tensor for weights, _ in found for name, tensor in weights.items()}
         return kept["mu"].to(device), kept["sigma"].to(device), kept.get("rows")
@@ -200,10 +200,10 @@ def _finite(*arrays: np.ndarray) -> bool:
 def _no_covariance(sigma: np.ndarray) -> str:
     """Why a matrix is no covariance, up to rounding in float32; empty: it is one."""
     scale = np.abs(sigma).max()
-    if (off := np.abs(sigma - sigma.T).max()) > ROUNDING * scale:
+    if (off := np.abs(sigma - sigma.T).max()) > COVARIANCE_ROUNDING * scale:
         return f"it is not symmetric (by {off:.3g}, where its largest entry is {scale:.3g})"
     least = np.linalg.eigvalsh(sigma)[0]
-    return f"it has an eigenvalue of {least:.3g}" if least < -ROUNDING * len(sigma) * scale else ""
+    return f"it has an eigenvalue of {least:.3g}" if least < -COVARIANCE_ROUNDING * len(sigma) * scale else ""
 
 
 def of_statistics(source: Statistics, features: Features, device: torch.device) -> Reference:

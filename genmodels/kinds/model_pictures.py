@@ -13,8 +13,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Translates, can
-from genmodels.data.base import Data, Split, SplitName
-from genmodels.fields import Field, Fields
+from genmodels.data.base import Data, Split
+from genmodels.fields import Field, Fields, SplitName
 from genmodels.kinds import kind_of
 from genmodels.kinds.base import Kind, NamedSamples, Pictured, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber

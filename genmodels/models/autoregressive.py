@@ -1,8 +1,8 @@
 """Autoregressive models: p(u) = Π_i p(u_i | u_1, ..., u_{i-1}) over the sites of a code.
 
-Source: PixelRNN (van den Oord et al. 2016, https://arxiv.org/abs/1601.06759), equations 1 and 2. What a site is and
-which comes first is the network's (`genmodels.nn.causal.network`), its distribution the site likelihood's
-(`genmodels.parts.site_likelihoods`), and what is modelled the space's: the data as they are, or codes of another run.
+Source: PixelRNN (van den Oord et al. 2016, https://arxiv.org/abs/1601.06759), equations 1 and 2. The
+network defines the sites and their order (`genmodels.nn.causal.network`), the site likelihood the distribution of a
+site (`genmodels.parts.site_likelihoods`), and the space what is modelled: the data themselves, or codes of another run.
 """
 
 from math import prod
@@ -35,7 +35,7 @@ from genmodels.trees import count
 
 
 class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
-    """log p(x) = Σ_i log p(u_i | u_<i) + correction, u the code of x and the correction its space's."""
+    """log p(x) = Σ_i log p(u_i | u_<i) + correction, with u and the correction from the space's `encode`."""
 
     samplers = (Direct,)
     steered_by = ("temperature",)
@@ -60,7 +60,7 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         self.use(sampler)
 
     def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
-        """-log p(x), or -log p(x|condition), in nats per sample; its bound where the space has only one."""
+        """-log p(x), or -log p(x|condition), in nats per sample, or its upper bound (see `bound`)."""
         return {"loss": -self.scored(x, condition)}
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:
-        """`n` samples, site by site in the network's order, at about the cost of one pass; without dropout."""
+        """`n` samples, drawn site by site in the network's order without dropout; costs about one pass."""
         context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         stepper, order, code = self.network.stepper(n, context), self.network.order, self.space.code
         u = torch.zeros(n, prod(code.shape), dtype=code.dtype, device=order.device)

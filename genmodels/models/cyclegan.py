@@ -5,8 +5,8 @@ has the generators' loss (equations 1 to 3, and section 5.2's identity loss)
 
     (D_second(G(x)) - 1)^2 + cycle |F(G(x)) - x| + cycle identity |F(x) - x|,
 
-those of the second domain the same with the roles changed. Squares are means over patches, absolute values means over
-entries.
+and samples of the second domain have the same loss with the roles exchanged. Squares are averaged over patches,
+absolute values over entries.
 """
 
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ from genmodels.parts.spaces import Space
 from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
 from genmodels.seeds import GLOBAL, Random
 
-Domains = Int[Tensor, "b"]  # 0, the first, or 1
+DomainNumbers = Int[Tensor, "b"]  # 0, the first, or 1
 
 
 class CycleGAN(nn.Module, HasPlayers, Translates):
-    """Two generators against two discriminators. The condition `label` says which domain a sample is of; a batch has
-    samples of both, or of one.
+    """Two generators against two discriminators. The condition `label` is the domain of a sample; a batch has samples
+    of both domains or of one.
 
-    All networks see the whole batch and each sample takes what is meant for it, so that nothing depends on how many
-    there are of a domain.
+    All networks process the whole batch, and each sample uses the output meant for it, so that the computation does
+    not depend on how many samples a domain has.
     """
 
     domains = 2
@@ -57,7 +57,7 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
         of_second: nn.Module,
         adversarial: AdversarialLoss,
         cycle: NonNegativeFloat,  # weight of the cycle loss
-        identity: NonNegativeFloat,  # of the identity loss, as a part of that of the cycle loss
+        identity: NonNegativeFloat,  # weight of the identity loss, relative to `cycle`
         pool: NonNegativeInt,  # earlier fakes of each domain from which a discriminator may see one; 0: none
     ):
         super().__init__()
@@ -75,14 +75,14 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
         self.identity = identity
 
     def players(self) -> Sequence[Player]:
-        """The generators together, then the discriminators, both on every batch: a step of the run is theirs."""
+        """The generators together, then the discriminators; one step of the run updates both on one batch."""
         return [
             Player("generators", [self.to_first, self.to_second], self.generator_loss, 1),
             Player("discriminators", [self.of_first, self.of_second], self.discriminator_loss, 1),
         ]
 
     def generator_loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
-        """The loss of the module's docstring, (b,), and its three terms, unweighted."""
+        """The loss in this file's docstring, (b,), and its three terms without weights."""
         domain, u = domains_of(condition, len(x)), self.space.encode(x)[0]
         fake = self.routed([self.to_first, self.to_second], u, 1 - domain)
         logits = self.routed([self.of_first, self.of_second], fake, 1 - domain)
@@ -97,8 +97,8 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
         return {"loss": loss, **terms}
 
     def discriminator_loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
-        """The adversarial loss of each sample's own discriminator on it, and of the other one on its translation, or
-        an earlier one, (b,)."""
+        """The adversarial loss, (b,): each sample is real for its own domain's discriminator, and its translation, or
+        an earlier one from the pool, is fake for the other."""
         domain, u = domains_of(condition, len(x)), self.space.encode(x)[0]
         discriminators = [self.of_first, self.of_second]
         with torch.no_grad():
@@ -111,7 +111,7 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
 
     @torch.no_grad()
     def translate(self, x: Batch, source: int, target: int, rng: Random = GLOBAL) -> Batch:
-        """Each sample of domain `source` as one of domain `target`, in data units; itself where these are the same."""
+        """Samples of domain `source` translated to domain `target`, in data units; unchanged if both are the same."""
         for name, domain in (("source", source), ("target", target)):
             if domain not in (0, 1):
                 raise UserError(f"{name} is domain {domain}, expected 0 or 1, one of the two domains of the data")
@@ -120,20 +120,20 @@ class CycleGAN(nn.Module, HasPlayers, Translates):
         network = self.to_second if target else self.to_first
         return self.space.decode(network(self.space.encode(x)[0]).float())
 
-    def routed(self, networks: Sequence[nn.Module], u: Tensor, to: Domains) -> Float[Tensor, "b ..."]:
-        """What the network number `to` of each sample makes of it, float32."""
+    def routed(self, networks: Sequence[nn.Module], u: Tensor, to: DomainNumbers) -> Float[Tensor, "b ..."]:
+        """For each sample the output of network number `to`, float32."""
         first, second = (network(u).float() for network in networks)
         return torch.where((to == 0).view(-1, *[1] * (first.ndim - 1)), first, second)
 
 
-def domains_of(condition: Condition, n: int) -> Domains:
-    """Which domain each of `n` samples is of."""
+def domains_of(condition: Condition, n: int) -> DomainNumbers:
+    """The domain of each of `n` samples."""
     label = condition.get("label")
     if label is None or label.shape != (n,):
-        raise UserError("CycleGAN has to know which domain each sample is of; give condition={'label': ...}, 0 or 1")
+        raise UserError("CycleGAN needs the domain of each sample; give condition={'label': ...}, 0 or 1")
     return label
 
 
 def mean(values: Float[Tensor, "b ..."]) -> PerSample:
-    """The mean over all but the batch."""
+    """The mean over all dimensions but the batch."""
     return values.flatten(1).mean(1)

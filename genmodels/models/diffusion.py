@@ -1,14 +1,13 @@
-"""Diffusion models and flow matching: a network that takes Gaussian noise out of data.
+"""Diffusion models and flow matching: a network that removes Gaussian noise from data.
 
-A process (`genmodels.parts.processes`) makes x_t = alpha x_0 + sigma eps; a parametrization says how the network's
-output F gives the estimate D(x_t) = c_skip x_t + c_out F(c_in x_t, c_noise) of x_0; times and weighting say what is
-minimised,
+A process (`genmodels.parts.processes`) makes x_t = alpha x_0 + sigma eps; a parametrization computes the estimate
+D(x_t) = c_skip x_t + c_out F(c_in x_t, c_noise) of x_0 from the network's output F; times and weighting define the loss
 
     E over t and eps of  weighting (F - F*)²,      F* = (x_0 - c_skip x_t)/c_out.
 
 DDPM (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239), EDM (Karras et al. 2022,
-https://arxiv.org/abs/2206.00364) and flow matching (Lipman et al. 2023, https://arxiv.org/abs/2210.02747) differ in
-those parts alone, and every sampler (`genmodels.samplers`) takes any of them.
+https://arxiv.org/abs/2206.00364) and flow matching (Lipman et al. 2023, https://arxiv.org/abs/2210.02747) differ only
+in these parts, and every sampler (`genmodels.samplers`) works with all of them.
 """
 
 from collections import deque
@@ -40,24 +39,22 @@ from genmodels.parts.guidance import clipped, guided
 from genmodels.parts.parametrizations import Coefficients, Parametrization
 from genmodels.parts.processes import Process, column
 from genmodels.parts.scorers import Scorer
-from genmodels.parts.spaces import Space
+from genmodels.parts.spaces import RealCode, Space
 from genmodels.parts.times import Times
 from genmodels.parts.weightings import Guess, Weighting
 from genmodels.samplers.base import DenoisingSampler
 from genmodels.seeds import GLOBAL, Random
 
-SEEN = 3  # standard deviations of the noise that a film shows as they are; what is beyond is cut
-
-Code = Float[Tensor, "b *code"]
+SEEN = 3  # standard deviations of noise that a film can show; more is clipped
 
 
 class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
-    """A denoiser for every noise level, and a way through them."""
+    """A denoiser for all noise levels, and a sampler that goes through them."""
 
     bound = "vlb"
     samplers = (DenoisingSampler,)
     sampler: DenoisingSampler
-    origin: Tensor  # knows the device
+    origin: Tensor  # holds the device
 
     def __init__(
         self,
@@ -73,7 +70,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         sampler: Sampler,
     ):
         super().__init__()
-        check(process, parametrization, times, weighting)
+        check_parts(process, parametrization, times, weighting)
         self.space, self.process, self.parametrization = space, process, parametrization
         self.x = space.x
         self.times, self.weighting, self.scorer = times, weighting, scorer
@@ -91,7 +88,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     # --- training and scoring
 
     def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
-        """At one time of each sample; `simple` is the error of F without a weight."""
+        """The weighted loss at one random time per sample; `simple` is the error of F without a weight."""
         x0, _ = self.space.encode(x)
         context = self.conditioner(self.conditioner.given(condition, len(x0)))
         t = self.times.draw(self.process, len(x0), x0.device)
@@ -115,7 +112,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     def log_prob(
         self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
     ) -> Float[Tensor, "*draws b"]:
-        """Of what the space encodes, plus what that leaves out; each of several draws encodes anew."""
+        """The scorer's log p of the code plus the space's correction; each of several draws encodes `x` again."""
         if self.scorer is None:
             raise UserError(f"this model has no likelihood: {self.lacks[HasLikelihood]}")
         require_samples(x, self.x)
@@ -131,14 +128,14 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     # --- the denoiser
 
     def denoiser(self, condition: Condition = NO_CONDITION) -> Denoiser:
-        """D(x, level), neither clipped nor guided; `level` may be of any scale, on the process or not."""
+        """D(x, level), neither clipped nor guided; `level` may have another scale than the process."""
         n = len(next(iter(condition.values()))) if condition else 0
         return self.denoiser_of(self.conditioner(self.conditioner.given(condition, n)))
 
     def denoiser_of(self, context: Context) -> Denoiser:
-        """That of an embedded condition."""
+        """The denoiser for an embedded condition."""
 
-        def denoise(x: Code, level: Level) -> Code:
+        def denoise(x: RealCode, level: Level) -> RealCode:
             scale = self.process.scale(level)
             own = Level(level.alpha * scale, level.sigma * scale)
             x_t = column(scale, x) * x
@@ -147,11 +144,13 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
 
         return denoise
 
-    def output(self, x_t: Code, level: Level, t: Shaped[Tensor, "*b"], context: Context) -> tuple[Code, Coefficients]:
-        """F in float32, and the coefficients of its level."""
+    def output(
+        self, x_t: RealCode, level: Level, t: Shaped[Tensor, "*b"], context: Context
+    ) -> tuple[RealCode, Coefficients]:
+        """F in float32, and the coefficients of the level."""
         c = self.parametrization.coefficients(level)
-        told = self.parametrization.told(level, t).to(x_t.device).expand(len(x_t)).contiguous()
-        return self.network(scaled(c.into, x_t), told, context).float(), c
+        c_noise = self.parametrization.c_noise(level, t).to(x_t.device).expand(len(x_t)).contiguous()
+        return self.network(scaled(c.into, x_t), c_noise, context).float(), c
 
     # --- sampling
 
@@ -162,7 +161,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         super().use(sampler)
 
     def check_guidance(self, guidance: float) -> None:
-        """UserError where there is no unconditional estimate to go away from."""
+        """UserError if guidance needs an unconditional estimate that the model does not have."""
         if guidance == 1 or (self.condition and self.conditioner.drop):
             return
         if not self.condition:
@@ -176,7 +175,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         )
 
     def sampling_protocol(self) -> Protocol:
-        """The sampler's settings, with the number of levels, and with clipping where there is something to clip to."""
+        """The sampler's settings, with the actual number of steps, and clipping only if the space has a range."""
         steps = len(self.process.grid(self.sampler.steps)) - 1
         clip = self.sampler.clip and self.space.range is not None
         return self.sampler.protocol() | {"sampler_steps": steps, "sampler_clip": clip}
@@ -189,28 +188,28 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
 
     @torch.no_grad()
     def film(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Iterator[Moment]:
-        asked: deque[tuple[Code, Level]] = deque(maxlen=1)
+        asked: deque[tuple[RealCode, Level]] = deque(maxlen=1)
         for x0 in self.estimates(n, condition, rng, lambda *question: asked.append(question)):
             x, level = asked[0]
             noisy = x / (level.alpha + SEEN * level.sigma)
             yield Moment(level, self.in_data_units(noisy, rng), self.in_data_units(x0, rng))
 
-    def in_data_units(self, x0: Code, rng: Random) -> Shaped[Tensor, " n *shape"]:
+    def in_data_units(self, x0: RealCode, rng: Random) -> Shaped[Tensor, " n *shape"]:
         x = self.space.decode(x0, rng)
         assert isinstance(x, Tensor)
         return x
 
     def estimates(
-        self, n: int, condition: Condition, rng: Random, watch: Callable[[Code, Level], None] = lambda *_: None
-    ) -> Iterator[Code]:
-        """The sampler's estimates of x_0, from noise on; `watch` is told what the denoiser is asked."""
+        self, n: int, condition: Condition, rng: Random, watch: Callable[[RealCode, Level], None] = lambda *_: None
+    ) -> Iterator[RealCode]:
+        """The sampler's estimates of x_0, step by step; `watch` gets every input of the denoiser."""
         embedded = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         noise = rng.normal((n, *self.space.code.shape), self.origin.device).to(self.origin) * self.process.start
         levels = self.process.grid(self.sampler.steps)
         return self.sampler(watched(self.steered(embedded, n), watch), noise, levels, rng)
 
     def steered(self, context: Context, n: int) -> Denoiser:
-        """The denoiser as the sampler's settings want it: guided, then clipped."""
+        """The denoiser with the sampler's settings: guided, then clipped."""
         denoiser = self.denoiser_of(context)
         if self.sampler.guidance != 1:
             absent = self.denoiser_of(self.conditioner.absent(n))
@@ -218,27 +217,27 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         return clipped(denoiser, self.space.range if self.sampler.clip else None)
 
 
-def watched(denoiser: Denoiser, watch: Callable[[Code, Level], None]) -> Denoiser:
-    """A denoiser that says what it is asked."""
+def watched(denoiser: Denoiser, watch: Callable[[RealCode, Level], None]) -> Denoiser:
+    """The denoiser, which passes its inputs to `watch` first."""
 
-    def denoise(x: Code, level: Level) -> Code:
+    def denoise(x: RealCode, level: Level) -> RealCode:
         watch(x, level)
         return denoiser(x, level)
 
     return denoise
 
 
-def affine(c: Coefficients, x_t: Code, output: Code) -> Code:
+def affine(c: Coefficients, x_t: RealCode, output: RealCode) -> RealCode:
     """D = c_skip x_t + c_out F."""
     return scaled(c.skip, x_t) + scaled(c.out, output)
 
 
-def scaled(c: Tensor | float, x: Code) -> Code:
-    """A coefficient of each sample, times the samples."""
+def scaled(c: Tensor | float, x: RealCode) -> RealCode:
+    """`x` times a coefficient, which can differ between samples."""
     return c * x if isinstance(c, float) else column(c, x) * x
 
 
-def check(process: Process, parametrization: Parametrization, times: Times, weighting: Weighting) -> None:
+def check_parts(process: Process, parametrization: Parametrization, times: Times, weighting: Weighting) -> None:
     """UserError for parts that do not go together."""
     times.check(process)
     if weighting.whole_steps and not times.whole:
@@ -249,5 +248,5 @@ def check(process: Process, parametrization: Parametrization, times: Times, weig
     if parametrization.needs_signal and process.level(torch.tensor(process.span[1])).alpha == 0:
         raise UserError(
             f"the process {type(process).__name__} ends without signal, where a network that estimates the noise says "
-            "nothing of the data; choose model/parametrization=velocity, flow_velocity or data"
+            "nothing about the data; choose model/parametrization=velocity, flow_velocity or data"
         )

@@ -23,21 +23,19 @@ from genmodels.capabilities import (
 from genmodels.context import Conditioner, Context
 from genmodels.fields import require_samples
 from genmodels.nn.flows.actnorm import initialising
-from genmodels.nn.flows.bijections import Bijection, Chain, without_inverse
+from genmodels.nn.flows.bijections import Bijection, Chain, Reals, without_inverse
 from genmodels.parts.densities import Density
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
 from genmodels.trees import count, repeat, tensors
 
-Noise = Float[Tensor, "b *latent"]
-
 
 class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
-    """log p(x) = log p(z) + ladj with z = f(u), u the code of x in the space, whose term is counted in ladj.
+    """log p(x) = log p(z) + ladj with z = f(u), where u is the code of x; ladj includes the space's correction.
 
-    Where encoding draws random numbers (dequantization), each call draws a lower bound of log p(x): the log importance
-    weight log p(u)/q(u|x), so `bound` is "elbo"; else it is "exact".
+    If encoding draws random numbers (dequantization), each call gives a random lower bound of log p(x), the log
+    importance weight log p(u)/q(u|x), and `bound` is "elbo"; otherwise it is "exact".
     """
 
     samplers = (Direct,)
@@ -46,8 +44,8 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
     def __init__(
         self,
         *,
-        space: Space,  # what f sees of the data
-        bijections: Mapping[str, Bijection],  # f, first to last, from the space to noise
+        space: Space,  # from data to the codes that f transforms
+        bijections: Mapping[str, Bijection],  # f, from first to last, from codes to noise
         base: Density,  # p(z)
         conditioner: Conditioner,
         sampler: Sampler,
@@ -89,17 +87,17 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
         return self.space.decode(self.f.inverse(z, context), rng)
 
     @torch.no_grad()
-    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Noise:
-        """The noise of each sample, shaped as its code; of integers, of the middle of their bins."""
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Reals:
+        """The noise of each sample, in the shape of its code; for integers, of the middle of their bins."""
         return self.f(self.space.middle(x), self.context(condition, count(x)))[0]
 
     @torch.no_grad()
-    def decode(self, z: Noise, condition: Condition = NO_CONDITION) -> Batch:
+    def decode(self, z: Reals, condition: Condition = NO_CONDITION) -> Batch:
         return self.space.decode(self.f.inverse(z, self.context(condition, len(z))))
 
     @torch.no_grad()
     def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
-        """Every ActNorm, from what reaches it; in float32 whatever the autocast."""
+        """Sets every ActNorm from its input, in float32 even under autocast."""
         with torch.autocast(tensors(x)[0][1].device.type, enabled=False), initialising(self):
             self.loss(x, condition)
 
@@ -114,6 +112,6 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
 
 
 def lacking(f: Bijection) -> dict[type, str]:
-    """What a flow of `f` cannot do, and why."""
+    """The capabilities that a flow with these bijections lacks, and why."""
     name = without_inverse(f)
     return {} if name is None else dict.fromkeys((Samples, Encodes), f"its bijection {name} has no closed inverse")

@@ -1,5 +1,5 @@
 """Generative adversarial network (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661): a generator, a
-discriminator, an adversarial loss, and what keeps the discriminator smooth: a gradient penalty (Gulrajani et al. 2017,
+discriminator, an adversarial loss, and optionally a smooth discriminator by a gradient penalty (Gulrajani et al. 2017,
 https://arxiv.org/abs/1704.00028) or clipped weights (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875)."""
 
 from collections.abc import Iterable, Sequence
@@ -35,12 +35,12 @@ from genmodels.trees import count
 
 
 class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
-    """u = G(z, c) with z from N(0, I), trained against a discriminator of G's images and the data's."""
+    """u = G(z, c) with z from N(0, I), trained against a discriminator between G's images and the data."""
 
     samplers = (Direct,)
     steered_by = ("truncation",)
     unaveraged = ("discriminator",)
-    origin: Tensor  # the mean of z, (d,); knows the device
+    origin: Tensor  # the mean of z, (d,); holds the device
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         generator: nn.Module,  # z (b, d) and a context -> images on (-1, 1), (b, c, h, w)
         discriminator: nn.Module,  # images on [-1, 1], (b, c, h, w), and a context -> logits (b,)
         adversarial: AdversarialLoss,
-        gradient_penalty: NonNegativeFloat,  # its weight in the discriminator's loss; 0: none
+        gradient_penalty: NonNegativeFloat,  # weight of the penalty in the discriminator's loss; 0: none
         weight_clip: PositiveFloat | None,  # bound on the discriminator's weights; None: none
         discriminator_steps: PositiveInt,  # discriminator updates before one generator update
-        standing_batches: NonNegativeInt,  # for batch norm's statistics before an evaluation; 0: those of training
+        standing_batches: NonNegativeInt,  # batches for batch norm's statistics before an evaluation; 0: as trained
         latent_dim: PositiveInt,  # d
         conditioner: Conditioner,
         sampler: Sampler,
@@ -61,7 +61,7 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         if gradient_penalty > 0 and any(isinstance(m, nn.BatchNorm2d) for m in discriminator.modules()):
             raise UserError(
                 f"the GAN got gradient_penalty={gradient_penalty:g} and a discriminator with batch norm, which mixes "
-                "the images whose gradients are to have norm 1; set model.discriminator.normalization=none or "
+                "the images whose gradients should have norm 1; set model.discriminator.normalization=none or "
                 "model.gradient_penalty=0"
             )
         if weight_clip is not None and weight_clip <= 0:
@@ -82,7 +82,7 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         self.use(sampler)
 
     def players(self) -> Sequence[Player]:
-        """The discriminator takes `discriminator_steps` steps on fresh data, the generator one on the last of these."""
+        """The discriminator takes `discriminator_steps` steps on new batches, the generator one step on the last."""
         return [
             Player("discriminator", [self.discriminator], self.discriminator_loss, 1),
             Player("generator", [self.generator, self.conditioner], self.generator_loss, self.discriminator_steps),
@@ -96,7 +96,7 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         return {"loss": self.adversarial.generator(logit)}
 
     def discriminator_loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
-        """The adversarial loss of `x` against as many fakes, and the weighted penalty, (b,); the two logits."""
+        """The adversarial loss of `x` against as many fakes plus the weighted penalty, (b,); both logits are terms."""
         n = count(x)
         context = self.conditioner(self.conditioner.given(condition, n))
         with torch.no_grad():
@@ -112,14 +112,14 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
         return {"loss": loss, **terms}
 
     def after_step(self, player: str, clock: Clock) -> None:
-        """Clips the discriminator's weights to [-weight_clip, weight_clip], where there is such a bound."""
+        """Clips the discriminator's weights to [-weight_clip, weight_clip], if `weight_clip` is set."""
         if player == "discriminator" and self.weight_clip is not None:
             for weight in self.discriminator.parameters():
                 weight.clamp_(-self.weight_clip, self.weight_clip)
 
     def before_evaluation(self, batches: Iterable[tuple[Batch, Condition]]) -> None:
-        """Batch norm's statistics in G anew, the mean over `standing_batches` batches of latents with the data's
-        conditions (Brock et al. 2019, https://arxiv.org/abs/1809.11096, section 4.1)."""
+        """Computes batch norm's statistics in G again, as means over `standing_batches` batches of latents with the
+        data's conditions (Brock et al. 2019, https://arxiv.org/abs/1809.11096, section 4.1)."""
         with standing_statistics(self.generator):
             for x, condition in islice(batches, self.standing_batches):
                 n = count(x)
@@ -146,6 +146,6 @@ class GAN(nn.Module, HasPlayers, Samples, FollowsClock, Prepares):
 
 
 def truncated_normal(uniform: Float[Tensor, "*shape"], bound: float) -> Float[Tensor, "*shape"]:
-    """Draws from N(0, 1) given |z| <= bound, by its inverse distribution function of uniform ones on [0, 1)."""
+    """Draws from N(0, 1) given |z| <= bound: the inverse distribution function of uniform draws on [0, 1)."""
     low = torch.special.ndtr(torch.tensor(-bound, dtype=torch.float64))
     return torch.special.ndtri(low + uniform.double() * (1 - 2 * low)).clamp(-bound, bound).float()

@@ -1,5 +1,5 @@
 """Variational autoencoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114; Rezende et al. 2014,
-https://arxiv.org/abs/1401.4082): encoder, posterior, prior, decoder, likelihood, and the bound that is trained."""
+https://arxiv.org/abs/1401.4082): encoder, posterior, prior, decoder, likelihood and objective."""
 
 import torch
 from jaxtyping import Float, Integer
@@ -23,27 +23,26 @@ from genmodels.capabilities import (
 )
 from genmodels.context import NO_CONTEXT, Conditioner, Context
 from genmodels.fields import Field, require_samples
+from genmodels.nn.shapes import Maps, PerDraw
 from genmodels.nn.vae.encoders import Encoder
 from genmodels.parts.likelihoods import PixelLikelihood
 from genmodels.parts.objectives import Objective
-from genmodels.parts.posteriors import Code, Params, PerDraw, Posterior, mean_and_log_std
-from genmodels.parts.priors import Pictures, Prior
+from genmodels.parts.posteriors import LatentVector, Posterior, PosteriorParams, mean_and_log_std
+from genmodels.parts.priors import Prior
 from genmodels.ranges import PositiveInt
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
 from genmodels.trees import repeat
 from genmodels.units import to_unit
 
-Images = Integer[Tensor, "n c h w"]
-
 
 class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, FollowsClock):
-    """z from the prior, x from the likelihood of decoder(z); q(z|x) = posterior of encoder(x); all given a condition
-    where there is one, but for the prior."""
+    """z from the prior, x from the likelihood with decoder(z); q(z|x) is the posterior with encoder(x). In a
+    conditional model, encoder and decoder have the condition; the prior does not."""
 
     bound: Bound = "elbo"
     samplers = (Direct,)
-    steered_by = ("temperature",)  # of the prior
+    steered_by = ("temperature",)  # the temperature of the prior
 
     def __init__(
         self,
@@ -91,14 +90,14 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
     def log_prob(
         self, x: Batch, condition: Condition = NO_CONDITION, *, draws: int | None = None
     ) -> Float[Tensor, "*draws b"]:
-        """log p(x|z)p(z)/q(z|x) in nats for `draws` z from q(z|x); its mean is the ELBO, whatever is trained."""
+        """log p(x|z)p(z)/q(z|x) in nats for `draws` z from q(z|x); its mean is the ELBO for every objective."""
         require_samples(x, self.x)
         context = self.context(x, condition)
         log_likelihood, log_ratio = self.draw(x, context, self.encoded(x, context), draws or 1)
         log_weight = log_likelihood + log_ratio
         return log_weight[0] if draws is None else log_weight
 
-    def draw(self, x: Batch, context: Context, params: Params, k: int) -> tuple[PerDraw, PerDraw]:
+    def draw(self, x: Batch, context: Context, params: PosteriorParams, k: int) -> tuple[PerDraw, PerDraw]:
         """log p(x|z) and log p(z)/q(z|x) in nats, each (k, b), for k draws of z from q(z|x)."""
         assert isinstance(x, Tensor)
         z, log_q = self.posterior.draw(params, k)
@@ -109,21 +108,21 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
     def context(self, x: Batch, condition: Condition) -> Context:
         return self.conditioner(self.conditioner.given(condition, len(x)))
 
-    def encoded(self, x: Batch, context: Context) -> Params:
+    def encoded(self, x: Batch, context: Context) -> PosteriorParams:
         """The posterior's numbers, float32."""
         assert isinstance(x, Tensor)
         return self.encoder(to_unit(x, self.likelihood.levels), context).float().flatten(1)
 
-    def gaussian_at(self, images: Pictures) -> tuple[Code, Code]:
-        """Mean and log-std of q(z|image), told of no condition: what a prior may be made of."""
+    def gaussian_at(self, images: Maps) -> tuple[LatentVector, LatentVector]:
+        """Mean and log-std of q(z|image) without a condition, for priors that need them."""
         params = self.encoder(images, self.conditioner.absent(len(images))).float().flatten(1)
         return mean_and_log_std(params)
 
     # Sampling
 
     @torch.no_grad()
-    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Images:
-        """x from p(x|z) with z from p(z), (n, c, h, w): a draw, pixel noise included."""
+    def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Integer[Tensor, "n c h w"]:
+        """x from p(x|z) with z from p(z), (n, c, h, w): drawn with pixel noise."""
         context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
         assert isinstance(self.sampler, Direct)
         z = self.prior.sample(n, rng, self.sampler.temperature, self.gaussian_at)
@@ -132,12 +131,12 @@ class VAE(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Compresses, Follo
     # Codes
 
     @torch.no_grad()
-    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> Code:
-        """Mean of q(z|x), (b, d); of a planar one, the draw without noise."""
+    def encode(self, x: Batch, condition: Condition = NO_CONDITION) -> LatentVector:
+        """Mean of q(z|x), (b, d); for a planar posterior, the draw without noise."""
         return self.posterior.center(self.encoded(x, self.context(x, condition)))
 
     @torch.no_grad()
-    def decode(self, z: Code, condition: Condition = NO_CONDITION) -> Batch:
+    def decode(self, z: LatentVector, condition: Condition = NO_CONDITION) -> Batch:
         """Mode of p(x|z), (b, c, h, w)."""
         return self.likelihood.mode(self.decoder(z, self.conditioner(self.conditioner.given(condition, len(z)))))
 

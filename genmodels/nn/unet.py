@@ -14,13 +14,12 @@ from genmodels.errors import UserError
 from genmodels.nn.layers.attention import AttentionBlock
 from genmodels.nn.layers.time_embedding import TimeEmbedding
 from genmodels.nn.layers.unet import ALMOST_ZERO, Downsample, Upsample, conv3x3, group_norm, initialised
+from genmodels.nn.shapes import Maps
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
-Image = Float[Tensor, "b c h w"]
 
-
-class Stage(nn.Module):
-    """A residual block that is told the embedding, then attention where it is asked for."""
+class UNetStage(nn.Module):
+    """A residual block with the embedding as a second input, then optional attention."""
 
     def __init__(self, channels: int, out: int, *, attention: bool, emb: int, dropout: float, groups: int):
         super().__init__()
@@ -33,7 +32,7 @@ class Stage(nn.Module):
         self.shortcut = nn.Identity() if channels == out else initialised(nn.Conv2d(channels, out, 1))
         self.attention = AttentionBlock(out, groups) if attention else nn.Identity()
 
-    def forward(self, x: Image, emb: Float[Tensor, "b e"]) -> Float[Tensor, "b out h w"]:
+    def forward(self, x: Maps, emb: Float[Tensor, "b e"]) -> Float[Tensor, "b out h w"]:
         """(b, channels, h, w), (b, emb) -> (b, out, h, w)."""
         h = self.conv1(silu(self.norm1(x))) + self.emb(silu(emb))[:, :, None, None]
         h = self.conv2(self.dropout(silu(self.norm2(h))))
@@ -41,10 +40,10 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """net(x, t, context): image and time to an image; one level per multiplier, each half the size of the last.
+    """net(x, t, context): image and time to an image; one level per multiplier, each half the size of the previous.
 
-    Of a context, the vector is added to the time's embedding; the maps, as large as the image, are further channels.
-    Raises UserError where the image cannot be halved that often, or `width` is no even number >= 4.
+    A context's vector is added to the time embedding; its maps, as large as the image, are extra input channels.
+    Raises UserError if the image cannot be halved that often, or `width` is not an even number >= 4.
     """
 
     def __init__(
@@ -53,21 +52,21 @@ class UNet(nn.Module):
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         width: PositiveInt,  # channels of the first level
         multipliers: Sequence[PositiveInt],  # channels / width of each level
-        blocks: PositiveInt,  # residual blocks a level on the way down; one more on the way up
+        blocks: PositiveInt,  # residual blocks per level on the way down; one more on the way up
         attention_resolutions: Sequence[PositiveInt],  # heights at which every block is followed by attention
         dropout: ProbabilityBelowOne,  # probability that a feature of a block is dropped in training
-        groups: PositiveInt,  # of group norm, at most; fewer where a group would have less than 4 channels
+        groups: PositiveInt,  # groups of group norm; fewer if one would have less than 4 channels
         context: Mapping[str, PositiveInt],  # widths of `vector` and `maps`; {}: unconditional
     ):
         super().__init__()
-        check(shape, width, len(multipliers))
+        check_unet_sizes(shape, width, len(multipliers))
         widths = [width * m for m in multipliers]
         attends = [shape[1] >> level in attention_resolutions for level in range(len(widths))]
-        stage = partial(Stage, emb=4 * width, dropout=dropout, groups=groups)
-        told = context_widths(context, ("vector", "maps"), "the U-Net")
-        self.takes_maps = told["maps"] > 0
-        self.embed = TimeEmbedding(width, 4 * width, told["vector"])
-        self.inlet = conv3x3(shape[0] + told["maps"], width)
+        stage = partial(UNetStage, emb=4 * width, dropout=dropout, groups=groups)
+        sizes = context_widths(context, ("vector", "maps"), "the U-Net")
+        self.takes_maps = sizes["maps"] > 0
+        self.embed = TimeEmbedding(width, 4 * width, sizes["vector"])
+        self.inlet = conv3x3(shape[0] + sizes["maps"], width)
         self.down, skips = way_down(stage, width, widths, attends, blocks)
         inner = skips[-1]
         self.middle = nn.ModuleList([stage(inner, inner, attention=attention) for attention in (True, False)])
@@ -76,7 +75,7 @@ class UNet(nn.Module):
         self.norm = group_norm(widths[0], groups)
         self.outlet = conv3x3(widths[0], shape[0], gain=ALMOST_ZERO)
 
-    def forward(self, x: Image, t: Shaped[Tensor, " b"], context: Context) -> Image:
+    def forward(self, x: Maps, t: Shaped[Tensor, " b"], context: Context) -> Maps:
         """(b, c, h, w), times (b,) integer or not, and a context -> (b, c, h, w)."""
         emb = self.embed(t, context)
         if self.takes_maps:
@@ -96,9 +95,9 @@ class UNet(nn.Module):
 
 
 def way_down(
-    stage: Callable[..., Stage], width: int, widths: list[int], attends: list[bool], blocks: int
+    stage: Callable[..., UNetStage], width: int, widths: list[int], attends: list[bool], blocks: int
 ) -> tuple[nn.ModuleList, list[int]]:
-    """Steps of the way down, and the widths of what is left for the way up: the inlet's and each step's."""
+    """Steps of the way down, and the widths of the skip connections: of the inlet and of each step."""
     steps, skips = nn.ModuleList(), [width]
     for level, (out, attention) in enumerate(zip(widths, attends, strict=True)):
         if level > 0:
@@ -111,9 +110,9 @@ def way_down(
 
 
 def way_up(
-    stage: Callable[..., Stage], skips: list[int], widths: list[int], attends: list[bool], blocks: int
+    stage: Callable[..., UNetStage], skips: list[int], widths: list[int], attends: list[bool], blocks: int
 ) -> nn.ModuleList:
-    """Stages of each level of the way up, lowest level first; each takes one of the `skips` beside its input."""
+    """Stages of each level of the way up, lowest level first; each stage has one of the `skips` as a second input."""
     levels, width, skips = nn.ModuleList(), skips[-1], list(skips)
     for out, attention in zip(reversed(widths), reversed(attends), strict=True):
         inputs = [width] + blocks * [out]
@@ -122,8 +121,8 @@ def way_up(
     return levels
 
 
-def check(shape: Sequence[int], width: int, levels: int) -> None:
-    """Raises UserError for sizes that the U-Net cannot have."""
+def check_unet_sizes(shape: Sequence[int], width: int, levels: int) -> None:
+    """UserError for sizes that the U-Net cannot have."""
     factor = 2 ** (levels - 1)
     if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
         raise UserError(

@@ -10,15 +10,15 @@ from torch.nn.functional import softplus
 
 from genmodels.capabilities import PerSample
 
-Logits = Float[Tensor, "b *patches"]  # one a sample, or one for each of its patches
+Logits = Float[Tensor, "b *patches"]  # one per sample, or one per patch of a sample
 
 
 class AdversarialLoss(ABC):
-    """What each player descends, given logits of any one shape."""
+    """The losses of the two players as functions of logits of any shape."""
 
     @abstractmethod
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
-        """The discriminator's loss on a real and a fake sample, nats where the logits are log-odds."""
+        """The discriminator's loss on a real and a fake sample; in nats if the logits are log-odds."""
 
     @abstractmethod
     def generator(self, fake: Logits) -> Logits:
@@ -37,8 +37,8 @@ class NonSaturating(AdversarialLoss):
 
 
 class Wasserstein(AdversarialLoss):
-    """f(G(z)) - f(x) and -f(G(z)), with a critic f that something else must keep 1-Lipschitz (Arjovsky et al.
-    2017, https://arxiv.org/abs/1701.07875)."""
+    """f(G(z)) - f(x) and -f(G(z)), with a critic f that must be kept 1-Lipschitz by other means (Arjovsky et
+    al. 2017, https://arxiv.org/abs/1701.07875)."""
 
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return fake - real
@@ -48,8 +48,8 @@ class Wasserstein(AdversarialLoss):
 
 
 class LeastSquares(AdversarialLoss):
-    """((D(x) - 1)² + D(G(z))²)/2 and (D(G(z)) - 1)² (Mao et al. 2017, https://arxiv.org/abs/1611.04076), the
-    discriminator's halved as in Zhu et al. (2017, https://arxiv.org/abs/1703.10593, section 7.1)."""
+    """((D(x) - 1)² + D(G(z))²)/2 and (D(G(z)) - 1)² (Mao et al. 2017, https://arxiv.org/abs/1611.04076); the
+    discriminator's loss is halved as in Zhu et al. (2017, https://arxiv.org/abs/1703.10593, section 7.1)."""
 
     def discriminator(self, real: Logits, fake: Logits) -> Logits:
         return ((real - 1).square() + fake.square()) / 2
@@ -61,10 +61,10 @@ class LeastSquares(AdversarialLoss):
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Float[Tensor, " b *shape"], fake: Float[Tensor, " b *shape"]
 ) -> PerSample:
-    """(|∇f(u)| - 1)² at one u between each real and fake sample, (b,), in float32 whatever the autocast.
+    """(|∇f(u)| - 1)² at a random u between each real and fake sample, (b,), in float32 even under autocast.
 
-    Unweighted; differentiable in the critic's parameters, for which the critic runs as it is written: a compiled one
-    has no second derivative (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3).
+    Unweighted, and differentiable in the critic's parameters. The critic is not compiled here, since compiled functions
+    have no second derivative (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3).
     """
     real, fake = real.detach().float(), fake.detach().float()
     epsilon = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)

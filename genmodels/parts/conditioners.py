@@ -1,7 +1,7 @@
 """How conditions enter a model: labels as one-hot vectors, images as maps.
 
-Dropping conditions in training, so that a model learns p(x) beside p(x|c), is Ho & Salimans' (2022,
-https://arxiv.org/abs/2207.12598) classifier-free guidance.
+For classifier-free guidance (Ho & Salimans 2022, https://arxiv.org/abs/2207.12598) conditions are dropped at random in
+training, so that a model learns p(x) as well as p(x|c).
 """
 
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ def require_probability(drop: float) -> None:
 
 
 class Label(Conditioner):
-    """A class label as the vector (b, classes + 1) that is 1 at its number; the last entry stands for "no label".
+    """A class label as a one-hot vector (b, classes + 1); the last entry means "no label".
 
-    It has no weights: each network learns what a label is to it, by a linear map of that vector.
+    It has no weights: each network learns its own linear map of this vector.
     """
 
-    origin: Tensor  # knows the device
+    origin: Tensor  # holds the device
 
     def __init__(
         self,
         *,
         classes: PositiveInt,  # labels are 0..classes-1
         sizes: Sizes,  # {"vector": classes + 1}
-        drop: ProbabilityBelowOne,  # probability that a label is left out in training; above 0 for guidance
+        drop: ProbabilityBelowOne,  # probability that a label is dropped in training; guidance needs more than 0
     ):
         super().__init__()
         require_probability(drop)
@@ -58,22 +58,22 @@ class Label(Conditioner):
 
 
 class ImageMaps(Conditioner):
-    """An image, resized to the sample's own size, as maps on [-1, 1] with a constant map that says that it is there.
+    """An image, resized to the size of the samples, as maps on [-1, 1], and a map of ones: there is a condition.
 
-    So are super-resolution and colouring conditioned (Saharia et al. 2021, https://arxiv.org/abs/2104.07636).
+    This is the conditioning of super-resolution and colouring (Saharia et al. 2021, https://arxiv.org/abs/2104.07636).
     """
 
-    origin: Tensor  # knows the device
+    origin: Tensor  # holds the device
 
     def __init__(
         self,
         *,
-        field: str,  # which of the data's conditions
+        field: str,  # name of the condition in the data
         shape: Sequence[PositiveInt],  # (c, h, w) of the condition
         levels: TwoOrMore,  # of the condition
-        sample: Sequence[PositiveInt],  # (..., h, w), the shape of what is modelled
+        sample: Sequence[PositiveInt],  # (..., h, w), the shape of the samples
         sizes: Sizes,  # {"maps": c + 1}
-        drop: ProbabilityBelowOne,  # probability that the image is left out in training; above 0 for guidance
+        drop: ProbabilityBelowOne,  # probability that the image is dropped in training; guidance needs more than 0
     ):
         super().__init__()
         require_probability(drop)
@@ -102,5 +102,5 @@ Vector = Float[Tensor, "b d"]
 
 
 def join(h: Vector, context: Context) -> Float[Tensor, "b d_and_context"]:
-    """A vector with the context's beside it; the vector itself where there is none."""
+    """A vector concatenated with the context's vector, if there is one."""
     return h if context.vector is None else torch.cat([h, context.vector.to(h.dtype)], dim=1)

@@ -14,7 +14,7 @@ from genmodels.seeds import GLOBAL, Random
 
 
 class Density(nn.Module, ABC):
-    """A density that can be evaluated and drawn from."""
+    """A density that can be evaluated and sampled."""
 
     @abstractmethod
     def log_prob(self, z: Float[Tensor, " b *shape"]) -> PerSample:
@@ -22,13 +22,13 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Float[Tensor, " n *shape"]:
-        """`n` draws; of the density with its standard deviations times `temperature`."""
+        """`n` draws; `temperature` multiplies the standard deviations."""
 
 
 class StandardNormal(Density):
     """N(0, I)."""
 
-    mean: Tensor  # zeros; knows device and precision
+    mean: Tensor  # zeros; holds the device and precision
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""Integers as real numbers: dequantization, with which a density is a lower bound of the integers' probability.
+"""Dequantization: integers become real numbers by noise, so that a density gives a lower bound of their probability.
 
-With noise u in [0, 1)^d of a density q(u|x), and v = (x + u)/levels (Theis et al. 2016, https://arxiv.org/abs/1511.01844;
+With noise u in [0, 1)^d of density q(u|x), and v = (x + u)/levels (Theis et al. 2016, https://arxiv.org/abs/1511.01844;
 Ho et al. 2019, https://arxiv.org/abs/1902.00275, equation 12),
 
     log P(x) = log ∫ p(x + u) du >= E_q[log p(v) - d log(levels) - log q(u|x)].
@@ -12,7 +12,7 @@ from math import log
 from typing import Any
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Integer
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -20,7 +20,8 @@ from genmodels.capabilities import Batch, PerSample, Protocol
 from genmodels.context import Context
 from genmodels.errors import UserError
 from genmodels.fields import Field, smallest_dtype
-from genmodels.nn.flows.coupling import checkerboard
+from genmodels.nn.flows.bijections import Reals
+from genmodels.nn.flows.coupling import checkerboard_mask
 from genmodels.nn.flows.realnvp import coupling_stack
 from genmodels.parts.densities import StandardNormal
 from genmodels.parts.spaces import Space
@@ -29,10 +30,9 @@ from genmodels.seeds import GLOBAL, Random
 from genmodels.units import to_unit
 
 Integers = Integer[Tensor, "b *shape"]
-Reals = Float[Tensor, "b *shape"]
 
 
-class Noise(nn.Module, ABC):
+class DequantizationNoise(nn.Module, ABC):
     """q(u|x) on the unit cube."""
 
     name: str  # in the protocol of a likelihood
@@ -42,7 +42,7 @@ class Noise(nn.Module, ABC):
         """u, in the precision of `like`, and log q(u|x) in nats."""
 
 
-class Uniform(Noise):
+class Uniform(DequantizationNoise):
     """q(u|x) = 1 (Uria et al. 2013, https://arxiv.org/abs/1306.0186)."""
 
     name = "uniform"
@@ -55,10 +55,10 @@ class Uniform(Noise):
         return u, u.new_zeros(len(x))
 
 
-class Variational(Noise):
-    """u = sigmoid(f(eps; x)) with eps ~ N(0, I), a flow of couplings that are told x (Ho et al. 2019, section 3.1).
+class Variational(DequantizationNoise):
+    """u = sigmoid(f(eps; x)) with eps ~ N(0, I), where f is a flow of couplings given x (Ho et al. 2019, section 3.1).
 
-    log q(u|x) = log N(eps) - log|det df/deps| - log sigmoid'(f). It is trained with the flow that it serves.
+    log q(u|x) = log N(eps) - log|det df/deps| - log sigmoid'(f). It is trained together with the model.
     """
 
     name = "variational"
@@ -68,10 +68,10 @@ class Variational(Noise):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         levels: TwoOrMore,  # values that an entry can take
-        couplings: PositiveInt,  # of checkerboard masks
+        couplings: PositiveInt,  # with checkerboard masks
         width: PositiveInt,  # hidden features of each network
         blocks: PositiveInt,  # residual blocks of each network
-        dropout: ProbabilityBelowOne,  # in the networks, while training
+        dropout: ProbabilityBelowOne,  # in the networks, in training
     ):
         super().__init__()
         if len(shape) != 3:
@@ -82,7 +82,7 @@ class Variational(Noise):
         self.levels = levels
         self.base = StandardNormal(shape=shape)
         options: dict[str, Any] = {"width": width, "blocks": blocks, "dropout": dropout}
-        self.f = coupling_stack(checkerboard, shape, couplings, context={"maps": shape[0]}, **options)
+        self.f = coupling_stack(checkerboard_mask, shape, couplings, context={"maps": shape[0]}, **options)
 
     def draw(self, x: Integers, like: Tensor, rng: Random = GLOBAL) -> tuple[Reals, PerSample]:
         eps = self.base.sample(len(x), rng).to(like)
@@ -92,21 +92,21 @@ class Variational(Noise):
 
 
 class Dequantized(Space):
-    """v = (x + u)/levels with noise u; the correction is -d log(levels) - log q(u|x). Undone by the floor.
+    """v = (x + u)/levels with noise u; the correction is -d log(levels) - log q(u|x). Decoding rounds down.
 
-    `middle` takes u = 1/2, so that no rounding carries a value into the next bin.
+    `middle` takes u = 1/2, so that rounding errors cannot move a value into another bin.
     """
 
     stochastic = True
     range = (0.0, 1.0)
-    origin: Tensor  # a zero; knows the precision
+    origin: Tensor  # a zero; holds the precision
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],
         levels: TwoOrMore | None,  # values that an entry can take; None (continuous data) is an error
-        noise: Noise,
+        noise: DequantizationNoise,
     ):
         super().__init__()
         if levels is None:

@@ -9,19 +9,20 @@ from torch.special import log_ndtr
 def log_prob(
     x: Float[Tensor, "*shape"], mean: Float[Tensor, "*shape"], std: float, levels: int
 ) -> Float[Tensor, "*shape"]:
-    """log P(x) in nats, per entry, of values `x` that lie on `levels` equally spaced points of [-1, 1].
+    """log P(x) in nats, per entry, of values `x` on `levels` equally spaced points of [-1, 1].
 
-    Each point's bin reaches 1/(levels - 1) to both sides; the outer two take the tails, so that all sum to 1.
-    Exact in the tails too, where a difference of two cumulative probabilities would be 0.
+    Each point's bin reaches 1/(levels - 1) to both sides; the two outer bins include the tails, so that all
+    probabilities sum to 1. It is accurate far from the mean too, where the difference of two cumulative
+    probabilities would be 0.
     """
     half = 1 / (levels - 1)
-    low, high = (x - half - mean) / std, (x + half - mean) / std  # bin's ends, in standard deviations
+    low, high = (x - half - mean) / std, (x + half - mean) / std  # the bin's ends, standardized
     inner = log_difference(low, high)
     return torch.where(x < half - 1, log_ndtr(high), torch.where(x > 1 - half, log_ndtr(-low), inner))
 
 
 def log_difference(low: Float[Tensor, "*shape"], high: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """log(Phi(high) - Phi(low)) for low < high, taken in the lower tail, where Phi loses no digits."""
+    """log(Phi(high) - Phi(low)) for low < high, computed in the lower tail, where Phi is precise."""
     upper = low + high > 0
     a, b = torch.where(upper, -high, low), torch.where(upper, -low, high)
     return log_ndtr(b) + torch.log(-torch.expm1(log_ndtr(a) - log_ndtr(b)))

@@ -1,4 +1,4 @@
-"""Guidance: a denoiser that goes further away from a worse one.
+"""Guidance: a denoiser that moves away from the estimate of a worse one.
 
 Classifier-free: Ho & Salimans 2022, https://arxiv.org/abs/2207.12598, equation 6, whose 1 + w is `scale`; in an
 interval of noise levels: Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724; with any worse model: Karras et
@@ -17,7 +17,7 @@ from genmodels.parts.processes import column
 def guided(good: Denoiser, bad: Denoiser, scale: float, interval: Sequence[float] | None = None) -> Denoiser:
     """D_bad + scale (D_good - D_bad) where low <= sigma/alpha <= high, and D_good elsewhere.
 
-    At scale 1 that is `good`. Where one level is given for the whole batch, `bad` is only called where it counts.
+    At scale 1 this is `good`. If the whole batch has one level, `bad` is called only inside the interval.
     """
     if scale == 1:
         return good
@@ -36,5 +36,5 @@ def guided(good: Denoiser, bad: Denoiser, scale: float, interval: Sequence[float
 
 
 def clipped(denoiser: Denoiser, bounds: tuple[float, float] | None) -> Denoiser:
-    """Its estimates, within the range of clean data where there is one (DDPM: Ho, Jain & Abbeel 2020, section 3)."""
+    """The denoiser with its estimates clipped to `bounds`, if any (DDPM: Ho, Jain & Abbeel 2020, section 3)."""
     return denoiser if bounds is None else lambda x, level: denoiser(x, level).clamp(*bounds)

@@ -1,7 +1,7 @@
-"""What a variational autoencoder descends on: bounds of -log p(x) over draws z_1, ..., z_k from q(z|x).
+"""Training objectives of a variational autoencoder: bounds of -log p(x) from draws z_1, ..., z_k from q(z|x).
 
-ELBO (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114) with the weight beta on its rate (Higgins et al. 2017,
-https://openreview.net/forum?id=Sy2fzU9gl), which may rise from 0 at the beginning (Bowman et al. 2016,
+ELBO (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114) with a weight beta of its rate (Higgins et al. 2017,
+https://openreview.net/forum?id=Sy2fzU9gl), which may increase from 0 at first (Bowman et al. 2016,
 https://arxiv.org/abs/1511.06349, section 3.1); importance-weighted bound (Burda et al. 2016,
 https://arxiv.org/abs/1509.00519, equation 8).
 """
@@ -9,18 +9,14 @@ https://arxiv.org/abs/1509.00519, equation 8).
 from abc import ABC, abstractmethod
 from math import log
 
-from jaxtyping import Float
-from torch import Tensor
-
 from genmodels.capabilities import Clock, FollowsClock, PerSample, Terms
 from genmodels.errors import UserError
+from genmodels.nn.shapes import PerDraw
 from genmodels.ranges import NonNegativeFloat, NonNegativeInt, PositiveInt
-
-PerDraw = Float[Tensor, "k b"]
 
 
 class Objective(FollowsClock, ABC):
-    """Objective per sample from k draws of z; its terms are nats, (b,)."""
+    """An objective per sample from k draws of z; its terms are in nats, (b,)."""
 
     draws: int  # k
 
@@ -31,7 +27,7 @@ class Objective(FollowsClock, ABC):
 
     @abstractmethod
     def __call__(self, log_likelihood: PerDraw, log_ratio: PerDraw, kl: PerSample) -> Terms:
-        """From log p(x|z_i), log p(z_i)/q(z_i|x) and KL(q(z|x) | p(z)): what is minimised, and its terms."""
+        """The loss and its terms from log p(x|z_i), log p(z_i)/q(z_i|x) and KL(q(z|x) | p(z))."""
 
 
 class ELBO(Objective):
@@ -41,8 +37,8 @@ class ELBO(Objective):
         self,
         *,
         draws: PositiveInt,
-        beta: NonNegativeFloat,  # 1 trains the ELBO itself
-        warmup_steps: NonNegativeInt,  # over which the weight of the KL rises from 0 to beta; 0: none
+        beta: NonNegativeFloat,  # weight of the KL; 1: the ELBO itself
+        warmup_steps: NonNegativeInt,  # steps in which the weight of the KL increases from 0 to beta; 0: none
     ):
         super().__init__(draws=draws)
         if warmup_steps < 0:

@@ -1,6 +1,6 @@
-"""The codes of a first stage that another run trained, as a space: so is a prior for VQ-VAE's codes trained (van den
-Oord et al. 2017, https://arxiv.org/abs/1711.00937, section 3.2), and latent diffusion (Rombach et al. 2022,
-https://arxiv.org/abs/2112.10752). The data stay the images."""
+"""The codes of a first stage that another run trained, as a space, for a prior of VQ-VAE's codes (van den Oord et al.
+2017, https://arxiv.org/abs/1711.00937, section 3.2) and for latent diffusion (Rombach et al. 2022,
+https://arxiv.org/abs/2112.10752). The data are still images."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,15 @@ from genmodels.seeds import GLOBAL, Random, seeded
 
 
 class OfRun(Space, Initialises):
-    """u = (code - mean)/std with the code from a frozen stage; integers as they are.
+    """u = (code - mean)/std with the code of a frozen stage; integer codes stay unchanged.
 
-    The stage is the other run's model. Its weights lie in this run's checkpoints, so that nothing else is needed once
-    training has begun (`genmodels.run.first_stages`). Its parameters want no gradient: no optimizer and no average
-    takes them. What the stage gives for log p(x|u)/q(u|x) makes every likelihood a lower bound of log p(x).
+    The stage is the model of the other run. Its weights are part of this run's checkpoints, so that the other run is
+    not needed once training has begun (`genmodels.run.first_stages`). Its parameters have no gradient, so optimizers
+    and averages ignore them. With the stage's log p(x|u)/q(u|x) every likelihood is a lower bound of log p(x).
     """
 
     stochastic, lossless = True, False
-    mean: Tensor  # () of all entries of the codes, where these are real
+    mean: Tensor  # (), over all entries of real codes
     std: Tensor
 
     def __init__(
@@ -51,7 +51,7 @@ class OfRun(Space, Initialises):
 
     @torch.no_grad()
     def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
-        """Mean and std of the codes of the first batch, so that they have about unit variance from then on."""
+        """Sets mean and std from the codes of the first batch, so that codes have a variance of about 1."""
         if self.code.levels is not None:
             return
         with seeded(0):  # the same on every process

@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import NO_CONDITION, Batch, Condition, Initialises, PerSample
 from genmodels.errors import UserError
-from genmodels.parts.posteriors import LOG_2PI, Code, Draws, Gaussian, Params, PerDraw, Posterior
+from genmodels.nn.shapes import Maps, PerDraw
+from genmodels.parts.posteriors import LOG_2PI, Draws, Gaussian, LatentVector, Posterior, PosteriorParams
 from genmodels.ranges import PositiveInt, TwoOrMore
 from genmodels.seeds import Random, seeded
 from genmodels.units import to_unit
 
-Pictures = Float[Tensor, "m c h w"]  # on [-1, 1]
-GaussianAt = Callable[[Pictures], tuple[Code, Code]]  # mean and log-std of q(z|x) at each image
+GaussianAt = Callable[[Maps], tuple[LatentVector, LatentVector]]  # mean and log-std of q(z|x) for images on [-1, 1]
 
-JITTER = 0.05  # spread of the pseudo-inputs around the data that they begin at
+JITTER = 0.05  # spread of the initial pseudo-inputs around data
 
 
 class Prior(nn.Module, ABC):
-    """p(z) over d numbers. `q` is the model's own posterior at given images, for priors that are made of it."""
+    """p(z) over d numbers. `q` computes the model's own posterior for given images, for priors that need it."""
 
     def check(self, posterior: Posterior) -> None:  # noqa: B027  most have nothing to refuse
-        """UserError where it cannot be the prior beside this posterior."""
+        """UserError if this prior does not work with this posterior."""
 
     @abstractmethod
     def log_prob(self, z: Draws, q: GaussianAt) -> PerDraw:
@@ -34,17 +34,17 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: Random, temperature: float, q: GaussianAt) -> Float[Tensor, "n d"]:
-        """`n` draws; `temperature` scales their spread, 1: as they are."""
+        """`n` draws; `temperature` multiplies the standard deviations."""
 
-    def kl(self, posterior: Posterior, params: Params) -> PerSample | None:
-        """KL(q(z|x) | p(z)) in nats, (b,), where it has a closed form."""
+    def kl(self, posterior: Posterior, params: PosteriorParams) -> PerSample | None:
+        """KL(q(z|x) | p(z)) in nats, (b,); None without a closed form."""
         return None
 
 
 class StandardNormal(Prior):
     """N(0, I)."""
 
-    origin: Tensor  # its mean, (d,); knows the device
+    origin: Tensor  # its mean, (d,); holds the device
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class StandardNormal(Prior):
     def sample(self, n: int, rng: Random, temperature: float, q: GaussianAt) -> Float[Tensor, "n d"]:
         return temperature * rng.normal((n, len(self.origin)), self.origin.device).to(self.origin)
 
-    def kl(self, posterior: Posterior, params: Params) -> PerSample | None:
+    def kl(self, posterior: Posterior, params: PosteriorParams) -> PerSample | None:
         return posterior.kl_to_standard_normal(params)
 
 
 class VampPrior(Prior, Initialises):
-    """1/K Σ_k q(z|u_k) with K pseudo-inputs u_k, images on [-1, 1] that are learned with the rest (equation 9).
+    """1/K Σ_k q(z|u_k) with K pseudo-inputs u_k, learned images on [-1, 1] (equation 9).
 
-    They begin at images of the first batch. Where the model is conditional, they are told of no condition.
+    They start from images of the first batch. In a conditional model, their posteriors have no condition.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class VampPrior(Prior, Initialises):
 
     @torch.no_grad()
     def initialise(self, x: Batch, condition: Condition = NO_CONDITION) -> None:
-        """At the first samples of the batch, again and again where it has fewer than K, each with a little noise."""
+        """Sets the pseudo-inputs to the first K samples of the batch (repeated if there are fewer) plus noise."""
         assert isinstance(x, Tensor)
         rows = torch.arange(len(self.inputs), device=x.device) % len(x)
         with seeded(0, prod(self.inputs.shape)):  # the same on every process
@@ -101,7 +101,7 @@ class VampPrior(Prior, Initialises):
         self.inputs.copy_((to_unit(x[rows], self.levels) + JITTER * noise).clamp(-1, 1))
 
     def log_prob(self, z: Draws, q: GaussianAt) -> PerDraw:
-        """In float64 within, where the squares of (z - mean)/std can be multiplied out, K at a time."""
+        """Computed in float64, so that the squares of (z - mean)/std can be expanded into matrix products."""
         mean, log_std = (each.double() for each in q(self.inputs.clamp(-1, 1)))  # (K, d)
         flat, precision = z.flatten(0, 1).double(), torch.exp(-2 * log_std)
         squares = flat.square() @ precision.T - 2 * flat @ (precision * mean).T + (precision * mean.square()).sum(1)

@@ -1,8 +1,8 @@
 """How data turn into noise: processes x_t = alpha x_0 + sigma eps with eps ~ N(0, I), and their time t.
 
-All Gaussian processes are one another's with x rescaled, for only sigma/alpha says how much of x_0 is left (Karras et
-al. 2022, https://arxiv.org/abs/2206.00364, appendix B; Kingma et al. 2021, https://arxiv.org/abs/2107.00630). A
-process chooses the scale of x, what t counts, and which levels a sampler visits.
+All Gaussian processes are the same up to the scale of x, since sigma/alpha alone says how much of x_0 is left (Karras
+et al. 2022, https://arxiv.org/abs/2206.00364, appendix B; Kingma et al. 2021, https://arxiv.org/abs/2107.00630). A
+process defines the scale of x, the meaning of t, and the levels that a sampler visits.
 """
 
 from abc import ABC, abstractmethod
@@ -22,34 +22,34 @@ Time = Shaped[Tensor, "*b"]
 class Process(nn.Module, ABC):
     """A path of noise levels from data, (1, 0), to noise."""
 
-    start: float  # standard deviation of x_t at the noisiest level, where a sampler begins
-    span: tuple[float, float]  # of t: the least and the most noise
+    start: float  # standard deviation of x_t at the noisiest level, where a sampler starts
+    span: tuple[float, float]  # t at the least and at the most noise
 
     @abstractmethod
     def level(self, t: Time) -> Level:
-        """(alpha, sigma) at time t, shaped as t."""
+        """(alpha, sigma) at time t, in the shape of t."""
 
     @abstractmethod
     def time(self, level: Level) -> Float[Tensor, "*b"]:
-        """The t of any level, on this process's scale or not, by its sigma/alpha; beyond the span, its end."""
+        """The t with the sigma/alpha of a level of any scale; clamped to the span."""
 
     @abstractmethod
     def scale(self, level: Level) -> Float[Tensor, "*b"]:
-        """The number c such that (c alpha, c sigma) lies on this process, so that c x_t is what it would have."""
+        """The factor c for which (c alpha, c sigma) is a level of this process, so that c x_t belongs to it."""
 
     @abstractmethod
     def grid(self, steps: int | None) -> list[Level]:
         """`steps` levels that a sampler visits, from the noisiest, then (1, 0); of shape (), float64, on the CPU.
 
-        None: all, where there is a number of them.
+        None: all levels, if there are finitely many.
         """
 
 
 class Discrete(Process):
     """DDPM's T variance-preserving levels (Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239).
 
-    alpha² = alpha_bar, sigma² = 1 - alpha_bar; t is an index from 0 (the paper's from 1), and between two of them
-    log sigma/alpha is linear in it.
+    alpha² = alpha_bar, sigma² = 1 - alpha_bar; t is an index from 0 (in the paper from 1);
+    between two indices log sigma/alpha is linear in t.
     """
 
     start = 1.0
@@ -90,7 +90,7 @@ class Discrete(Process):
         return (level.alpha**2 + level.sigma**2).rsqrt()
 
     def grid(self, steps: int | None) -> list[Level]:
-        """Evenly spaced in t, rounded to whole ones, with the first and the last (one step: the last alone)."""
+        """Evenly spaced in t and rounded to indices, with the first and the last (one step: only the last)."""
         last = self.steps - 1
         steps = self.steps if steps is None else steps
         if not 1 <= steps <= self.steps:
@@ -109,7 +109,7 @@ class VarianceExploding(Process):
         *,
         sigma_min: PositiveFloat,  # the smallest noise level
         sigma_max: PositiveFloat,  # the largest noise level
-        rho: PositiveFloat,  # how much more densely a sampler visits low levels
+        rho: PositiveFloat,  # larger: a sampler visits more low levels
     ):
         super().__init__()
         if not 0 < sigma_min < sigma_max:
@@ -129,7 +129,7 @@ class VarianceExploding(Process):
         return 1 / level.alpha
 
     def grid(self, steps: int | None) -> list[Level]:
-        """sigma^(1/rho) evenly spaced from sigma_max to sigma_min (equation 5); one step: sigma_max alone."""
+        """sigma^(1/rho) evenly spaced from sigma_max to sigma_min (equation 5); one step: only sigma_max."""
         low, high = (sigma ** (1 / self.rho) for sigma in self.span)
         sigma = torch.linspace(high, low, number(steps), dtype=torch.float64) ** self.rho
         return levels(torch.ones_like(sigma), sigma)
@@ -155,27 +155,27 @@ class Straight(Process):
         return 1 / (level.alpha + level.sigma)
 
     def grid(self, steps: int | None) -> list[Level]:
-        """t evenly spaced from 1, where there is no signal, to 0."""
+        """t evenly spaced from 1 (no signal) to 0."""
         t = torch.linspace(1, 0, number(steps) + 1, dtype=torch.float64)[:-1]
         return levels(1 - t, t)
 
 
 def levels(alpha: Float[Tensor, " t"], sigma: Float[Tensor, " t"]) -> list[Level]:
-    """The levels one by one, and then that of clean data."""
+    """The levels one by one, then the level of clean data."""
     clean = Level(alpha.new_ones(()), sigma.new_zeros(()))
     return [*(Level(a, s) for a, s in zip(alpha, sigma, strict=True)), clean]
 
 
 def number(steps: int | None) -> int:
-    """UserError where no number is given."""
+    """`steps`; UserError if it is None."""
     if steps is None:
         raise UserError(
-            "sampler.steps is null, which means all steps of a model that has a number of them, and this one's time is "
-            "continuous; give a number, such as sampler.steps=50"
+            "sampler.steps is null, which means all steps of a model with a fixed number of them, and this one has "
+            "continuous time; give a number, such as sampler.steps=50"
         )
     return steps
 
 
 def column(v: Shaped[Tensor, "*b"], x: Tensor) -> Tensor:
-    """One number for each sample of `x`, shaped to go with it, in its dtype and on its device; () stays as it is."""
+    """One number per sample of `x`, shaped to broadcast with it, in its dtype and on its device; () is unchanged."""
     return v.to(x).view(-1, *[1] * (x.ndim - 1)) if v.ndim else v

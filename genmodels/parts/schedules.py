@@ -22,7 +22,7 @@ Table = Float64[Tensor, "t"]
 
 
 class Schedule(ABC):
-    """T = `steps` variances beta_t, and what follows from them."""
+    """T = `steps` variances beta_t, and the alpha_bar_t computed from them."""
 
     steps: int
 
@@ -39,7 +39,7 @@ class Schedule(ABC):
         """beta_t, the variance of the noise that step t adds, (T,), each in (0, 1); the last may be 1."""
 
     def alpha_bar(self) -> Table:
-        """Product of 1 - beta_s over s <= t, (T,), decreasing in (0, 1); the last is 0 where its beta is 1."""
+        """Product of 1 - beta_s over s <= t, (T,), decreasing in (0, 1); the last is 0 if its beta is 1."""
         return (1 - self.betas()).cumprod(0)
 
 
@@ -60,7 +60,7 @@ class Cosine(Schedule):
     """alpha_bar_t = f(t)/f(0), f(t) = cos²((t/T + s)/(1 + s) pi/2) (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17).
 
     No beta exceeds `beta_max`; 1 leaves no signal in the last step (zero terminal SNR: Lin et al. 2024,
-    https://arxiv.org/abs/2305.08891), which needs a parametrization that is not the noise.
+    https://arxiv.org/abs/2305.08891), which does not work with the noise parametrization.
     """
 
     steps: TwoOrMore

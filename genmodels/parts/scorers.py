@@ -1,4 +1,4 @@
-"""How a diffusion model scores data, given its denoiser."""
+"""How a diffusion model computes likelihoods of data from its denoiser."""
 
 from abc import ABC, abstractmethod
 
@@ -15,21 +15,21 @@ from genmodels.samplers.ancestral import Variance
 
 
 class Scorer(nn.Module, ABC):
-    """A likelihood, or a lower bound of it, of what a model's space encodes."""
+    """The likelihood, or a lower bound of it, of codes in a model's space."""
 
     bound: Bound
 
     @abstractmethod
     def log_prob(self, x0: Float[Tensor, " b *code"], denoiser: Denoiser, space: Space) -> PerSample:
-        """log p(x_0) in nats or a draw of its lower bound, from torch's global generator; `denoiser` is not clipped."""
+        """log p(x_0) in nats, or a random lower bound of it by torch's global generator; `denoiser` is not clipped."""
 
     @abstractmethod
     def protocol(self) -> Protocol:
-        """What a result has to say of it."""
+        """Its settings, for the protocol of a result."""
 
 
 class Variational(Scorer):
-    """A draw of the variational bound, all T terms: one noise per term, drawn from t = T-1 to 0.
+    """An estimate of the variational bound with all T terms: one draw of noise per term, from t = T-1 to 0.
 
     Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, equation 5.
     """
@@ -40,8 +40,8 @@ class Variational(Scorer):
         self,
         *,
         process: Process,
-        variance: Variance,  # of the reverse process whose bound it is: small, large
-        clip: bool,  # estimates of x_0 to the range of clean data, where there is one
+        variance: Variance,  # of the reverse process in the bound: small, large
+        clip: bool,  # clips estimates of x_0 to the range of clean data, if there is one
     ):
         super().__init__()
         self.terms = VariationalBound(process, variance)

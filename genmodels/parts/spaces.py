@@ -1,10 +1,11 @@
-"""What a model sees of the data: a space between data units and the numbers that a network is given.
+"""Spaces: maps between samples in data units and codes, the numbers that a model is trained on.
 
-With u = encode(x) the density of x is bounded from below, and with equality where u determines x and x u, by
+For a code u = encode(x) the density of x has the lower bound
 
     log p(x) >= log p(u) + log p(x|u)/q(u|x),
 
-whose second term, in nats per sample, `encode` returns: 0 where x and u are the same in other numbers.
+with equality if x determines u and u determines x. `encode` also returns the second term, the correction, in nats per
+sample; it is 0 if u is x in other units.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from math import log
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from genmodels.capabilities import Batch, PerSample, Protocol
@@ -23,16 +24,17 @@ from genmodels.seeds import GLOBAL, Random
 from genmodels.units import quantize, to_unit
 
 Code = Shaped[Tensor, "b *code"]
+RealCode = Float[Tensor, "b *code"]
 
 
 class Space(nn.Module, ABC):
-    """Encodes samples for a model, and decodes what the model draws."""
+    """Encodes data for a model, and decodes the codes that the model draws."""
 
-    x: Field  # what `encode` takes
-    code: Field  # what `encode` gives
-    range: tuple[float, float] | None = None  # which clean codes can have, where there are bounds: samplers may clip
+    x: Field  # the field of samples
+    code: Field  # the field of codes
+    range: tuple[float, float] | None = None  # bounds of clean codes, to which samplers may clip; None: no bounds
     stochastic: bool = False  # whether `encode` draws random numbers, which makes a likelihood a lower bound
-    lossless: bool = True  # whether u determines x; where not, a likelihood is a lower bound as well
+    lossless: bool = True  # whether u determines x; if not, a likelihood is a lower bound as well
 
     @abstractmethod
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
@@ -40,19 +42,19 @@ class Space(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, u: Code, rng: Random = GLOBAL) -> Batch:
-        """A sample of each code, in data units; what lies outside the data's range goes to its border."""
+        """A sample for each code, in data units; values outside the range of the data are clamped to it."""
 
     def middle(self, x: Batch) -> Code:
-        """The code of each sample without randomness; what draws overrides it by its typical draw."""
+        """The code of each sample without randomness; stochastic spaces override it with a typical draw."""
         return self.encode(x)[0]
 
     def protocol(self) -> Protocol:
-        """What a likelihood has to say of this space, such as `dequantization`."""
+        """The part of a likelihood's protocol about this space, such as `dequantization`."""
         return {}
 
 
 class Pixels(Space):
-    """Integers 0..levels-1 on [-1, 1] and back, rounded. The correction is 0: whoever uses it scores the integers."""
+    """Integers 0..levels-1 on [-1, 1] and back, rounded. The correction is 0: models score the integers."""
 
     range = (-1.0, 1.0)
 
@@ -82,9 +84,9 @@ class Standardized(Space):
         self,
         *,
         shape: Sequence[PositiveInt],
-        levels: TwoOrMore | None,  # of the data, which None says are real numbers; integers are refused
+        levels: TwoOrMore | None,  # of the data; must be None, real numbers: integers are refused
         mean: FiniteFloat,  # of the data, subtracted
-        std: PositiveFloat,  # of the data, by which they are divided
+        std: PositiveFloat,  # of the data, divided by
     ):
         super().__init__()
         if levels is not None:
@@ -107,7 +109,7 @@ class Standardized(Space):
 
 
 class Symbols(Space):
-    """Integers as they are: a model of symbols embeds them."""
+    """Integers unchanged, for models that embed them as symbols."""
 
     def __init__(
         self,

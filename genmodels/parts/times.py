@@ -16,14 +16,14 @@ from genmodels.ranges import FiniteFloat, PositiveFloat
 class Times(ABC):
     """A distribution of t over the span of a process."""
 
-    whole = False  # whether they are indices of a discrete process
+    whole = False  # whether the times are indices of a discrete process
 
     @abstractmethod
     def draw(self, process: Process, n: int, device: torch.device) -> Shaped[Tensor, " n"]:
         """`n` times, from torch's global generator."""
 
     def check(self, process: Process) -> None:  # noqa: B027  most go with every process
-        """UserError where a process has no such times."""
+        """UserError if a process has no such times."""
 
 
 class Steps(Times):
@@ -75,6 +75,6 @@ class LogitNormal(Times):
 
 
 def spread(u: Float[Tensor, " n"], process: Process) -> Float[Tensor, " n"]:
-    """[0, 1] onto the span of a process."""
+    """Maps [0, 1] linearly to the span of a process."""
     low, high = process.span
     return low + (high - low) * u

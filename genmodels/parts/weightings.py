@@ -1,4 +1,4 @@
-"""What a diffusion network descends, given how far its output F is from its target F*."""
+"""Training losses of a diffusion network from the error of its output F against the target F*."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -10,26 +10,24 @@ from torch import Tensor, nn
 from genmodels.capabilities import Level, PerSample
 from genmodels.parts.bounds import VariationalBound, clip_forward, per_sample
 from genmodels.parts.processes import Process, column
-from genmodels.parts.spaces import Space
+from genmodels.parts.spaces import RealCode, Space
 from genmodels.ranges import PositiveFloat
 from genmodels.samplers.ancestral import Variance
 
-Code = Float[Tensor, "b *code"]
-
 
 class Guess(NamedTuple):
-    """A network's output at one time for each sample, beside what is right."""
+    """A network's output at one time for each sample, with the right values."""
 
-    x0: Code
-    estimate: Code  # D
-    output: Code  # F
-    target: Code  # F*
+    x0: RealCode
+    estimate: RealCode  # D
+    output: RealCode  # F
+    target: RealCode  # F*
     t: Shaped[Tensor, " b"]
     level: Level  # of shape (b,)
     c_out: Float[Tensor, " b"] | float  # x_0 - D = c_out (F* - F)
 
     def error(self) -> PerSample:
-        """(F* - F)², the mean over dimensions."""
+        """(F* - F)², averaged over dimensions."""
         return per_sample(self.target - self.output).square().mean(1)
 
 
@@ -40,14 +38,14 @@ class Weighting(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, guess: Guess, space: Space) -> PerSample:
-        """What is minimised, (b,)."""
+        """The loss, (b,)."""
 
 
 class Simple(Weighting):
-    """(F - F*)² as it is: DDPM's simple loss (equation 14) where F is the noise, flow matching's where it is velocity.
+    """(F - F*)²: DDPM's simple loss (equation 14) if F is the noise, flow matching's if it is the velocity.
 
-    Where the parametrization is EDM's, so is the loss: its lambda(sigma) (D - x_0)² with lambda = 1/c_out² is
-    (F - F*)² with weight 1.
+    With EDM's parametrization it is EDM's loss: lambda(sigma) (D - x_0)² with lambda = 1/c_out² is (F - F*)² with
+    weight 1.
     """
 
     def __init__(self) -> None:
@@ -63,7 +61,7 @@ class MinSNR(Weighting):
     def __init__(
         self,
         *,
-        gamma: PositiveFloat,  # the largest signal-to-noise ratio that counts in full
+        gamma: PositiveFloat,  # the signal-to-noise ratio from which the weight is constant
     ):
         super().__init__()
         self.gamma = gamma
@@ -77,7 +75,7 @@ class Variational(Weighting):
     """T times the variational bound's term at t: an unbiased estimate of the bound without its constant, in nats.
 
     Ho, Jain & Abbeel 2020, https://arxiv.org/abs/2006.11239, equation 5. The estimate of x_0 is clipped
-    as in the bound, while the gradient passes as if it were not.
+    as in the bound, but the gradient ignores the clipping.
     """
 
     whole_steps = True
@@ -86,7 +84,7 @@ class Variational(Weighting):
         self,
         *,
         process: Process,
-        variance: Variance,  # of the reverse process whose bound it is: small, large
+        variance: Variance,  # of the reverse process in the bound: small, large
     ):
         super().__init__()
         self.bound = VariationalBound(process, variance)
@@ -95,6 +93,6 @@ class Variational(Weighting):
         x0, t = guess.x0, guess.t
         x0_hat = clip_forward(guess.estimate, space.range)
         first = t == 0
-        near = torch.where(column(first, x0).bool(), x0_hat, x0)  # elsewhere its gradient overflows, and 0 inf is nan
+        near = torch.where(column(first, x0).bool(), x0_hat, x0)  # elsewhere the gradient overflows, and 0 inf is nan
         nats = torch.where(first, self.bound.decoder(x0, near, space), self.bound.kl(x0, x0_hat, t))
         return self.bound.steps * nats

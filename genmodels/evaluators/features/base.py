@@ -32,7 +32,7 @@ class Features(ABC):
     classes: int  # k
     sha256: str  # hash of the weights
     facts: dict[str, Any]  # further entries of the protocol
-    tells_labels: bool = False  # whether the logits are those of the labels of the data
+    tells_labels: bool = False  # whether the logits predict the labels of the data
 
     @abstractmethod
     def prepare(self, data: ImageDataset, device: torch.device) -> None:

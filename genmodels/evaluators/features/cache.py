@@ -15,7 +15,7 @@ from genmodels.evaluators.features.base import weights_sha256
 Weights = dict[str, Tensor]
 
 
-def load(path: Path) -> tuple[Weights, dict[str, Any]] | None:
+def stored(path: Path) -> tuple[Weights, dict[str, Any]] | None:
     """Weights and facts from `store`; None where there is no file or it is damaged."""
     try:
         with safe_open(path, "pt") as file:

@@ -115,7 +115,7 @@ class Classifier(Features):
 
     def load_or_train(self, data: ImageDataset, key: str, device: torch.device) -> tuple[cache.Weights, ProtocolFacts]:
         path = cache_dir() / "features" / f"classifier-{key[:16]}.safetensors"
-        if (found := cache.load(path)) is None:
+        if (found := cache.stored(path)) is None:
             found = self.train(data, path, device)
             cache.store(path, *found)
         return found

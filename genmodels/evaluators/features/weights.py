@@ -61,7 +61,7 @@ def verified(path: Path, published: bool) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): give a file that can") from error
     if published and found != SHA256:
         raise UserError(
-            f"{path} has sha256 {found}, expected {SHA256} of the published Inception weights: get them anew from "
+            f"{path} has sha256 {found}, expected {SHA256} of the published Inception weights: get them again from "
             f"{URL}, or set features.sha256=any to use the file as it is, under metric names with custom in them"
         )
     return found
@@ -80,5 +80,5 @@ def read_tensors(path: Path) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
-            f"{path} is no whole file of weights ({type(error).__name__}): get it anew from {URL}"
+            f"{path} is not a complete file of weights ({type(error).__name__}): get it again from {URL}"
         ) from error

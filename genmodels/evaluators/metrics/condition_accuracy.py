@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses
-from genmodels.evaluators.conditions import condition_of
+from genmodels.evaluators.base import SampleMetric, Score, Uses
+from genmodels.evaluators.conditions import conditions_of
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import GeneratedBatch, Subject
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt
 
 
@@ -43,7 +44,7 @@ class ConditionAccuracy(SampleMetric):
     def needs(self, subject: Subject) -> str | None:
         if reason := super().needs(subject):
             return reason
-        on = condition_of(subject.model)
+        on = conditions_of(subject.model)
         return None if "label" in on else f"{type(subject.model).__name__} is not conditional on a label"
 
     def suits(self, features: Features) -> None:

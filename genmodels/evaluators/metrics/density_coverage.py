@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Score, SplitName, at_least_two
+from genmodels.evaluators.base import Score, at_least_two
 from genmodels.evaluators.pairs import check_neighbours, distances
 from genmodels.evaluators.reference import Reference, radii_of
 from genmodels.evaluators.results import Mode, Progress
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt
 
 

@@ -18,11 +18,12 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from genmodels.errors import UserError
-from genmodels.evaluators.base import SampleMetric, Score, SplitName, Uses, at_least_two, reference_protocol
+from genmodels.evaluators.base import SampleMetric, Score, Uses, at_least_two, reference_protocol
 from genmodels.evaluators.moments import Sums, moments, sums
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.subject import GeneratedBatch
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt, TwoOrMore
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Score, SplitName
+from genmodels.evaluators.base import Score
 from genmodels.evaluators.pairs import TILE_COLUMNS, TILE_ROWS, blocks
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode, Progress, silent
+from genmodels.fields import SplitName
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
 

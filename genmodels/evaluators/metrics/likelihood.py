@@ -20,7 +20,7 @@ from genmodels.disk.atomic import replacing, require_writable
 from genmodels.disk.strict_json import dumps
 from genmodels.errors import Fault, UserError
 from genmodels.evaluators.base import Evaluator, preparation_protocol
-from genmodels.evaluators.conditions import condition_of, given
+from genmodels.evaluators.conditions import conditions_of, given
 from genmodels.evaluators.dataset import dims, has_levels
 from genmodels.evaluators.distributed import rank_and_world, total
 from genmodels.evaluators.features.precision import float32_convolutions
@@ -80,7 +80,7 @@ class Likelihood(Evaluator):
             require_writable(self.save)
 
     def measure(self, subject: Subject, how: Procedure) -> list[Record]:
-        """bits_per_dim (discrete data only), nll_nats, and elbo_nats beside an importance bound.
+        """bits_per_dim (discrete data only), nll_nats, and elbo_nats in addition to an importance bound.
 
         `elbo_nats` is the bound itself, E log p(x, z)/q(z|x) <= log p(x), not its negative.
         The values of all samples for the first metric go to `how.show`.
@@ -102,7 +102,7 @@ class Likelihood(Evaluator):
     def protocol(self, subject: Subject, n: int) -> dict[str, Any]:
         """The protocol that all results share, for `n` samples."""
         model, data = cast(HasLikelihood, subject.model), subject.data
-        on = list(condition_of(subject.model))
+        on = list(conditions_of(subject.model))
         return {
             "reference": f"{data.name}/{subject.split}",
             "n_reference": n,
@@ -176,7 +176,7 @@ def require_shape(w: Tensor, draws: int, samples: int) -> None:
 
 def metric_name_of(metric: str, subject: Subject) -> str:
     """The name of the metric, with "conditional_" for a conditional model."""
-    return f"conditional_{metric}" if condition_of(subject.model) else metric
+    return f"conditional_{metric}" if conditions_of(subject.model) else metric
 
 
 def record(metric: str, split: str, values: PerImage, protocol: Mapping[str, Any]) -> Record:

@@ -1,7 +1,7 @@
 """Samples beside their nearest training images in feature space, to detect memorisation.
 
-Samples of a model that copies its training images are much nearer to them than these are to each
-other, so the protocol has the mean distance within the reference, too.
+If a model copies its training images, its samples are much nearer to them than these are to each
+other. So the protocol also has the mean distance within the reference.
 """
 
 from typing import Any, ClassVar
@@ -14,13 +14,14 @@ from torch.nn.functional import interpolate
 
 from genmodels.errors import UserError
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import PixelsOf, Score, SplitName, at_least_two
+from genmodels.evaluators.base import PixelsOf, Score, at_least_two
 from genmodels.evaluators.distributed import from_all
 from genmodels.evaluators.pairs import check_neighbours, nearest_rows
 from genmodels.evaluators.reference import Reference
 from genmodels.evaluators.results import Mode
 from genmodels.evaluators.shown import Neighbours, Show
 from genmodels.evaluators.subject import GeneratedBatch
+from genmodels.fields import SplitName
 from genmodels.pictures import Captions, mosaic
 from genmodels.ranges import PositiveInt
 

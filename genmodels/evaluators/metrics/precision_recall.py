@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genmodels.evaluators.banked import BankedMetric
-from genmodels.evaluators.base import Score, SplitName
+from genmodels.evaluators.base import Score
 from genmodels.evaluators.pairs import check_neighbours, distances, radii
 from genmodels.evaluators.reference import Reference, radii_of
 from genmodels.evaluators.results import Mode, Progress
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt
 
 

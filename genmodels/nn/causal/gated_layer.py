@@ -8,13 +8,13 @@ from genmodels.nn.causal.masked_conv import MaskedConv, RowsConv, channel_of
 
 
 def gate(a: Float[Tensor, "b twice *s"]) -> Float[Tensor, "b p *s"]:
-    """y = tanh(a_f) ⊙ σ(a_g), equation 2, with a_f and a_g the two halves of the features."""
+    """y = tanh(a_f) ⊙ σ(a_g), equation 2, where a_f and a_g are the two halves of the features."""
     f, g = a.chunk(2, dim=1)
     return f.tanh() * g.sigmoid()
 
 
 class GatedLayer(nn.Module):
-    """The vertical stack's next features, and what the horizontal stack adds to its own."""
+    """The next features of the vertical stack, and the change of the horizontal stack's features."""
 
     def __init__(
         self, *, channels: int, inputs: int, width: int, kernel: int, strict: bool, vector: int, dropout: float
@@ -30,15 +30,15 @@ class GatedLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.told = nn.Linear(vector, 4 * width, bias=False) if vector else None
         if self.told is not None:
-            nn.init.normal_(self.told.weight, std=0.1)  # small beside the convolution it is added to
+            nn.init.normal_(self.told.weight, std=0.1)  # small compared with the convolution it is added to
 
     def forward(self, v: Tensor, h: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         v, across = self.look_up(self.vertical(v), context)
         more = self.mix(self.dropout(gate(self.horizontal(h) + across)))
-        return self.dropout(v), more  # drawn last: of the last layer nothing uses it, and a compiler leaves it out
+        return self.dropout(v), more  # dropped last: the last layer's v is unused, and compilers skip it
 
     def look_up(self, a: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        """From the vertical convolution: the vertical stack's features, and the horizontal gates' share."""
+        """From the vertical convolution: the vertical stack's features, and its input to the horizontal gates."""
         across = self.across(a)
         if self.told is None or context.vector is None:
             return gate(a), across

@@ -1,8 +1,8 @@
 """Gated PixelCNN (van den Oord et al. 2016, https://arxiv.org/abs/1606.05328).
 
-Two stacks of gated convolutions: the vertical one sees every row above, the horizontal one the
-pixels to the left and, through the vertical one, all that is above, so that there is no blind
-spot. Dropout between layers is ours; the paper has none.
+There are two stacks of gated convolutions. The vertical stack sees all rows above. The horizontal
+stack sees the pixels to the left and, through the vertical stack, all rows above, so that there is
+no blind spot. The dropout between layers is not in the paper.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
 
 class GatedPixelCNN(CausalNetwork):
-    """Every entry is a site, in raster order and, within a pixel, channel after channel.
+    """Every entry is a site, in raster order and within a pixel by channel.
 
-    The horizontal stack is residual from the second layer on. Each feature of it belongs to one
-    of the c channels and sees, at its pixel, only the channels before (first layer) or the
-    features up to its own (after), so that blue is given green and red, and green is given red.
+    The horizontal stack is residual from the second layer on. Each of its features belongs to one
+    of the c channels. At its own pixel it sees only earlier channels (first layer), or features of
+    channels up to its own (later layers), so that blue depends on green and red, and green on red.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class GatedPixelCNN(CausalNetwork):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w), or (h, w)
         levels: TwoOrMore,  # values that an entry can take
-        context: Sizes,  # widths of what it is told: a vector
-        likelihood: SiteLikelihood,  # whose parameters it makes
+        context: Sizes,  # widths of the condition: a vector
+        likelihood: SiteLikelihood,  # says how many parameters a site needs
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding_width: PositiveInt,  # width of a symbol, where inputs are embedded
+        embedding_width: PositiveInt,  # width of a symbol's vector, for embedded inputs
         width: PositiveInt,  # features of each stack, at least one for every channel
         layers: PositiveInt,  # gated layers
         first_kernel: PositiveInt,  # odd: the first layer sees k//2 + 1 rows and k//2 columns back
-        kernel: PositiveInt,  # odd: likewise, of the other layers
-        head_width: PositiveInt,  # features between the two 1 x 1 convolutions that end in the parameters
+        kernel: PositiveInt,  # odd: the same for the other layers
+        head_width: PositiveInt,  # features between the two last 1 x 1 convolutions
         dropout: ProbabilityBelowOne,  # probability that a feature between layers is dropped in training
     ):
         super().__init__()
         self.image = c, _, _ = as_image(shape, "a PixelCNN")
-        check(c, width, head_width, first_kernel, kernel)
+        check_widths_and_kernels(c, width, head_width, first_kernel, kernel)
         vector = widths(context, ("vector",), "a PixelCNN")["vector"]
         self.register_buffer("order", entries_in_turn(shape), persistent=False)
         self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
@@ -62,8 +62,8 @@ class GatedPixelCNN(CausalNetwork):
 
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
         x = self.inputs(codes.reshape(-1, *self.image))  # (b, c, h, w, e)
-        x = x.permute(0, 4, 1, 2, 3).flatten(1, 2)  # features take turns: those of channel k are k, k + c, ...
-        v, h = self.first(F.pad(x, (0, 0, 1, -1)), x, context)  # the vertical stack begins one row above
+        x = x.permute(0, 4, 1, 2, 3).flatten(1, 2)  # interleaved: the features of channel k are k, k + c, ...
+        v, h = self.first(F.pad(x, (0, 0, 1, -1)), x, context)  # the vertical stack is shifted down by one row
         for layer in self.layers:
             v, more = layer(v, h=h, context=context)
             h = h + more
@@ -76,7 +76,7 @@ class GatedPixelCNN(CausalNetwork):
         return PixelCNNCache(layers, head, self.inputs, n=n, channels=c, columns=w, context=context)
 
 
-def check(c: int, width: int, head_width: int, *kernels: int) -> None:
+def check_widths_and_kernels(c: int, width: int, head_width: int, *kernels: int) -> None:
     if min(width, head_width) < c:
         raise UserError(
             f"a PixelCNN got width {width} and head_width {head_width} for images of {c} channels; "

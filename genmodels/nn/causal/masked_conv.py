@@ -1,9 +1,9 @@
-"""The two convolutions of a PixelCNN without blind spot: over the rows above, and over the row so far.
+"""The two convolutions of a PixelCNN without blind spot: over the rows above, and along the row.
 
 Source: Gated PixelCNN (van den Oord et al. 2016, https://arxiv.org/abs/1606.05328), section 2.2,
 figure 1, with the channel masks of PixelRNN (van den Oord et al. 2016,
 https://arxiv.org/abs/1601.06759), figure 2: every feature belongs to one of the image's channels,
-and at the current pixel sees only features of channels before (mask A), or up to its own (mask B).
+and at its own pixel it sees only features of earlier channels (mask A), or also of its own (mask B).
 """
 
 import torch
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 def channel_of(features: int, channels: int) -> Int[Tensor, " features"]:
-    """The image channel that each feature belongs to: they take turns."""
+    """The image channel that each feature belongs to: 0, 1, ..., channels - 1, 0, 1, ..."""
     return torch.arange(features) % channels
 
 
 class RowsConv(nn.Module):
-    """⌈k/2⌉ x k convolution over a pixel's row and the rows above it, left and right."""
+    """⌈k/2⌉ x k convolution over a pixel's row and the rows above it, to both sides."""
 
     def __init__(self, *, inputs: int, outputs: int, kernel: int):
         super().__init__()
@@ -30,11 +30,11 @@ class RowsConv(nn.Module):
 
 
 class MaskedConv(nn.Module):
-    """1 x `taps` convolution over a pixel and those left of it, masked by channel at the pixel itself.
+    """1 x `taps` convolution over a pixel and the pixels left of it, masked by channel at the pixel itself.
 
-    `inputs` and `outputs` say which image channel each feature belongs to. Where `strict`, an
-    output sees at its own pixel only inputs of channels before its own (mask A), else those of
-    its own channel as well (mask B). With one tap it is a masked 1 x 1 convolution.
+    `inputs` and `outputs` give the image channel of each feature. At its own pixel an output sees
+    only inputs of earlier channels (`strict`, mask A), or also those of its own channel (mask B).
+    With one tap it is a masked 1 x 1 convolution.
     """
 
     mask: Tensor
@@ -53,5 +53,5 @@ class MaskedConv(nn.Module):
 
     @property
     def kernel(self) -> Float[Tensor, "o i 1 taps"]:
-        """The weights, zero where the mask is."""
+        """The weights, zero where the mask is zero."""
         return self.conv.weight * self.mask

@@ -1,8 +1,8 @@
-"""What an autoregressive model asks of its network: parameters of every site, given the sites before it.
+"""The network of an autoregressive model: it computes the parameters of every site from the sites before it.
 
-A site is some entries of a code, which are drawn together: one entry, a pixel with its channels, a token. Which entries
-these are, and which site comes after which, is the network's `order`. How integers enter is its own as well: pixels as
-numbers on [-1, 1], symbols, of which none is nearer to another, as vectors that are learned.
+A site is a group of entries of a code that are drawn together: one entry, a pixel with its channels, or a token. The
+network's `order` says which entries form each site and in which order the sites come. Integers enter the network as
+numbers on [-1, 1] (pixels) or as learned vectors (symbols, which have no natural order).
 """
 
 from abc import ABC, abstractmethod
@@ -24,29 +24,29 @@ InputsName = Literal["scaled", "embedded"]
 
 
 class Stepper(ABC):
-    """Walks once over the sites of `n` codes in the network's order and remembers what it computed."""
+    """Goes once over the sites of `n` codes in the network's order and caches what it has computed."""
 
     @abstractmethod
     def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
-        """Takes the values of the site before (None at the first) and gives the parameters of the next one."""
+        """Takes the values of the previous site (None at the first) and returns the parameters of the next one."""
 
 
 class CausalNetwork(nn.Module, ABC):
-    """Gives the parameters of all sites at once, for training, and one by one, for sampling."""
+    """Computes the parameters of all sites at once (for training) and one by one (for sampling)."""
 
-    order: Order  # of each site, in the order in which they are drawn: where its entries lie in the flattened code
+    order: Order  # for each site, in drawing order: the indices of its entries in the flattened code
 
     @abstractmethod
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
-        """Parameters of every site, in the order in which they are drawn, given the sites before it."""
+        """Parameters of every site, in drawing order, each given the sites before it."""
 
     @abstractmethod
     def stepper(self, n: int, context: Context) -> Stepper:
-        """The same parameters site by site, for `n` codes; equal to `forward` in eval mode up to rounding."""
+        """Computes the same parameters site by site for `n` codes: `forward` in eval mode, up to rounding."""
 
 
 class Inputs(nn.Module):
-    """Integers 0..levels-1 as `features` numbers each: one on [-1, 1], or a vector for each of them."""
+    """Each integer 0..levels-1 as `features` numbers: one number on [-1, 1], or a learned vector."""
 
     origin: Tensor  # knows the dtype
 
@@ -64,7 +64,7 @@ class Inputs(nn.Module):
 
 
 def as_image(shape: Sequence[int], who: str) -> tuple[int, int, int]:
-    """(c, h, w) of an image, or of a map (h, w) of symbols, which has one channel; UserError for what has no rows."""
+    """(c, h, w) of an image or of a map (h, w) of symbols, which has one channel; UserError for other shapes."""
     if len(shape) not in (2, 3):
         raise UserError(
             f"{who} takes images (c, h, w) or maps (h, w), and the samples have shape {list(shape)}; "
@@ -75,11 +75,11 @@ def as_image(shape: Sequence[int], who: str) -> tuple[int, int, int]:
 
 
 def raster_order(channels: int, pixels: int) -> Order:
-    """Row by row, a pixel with its channels a site: (pixels, channels)."""
+    """Each pixel with its channels is a site, row by row: (pixels, channels)."""
     return torch.arange(channels * pixels).view(channels, pixels).T.contiguous()
 
 
 def entries_in_turn(shape: Sequence[int]) -> Order:
-    """Every entry a site, in raster order and, within a pixel, channel after channel: (entries, 1)."""
+    """Every entry is a site, in raster order and within a pixel by channel: (entries, 1)."""
     channels = shape[0] if len(shape) == 3 else 1
     return raster_order(channels, prod(shape) // channels).reshape(-1, 1)

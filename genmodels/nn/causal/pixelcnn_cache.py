@@ -1,9 +1,9 @@
-"""Gated PixelCNN entry by entry, each feature computed once: an image costs about one pass.
+"""Gated PixelCNN entry by entry: every feature is computed once, so an image costs about one pass.
 
-At the start of a row every layer's vertical features follow from the few rows above that it has
-kept; within the row, a pixel's horizontal features follow from those left of it, and the features
-of one image channel from those of the channels before. The naive loop makes a whole pass for
-every entry. (The idea: Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001.)
+At the start of a row every layer computes its vertical features from the few rows above that it
+has cached. Within the row it computes a pixel's horizontal features from those to the left, and
+the features of an image channel from those of earlier channels. The naive loop makes a whole
+pass for every entry. (The idea: Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001.)
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from genmodels.nn.causal.network import Inputs, Stepper
 
 
 class ConvCache:
-    """A masked convolution that keeps the row of its inputs and computes one channel's outputs at one pixel.
+    """A masked convolution that caches the row of its inputs and computes one channel's outputs at one pixel.
 
-    What lies right of the pixel is not read, and what later channels left there from the row
-    before is under the mask, so a new row needs no clearing.
+    Inputs right of the pixel are not read, and those of later channels at the pixel, which are
+    still from the previous row, are masked; so the cache is not cleared for a new row.
     """
 
     def __init__(self, conv: MaskedConv, n: int, columns: int, channels: int):
@@ -44,8 +44,8 @@ class ConvCache:
         return F.linear(self.row[:, j : j + self.taps].flatten(1), self.weights[k], self.biases[k])
 
 
-class LayerCache:
-    """A gated layer that keeps the rows its vertical stack looks back on, and a row of its horizontal stack."""
+class GatedLayerCache:
+    """A gated layer that caches the rows which its vertical stack reads, and a row of its horizontal stack."""
 
     def __init__(self, layer: GatedLayer, n: int, columns: int, channels: int, context: Context):
         self.layer, self.context = layer, context
@@ -56,20 +56,20 @@ class LayerCache:
         self.above = conv.weight.new_zeros(n, conv.in_channels, layer.vertical.above + 1, columns)
 
     def start_row(self, v: Tensor) -> Tensor:
-        """The vertical stack's next features (n, p, 1, w) of a row, from those (n, i, 1, w) that come in."""
+        """The vertical stack's output (n, p, 1, w) for a row, from its input (n, i, 1, w)."""
         self.above = torch.cat([self.above[:, :, 1:], v], 2)
         v, across = self.layer.look_up(self.layer.vertical.conv(self.above), self.context)
         self.across = [across[:, mine.to(v.device), 0].unbind(2) for mine in self.own]  # [k][j] -> (n, 2 p_k)
         return v
 
     def step(self, j: int, k: int) -> Tensor:
-        """What the horizontal stack adds to its features (n, p_k) of channel k at column j."""
+        """The change (n, p_k) of the horizontal stack's features of channel k at column j."""
         self.mix.write(gate(self.horizontal.read(j, k) + self.across[k][j]), j, k)
         return self.mix.read(j, k)
 
 
 class PixelCNNCache(Stepper):
-    """The layers and the two last 1 x 1 convolutions of a Gated PixelCNN, entry by entry, without dropout."""
+    """The layers and the last two 1 x 1 convolutions of a Gated PixelCNN, entry by entry, without dropout."""
 
     def __init__(
         self,
@@ -83,11 +83,11 @@ class PixelCNNCache(Stepper):
         context: Context,
     ):
         self.inputs, self.channels, self.columns = inputs, channels, columns
-        self.layers = [LayerCache(layer, n, self.columns, self.channels, context) for layer in layers]
+        self.layers = [GatedLayerCache(layer, n, self.columns, self.channels, context) for layer in layers]
         self.head = [ConvCache(conv, n, self.columns, self.channels) for conv in head]
         features = channels * inputs.features
-        self.x = self.head[0].row.new_zeros(n, features, 1, columns)  # the row above, then this one
-        self.entry = 0  # of those in a row
+        self.x = self.head[0].row.new_zeros(n, features, 1, columns)  # the row above, overwritten by this one
+        self.entry = 0  # number of the next entry within the row
 
     def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
         if values is not None:

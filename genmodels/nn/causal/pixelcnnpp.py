@@ -1,7 +1,6 @@
-"""PixelCNN++ (Salimans et al. 2017, https://arxiv.org/abs/1701.05517): a pixel with its channels is a site.
+"""PixelCNN++ (Salimans et al. 2017, https://arxiv.org/abs/1701.05517): a site is a pixel with its channels.
 
-It differs from the paper's network in one thing: convolutions have neither weight normalization nor the initialization
-from data that goes with it.
+Unlike the paper's network, convolutions have no weight normalization and none of its data-dependent initialization.
 """
 
 from collections.abc import Sequence
@@ -28,18 +27,18 @@ class PixelCNNPP(CausalNetwork):
         *,
         shape: Sequence[PositiveInt],  # (c, h, w), or (h, w)
         levels: TwoOrMore,  # values that an entry can take
-        context: Sizes,  # widths of what it is told: a vector
-        likelihood: SiteLikelihood,  # whose parameters it makes
+        context: Sizes,  # widths of the condition: a vector
+        likelihood: SiteLikelihood,  # says how many parameters a site needs
         inputs: InputsName,  # scaled: pixels on [-1, 1]; embedded: symbols
-        embedding_width: PositiveInt,  # width of a symbol, where inputs are embedded
+        embedding_width: PositiveInt,  # width of a symbol's vector, for embedded inputs
         width: PositiveInt,  # features of each stream
-        scales: PositiveInt,  # resolutions, each half of the one before
-        blocks: PositiveInt,  # gated resnets of a stream at each scale on the way in; back as many or one more
+        scales: PositiveInt,  # resolutions, each half of the previous one
+        blocks: PositiveInt,  # gated resnets of a stream per resolution on the way down; up: as many or one more
         dropout: ProbabilityBelowOne,  # probability that a feature within a gated resnet is dropped in training
     ):
         super().__init__()
         self.image = c, h, w = as_image(shape, "PixelCNN++")
-        check(h, w, scales)
+        check_halvings(h, w, scales)
         vector = widths(context, ("vector",), "PixelCNN++")["vector"]
         self.register_buffer("order", raster_order(c, h * w), persistent=False)
         self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
@@ -53,7 +52,7 @@ class PixelCNNPP(CausalNetwork):
         return self.head(F.elu(h)).flatten(2)
 
     def features(self, values: Codes) -> Float[Tensor, "b f *s"]:
-        """Values (b, c, *s) as features of each pixel, the last of which is 1, and 0 only outside of the image."""
+        """Values (b, c, *s) as features of each pixel; the last is 1, and 0 in the padding around an image."""
         x = self.inputs(values).movedim(-1, 1).flatten(1, 2)
         return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
@@ -62,7 +61,7 @@ class PixelCNNPP(CausalNetwork):
         return PixelCNNPPCache(self.stem, self.stage, self.head, self.features, n=n, rows=h, columns=w, context=context)
 
 
-def check(h: int, w: int, scales: int) -> None:
+def check_halvings(h: int, w: int, scales: int) -> None:
     if scales < 1 or h % 2 ** (scales - 1) or w % 2 ** (scales - 1):
         raise UserError(
             f"PixelCNN++ got scales={scales} for images of {h}x{w}, which are halved {scales - 1} times; set "

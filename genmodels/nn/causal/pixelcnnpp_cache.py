@@ -1,8 +1,8 @@
-"""PixelCNN++ pixel by pixel, each feature computed once: an image costs about one pass.
+"""PixelCNN++ pixel by pixel: every feature is computed once, so an image costs about one pass.
 
-At the start of a row the vertical stream computes that row, and within it the horizontal stream pixel after pixel; each
-convolution keeps the row above. A stage of half the size takes its turn at every second row, and pixel, and what it
-gives is kept for two. (The idea: Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001.)
+At the start of a row the vertical stream computes the whole row; then the horizontal stream computes pixel after pixel.
+Each convolution caches the row above. A stage of half the size runs at every second row and pixel, and its output is
+used for two. (The idea: Ramachandran et al. 2017, https://arxiv.org/abs/1704.06001.)
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Pixel = Float[Tensor, "n _p 1 1"]
 
 
 class RowCache:
-    """A convolution of the vertical stream that keeps the row above."""
+    """A convolution of the vertical stream that caches the row above."""
 
     def __init__(self, conv: ShiftedConv, n: int, columns: int):
         self.conv = conv.conv
@@ -38,7 +38,7 @@ class RowCache:
 
 
 class PixelCache:
-    """A convolution of the horizontal stream that keeps the row above and its own; right of a pixel nothing is read."""
+    """A convolution of the horizontal stream that caches its row and the row above; it reads nothing to the right."""
 
     def __init__(self, conv: ShiftedConv, n: int, columns: int):
         self.conv = conv.conv
@@ -56,7 +56,7 @@ class PixelCache:
 
 
 class LayerCache:
-    """A layer that keeps what its convolutions look back on, and the row of its vertical stream."""
+    """A layer that caches what its convolutions read later, and the row of its vertical stream."""
 
     def __init__(self, layer: Layer, n: int, columns: int, context: Context):
         self.layer, self.context = layer, context
@@ -80,7 +80,7 @@ def convolutions(resnet: GatedResnet) -> list[ShiftedConv]:
 
 
 class InnerCache:
-    """A stage of half the size, with the way there and back."""
+    """A stage of half the size, with the convolutions before and after it."""
 
     def __init__(self, stage: Stage, n: int, columns: int, context: Context):
         assert stage.inner is not None
@@ -106,7 +106,7 @@ class InnerCache:
 
 
 class StageCache:
-    """A stage, its layers and what is between them."""
+    """A stage: its layers and its inner stage."""
 
     def __init__(self, stage: Stage, n: int, columns: int, context: Context):
         self.into = [LayerCache(cast(Layer, layer), n, columns, context) for layer in stage.into]
@@ -114,17 +114,17 @@ class StageCache:
         self.back = [LayerCache(cast(Layer, layer), n, columns, context) for layer in stage.back]
 
     def start_row(self, v: Row, i: int) -> Row:
-        """The vertical stream's last features of row i, from its first."""
+        """The vertical stream's output for row i, from its input."""
         inner = None if self.inner is None else partial(self.inner.start_row, i=i)
         return self.walk(v, LayerCache.start_row, inner)
 
     def step(self, h: Pixel, i: int, j: int) -> Pixel:
-        """The horizontal stream's last features of pixel (i, j), from its first."""
+        """The horizontal stream's output for pixel (i, j), from its input."""
         inner = None if self.inner is None else partial(self.inner.step, i=i, j=j)
         return self.walk(h, partial(LayerCache.step, j=j), inner)
 
     def walk(self, x: Tensor, through: Callable[..., Tensor], inner: Callable[[Tensor], Tensor] | None) -> Tensor:
-        """As `Stage.forward`, through one stream of each layer."""
+        """Like `Stage.forward`, for one stream of each layer."""
         skips = [x]
         for layer in self.into:
             x = through(layer, x, [])

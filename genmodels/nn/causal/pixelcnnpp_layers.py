@@ -1,7 +1,7 @@
 """Layers of PixelCNN++ (Salimans et al. 2017, https://arxiv.org/abs/1701.05517, section 2.3 and the authors' code).
 
-Two streams: the vertical one sees whole rows, up to the one before a pixel's own, the horizontal one the pixels left of
-it and, beside it, the vertical one. Both are residual, and shrunk and grown again as in a U-net.
+There are two streams. The vertical stream sees all whole rows above a pixel; the horizontal stream sees the pixels to
+the left and the vertical stream. Both are residual, and are downsampled and upsampled as in a U-Net.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from genmodels.context import Context
 
 Map = Float[Tensor, "b _p _h _w"]
-VERTICAL, HORIZONTAL = (2, 3), (2, 2)  # kernels: a row and the one above it, left and right; or left alone
+VERTICAL, HORIZONTAL = (2, 3), (2, 2)  # kernels: to both sides, or to the left only; each over two rows
 
 
 def concat_elu(x: Map) -> Float[Tensor, "b twice h w"]:
-    """elu of x and of -x, side by side."""
+    """elu of x and of -x, concatenated along channels."""
     return F.elu(torch.cat([x, -x], dim=1))
 
 
 class Stem(nn.Module):
-    """First features of the two streams, from inputs with two rows of zeros above and a column on either side."""
+    """First features of the two streams, from inputs padded by two rows of zeros above and a column on each side."""
 
     def __init__(self, *, inputs: int, width: int):
         super().__init__()
@@ -37,7 +37,7 @@ class Stem(nn.Module):
 
 
 class ShiftedConv(nn.Module):
-    """Convolution whose last row is the pixel's own, and whose last column too where the kernel is HORIZONTAL."""
+    """Convolution whose kernel ends at the pixel's own row and, for HORIZONTAL kernels, at its own column."""
 
     def __init__(self, *, inputs: int, outputs: int, kernel: tuple[int, int], stride: int):
         super().__init__()
@@ -49,14 +49,14 @@ class ShiftedConv(nn.Module):
 
 
 class GatedResnet(nn.Module):
-    """x + a ⊙ σ(b), with a and b from two convolutions, and from other features of the same size beside x."""
+    """x + a ⊙ σ(b), where two convolutions compute a and b from x and other features of the same size (`beside`)."""
 
     def __init__(self, *, kernel: tuple[int, int], width: int, beside: int, vector: int, dropout: float):
         super().__init__()
         self.first = ShiftedConv(inputs=2 * width, outputs=width, kernel=kernel, stride=1)
         self.beside = nn.Conv2d(2 * beside, width, 1) if beside else None
         self.second = ShiftedConv(inputs=2 * width, outputs=2 * width, kernel=kernel, stride=1)
-        self.second.conv.weight.data.mul_(0.1)  # it begins near the identity
+        self.second.conv.weight.data.mul_(0.1)  # the block starts near the identity
         self.told = nn.Linear(vector, 2 * width, bias=False) if vector else None
         self.dropout = nn.Dropout(dropout)
 
@@ -71,7 +71,7 @@ class GatedResnet(nn.Module):
         first: Callable[[Tensor], Tensor],
         second: Callable[[Tensor], Tensor],
     ) -> Map:
-        """By these two convolutions: the module's own, or its own at one row or pixel."""
+        """The output with these two convolutions: the module's own, or their cached versions for one row or pixel."""
         a = first(concat_elu(x))
         if self.beside is not None:
             a = a + self.beside(concat_elu(torch.cat(list(beside), dim=1)))
@@ -83,7 +83,7 @@ class GatedResnet(nn.Module):
 
 
 class Layer(nn.Module):
-    """A gated resnet of each stream; on the way back to the full size each is given features of the way in."""
+    """A gated resnet for each stream; on the way up each also gets features from the way down."""
 
     def __init__(self, *, width: int, back: bool, vector: int, dropout: float):
         super().__init__()
@@ -100,7 +100,7 @@ class Layer(nn.Module):
 
 
 class Stage(nn.Module):
-    """Layers at one size, between them a stage at half of it where there are more, and skips past that."""
+    """Layers at one resolution around an inner stage at half of it (if any), with skip connections."""
 
     def __init__(self, *, scales: int, blocks: int, width: int, vector: int, dropout: float):
         super().__init__()
@@ -122,7 +122,7 @@ class Stage(nn.Module):
             v, h = layer(v, h, None, context)
             skips.append((v, h))
         if self.inner is None:
-            skips.pop()  # it is what the way back begins with
+            skips.pop()  # the way up starts from it
         else:
             v, h = self.inner(self.shrink_v(v), self.shrink_h(h), context)
             v, h = self.grow_v(v), self.grow_h(h)

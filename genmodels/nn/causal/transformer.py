@@ -1,8 +1,8 @@
 """Decoder-only transformer as GPT-2 (Radford et al. 2019, https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf).
 
-Layer normalization before each sublayer, learned positions, GELU. Unlike GPT-2's its first input is a learned vector
-that stands for the start, so that it gives all tokens a probability, and the output has weights of its own. Over images
-it is as Image GPT (Chen et al. 2020, https://proceedings.mlr.press/v119/chen20s.html): every entry is a token.
+It has layer normalization before each sublayer, learned positions and GELU. Unlike in GPT-2, the first input is a
+learned start vector, so that the first token has a probability too, and the output layer has its own weights. For
+images it is like Image GPT (Chen et al. 2020, https://proceedings.mlr.press/v119/chen20s.html): every entry is a token.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Sequences = Float[Tensor, "b t width"]
 
 
 class Attention(nn.Module):
-    """Causal self-attention with several heads."""
+    """Causal multi-head self-attention."""
 
     def __init__(self, *, width: int, heads: int, dropout: float):
         super().__init__()
@@ -46,7 +46,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a network of two layers, each residual and after a normalization of its own."""
+    """Attention, then a network of two layers; each is residual and has its own layer normalization before it."""
 
     def __init__(self, *, width: int, heads: int, dropout: float):
         super().__init__()
@@ -67,20 +67,20 @@ class Block(nn.Module):
 
 
 class Transformer(CausalNetwork):
-    """Every entry is a site: tokens in their order, pixels in raster order with their channels in turn."""
+    """Every entry is a site: tokens in their order, pixels in raster order and by channel within a pixel."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (l,), (h, w) or (c, h, w)
         levels: TwoOrMore,  # values that an entry can take
-        context: Sizes,  # widths of what it is told: a vector, which is added to all inputs
-        likelihood: SiteLikelihood,  # whose parameters it makes
+        context: Sizes,  # widths of the condition: a vector, which is added to all inputs
+        likelihood: SiteLikelihood,  # says how many parameters a site needs
         inputs: InputsName,  # embedded: symbols; scaled: pixels on [-1, 1]
         width: PositiveInt,  # features of a token
         layers: PositiveInt,  # Transformer blocks
-        heads: PositiveInt,  # of attention, which divide the width
-        dropout: ProbabilityBelowOne,  # of inputs, attention weights and what sublayers add, in training
+        heads: PositiveInt,  # of attention; must divide the width
+        dropout: ProbabilityBelowOne,  # on inputs, attention weights and outputs of sublayers, in training
     ):
         super().__init__()
         if width % heads:
@@ -88,7 +88,7 @@ class Transformer(CausalNetwork):
                 f"the transformer got width {width} for {heads} heads; give a multiple of heads for model.network.width"
             )
         vector = widths(context, ("vector",), "the transformer")["vector"]
-        order = entries_in_turn(shape).clone(memory_format=torch.contiguous_format)  # plain strides, as DDP wants them
+        order = entries_in_turn(shape).clone(memory_format=torch.contiguous_format)  # DDP needs plain strides
         self.register_buffer("order", order, persistent=False)
         self.width, self.heads = width, heads
         self.inputs = Inputs(inputs=inputs, levels=levels, width=width)
@@ -103,7 +103,7 @@ class Transformer(CausalNetwork):
         self.initialize()
 
     def initialize(self) -> None:
-        """As GPT-2: normal with 0.02, what enters the residual stream 1/√(2 layers) of that; biases 0."""
+        """As in GPT-2: normal with std 0.02, divided by √(2 layers) for residual projections; biases 0."""
         nn.init.normal_(self.start, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -124,7 +124,7 @@ class Transformer(CausalNetwork):
         return self.out(self.norm(x)).transpose(1, 2)
 
     def embed(self, values: Integer[Tensor, "b before"], context: Context) -> Sequences:
-        """Inputs of all places up to the one after these values: the start, and the values, each at its place."""
+        """Inputs for one more site than `values`: the start vector, then the embedded values, with positions added."""
         start = self.start.expand(len(values), 1, -1)
         x = torch.cat([start, self.scaled(self.inputs(values))], dim=1)
         return self.placed(x, self.positions.weight[: x.shape[1]], context)
@@ -140,7 +140,7 @@ class Transformer(CausalNetwork):
 
 
 class TransformerCache(Stepper):
-    """The transformer token by token, without dropout: it keeps the keys and values of all tokens before."""
+    """The transformer token by token, without dropout; it caches the keys and values of all earlier tokens."""
 
     def __init__(self, network: Transformer, n: int, context: Context):
         self.network, self.context, self.t = network, context, 0

@@ -11,13 +11,13 @@ from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.flows.bijections import Reals
 from genmodels.nn.flows.coupling import ChannelAffine
 
-SMALLEST = 1e-6  # standard deviation of a channel, so that a constant one is not divided by 0
+SMALLEST = 1e-6  # least standard deviation of a channel: a constant channel is not divided by 0
 
 
 class ActNorm(ChannelAffine):
-    """A scale and a shift for each channel, set from the first batch so that each has mean 0 and std 1 after it.
+    """A scale and a shift for each channel, set so that in the first batch every channel has mean 0 and std 1.
 
-    From then on they are weights like any other. Until then, it is the identity.
+    Before that, the layer is the identity; after it, both are weights like any other.
     """
 
     initialising = False  # whether the next input sets the weights
@@ -29,7 +29,7 @@ class ActNorm(ChannelAffine):
 
     @torch.no_grad()
     def normalise(self, x: Reals) -> None:
-        """Sets scale and shift from the mean and std of `x`, of each channel over the batch and all places."""
+        """Sets scale and shift from the mean and std of each channel of `x` over the batch and all places."""
         std, mean = torch.std_mean(x.transpose(0, 1).flatten(1).double(), dim=1, correction=0)
         std = std.clamp(min=SMALLEST)
         self.log_scale.copy_(-std.log().view_as(self.log_scale))
@@ -38,7 +38,7 @@ class ActNorm(ChannelAffine):
 
 @contextmanager
 def initialising(model: nn.Module) -> Iterator[None]:
-    """For the block, each ActNorm of `model` sets its weights from what reaches it, so that one pass sets them all."""
+    """Within the block every ActNorm of `model` sets its weights from its input; one pass sets them all."""
     norms = [part for part in model.modules() if isinstance(part, ActNorm)]
     try:
         for norm in norms:

@@ -1,10 +1,10 @@
-"""Bijections: maps that are undone exactly and that say by how much they change volume.
+"""Bijections: maps with an exact inverse that also compute by how much they change volume.
 
 With x = data and z = f(x), the density of x under a base density p(z) is (change of variables)
 
-    log p(x) = log p(z) + log|det dz/dx|,        ladj = log|det dz/dx|, one number a sample,
+    log p(x) = log p(z) + log|det dz/dx|,        ladj = log|det dz/dx|, one number per sample,
 
-and the ladj of a composition is the sum of its parts'. A context goes along for those that are conditional.
+and the ladj of a composition is the sum over its parts. Conditional bijections also use a context.
 """
 
 from abc import ABC, abstractmethod
@@ -22,21 +22,21 @@ Reals = Float[Tensor, "b *shape"]
 
 
 class Bijection(nn.Module, ABC):
-    """An invertible map, in the precision of its input, float32 at least."""
+    """An invertible map, computed in the precision of its input, at least float32."""
 
-    invertible: bool = True  # whether `inverse` has a formula; where it has none, densities only, no samples
+    invertible: bool = True  # whether `inverse` is implemented; without it there are densities but no samples
 
     @abstractmethod
     def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
         """z = f(x) and ladj = log|det dz/dx| in nats, shape (b,)."""
 
     def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
-        """x = f⁻¹(z), to be defined where `invertible`."""
+        """x = f⁻¹(z); must be defined if `invertible`."""
         raise UserError(f"{type(self).__name__} has no closed inverse; choose bijections that have one, to decode")
 
 
 class Chain(Bijection):
-    """f = f_k ∘ ... ∘ f_1; the identity where there is none."""
+    """f = f_k ∘ ... ∘ f_1; the identity if there are none."""
 
     steps: Sequence[Bijection]
 
@@ -58,6 +58,6 @@ class Chain(Bijection):
 
 
 def without_inverse(f: Bijection) -> str | None:
-    """The name of the first bijection in `f` that has no closed inverse; None where `f` can be undone."""
+    """The name of the first bijection in `f` that has no closed inverse; None if all have one."""
     parts = (part for part in f.modules() if isinstance(part, Bijection))
     return next((type(part).__name__ for part in parts if not part.invertible), None)

@@ -10,17 +10,17 @@ from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.flows.bijections import Bijection, Reals
 
-Mask = Float[Tensor, "*shape"]  # 1: passes unchanged and is seen by the network; 0: is changed
+Mask = Float[Tensor, "*shape"]  # 1: stays unchanged and is the network's input; 0: is changed
 
 
-def checkerboard(shape: Sequence[int], parity: int) -> Mask:
-    """1 where (row + column + parity) is odd; of points (d,), where (coordinate + parity) is."""
+def checkerboard_mask(shape: Sequence[int], parity: int) -> Mask:
+    """1 where (row + column + parity) is odd; for points (d,), where (coordinate + parity) is odd."""
     place = sum(torch.meshgrid(*(torch.arange(n) for n in shape[-2:]), indexing="ij"), start=torch.tensor(parity))
     return (place % 2).float().expand(*shape).clone()
 
 
-def channelwise(shape: Sequence[int], parity: int) -> Mask:
-    """1 on the first half of the channels (parity 0) or on the second (parity 1)."""
+def channel_mask(shape: Sequence[int], parity: int) -> Mask:
+    """1 on the first half of the channels (parity 0) or the second half (parity 1)."""
     first = torch.arange(shape[0]) < shape[0] // 2
     half = first if parity == 0 else ~first
     return half.float().view(-1, *[1] * (len(shape) - 1)).expand(*shape).clone()
@@ -29,7 +29,7 @@ def channelwise(shape: Sequence[int], parity: int) -> Mask:
 class AffineCoupling(Bijection):
     """z = b ⊙ x + (1 - b) ⊙ (x ⊙ exp(s(b ⊙ x)) + t(b ⊙ x)), equation 9; ladj = sum of (1 - b) ⊙ s.
 
-    s = scale · tanh(·) with a learned scale for each channel, so no input makes exp(s) explode.
+    s = scale · tanh(·) with a learned scale for each channel, so that exp(s) is bounded.
     """
 
     b: Tensor
@@ -37,7 +37,7 @@ class AffineCoupling(Bijection):
     def __init__(
         self,
         *,
-        mask: Tensor,  # b, the shape of a sample
+        mask: Tensor,  # b, in the shape of a sample
         net: nn.Module,  # (b, c, ...), context -> (b, 2c, ...): s before the tanh, and t
     ):
         super().__init__()
@@ -54,17 +54,17 @@ class AffineCoupling(Bijection):
         return (z - t) * (-s).exp()
 
     def log_scale_and_shift(self, x: Reals, context: Context) -> tuple[Reals, Reals]:
-        """(1 - b) ⊙ s and (1 - b) ⊙ t, a function of b ⊙ x alone, in the precision of x."""
+        """(1 - b) ⊙ s and (1 - b) ⊙ t, functions of b ⊙ x alone, in the precision of x."""
         s, t = self.net(self.b * x, context).to(x.dtype).chunk(2, dim=1)
         return (1 - self.b) * self.scale * s.tanh(), (1 - self.b) * t
 
 
 class ChannelAffine(Bijection):
-    """z = x ⊙ exp(log_scale) + shift, learned for each channel, the identity at the start.
+    """z = x ⊙ exp(log_scale) + shift, learned for each channel; initially the identity.
 
-    It stands where the paper has batch normalization (section 3.7), whose statistics tie the samples of a
-    batch together: what is then trained is no density of one sample, and a sample's likelihood would change
-    with its neighbours and between training and evaluation. This one is exact for every sample.
+    It replaces the paper's batch normalization (section 3.7). With batch statistics the trained model is not a
+    density of single samples: a sample's likelihood would depend on the rest of its batch and would differ
+    between training and evaluation. Here it is exact for every sample.
     """
 
     def __init__(

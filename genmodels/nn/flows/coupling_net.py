@@ -1,7 +1,7 @@
 """The residual network inside a coupling layer (Dinh et al. 2017, https://arxiv.org/abs/1605.08803, section 3.7).
 
-It normalizes each sample by itself (group normalization) where the paper normalizes over the batch, so that
-a sample's likelihood is its own. The last layer starts at zero, and with it the coupling as the identity.
+It uses group normalization, where the paper normalizes over the batch, so that a sample's likelihood does not
+depend on other samples. The last layer is zero at first, so that the coupling starts as the identity.
 """
 
 import torch
@@ -9,12 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
+from genmodels.nn.shapes import Maps
 
-Features = Float[Tensor, "b c h w"]
 
-
-class ResidualBlock(nn.Module):
-    """h + conv(silu(norm(conv(silu(norm(h)))))), 3x3 convolutions."""
+class CouplingBlock(nn.Module):
+    """h + conv(silu(norm(conv(silu(norm(h)))))) with 3x3 convolutions."""
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
@@ -23,14 +22,14 @@ class ResidualBlock(nn.Module):
             *(nn.GroupNorm(1, width), nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(width, width, 3, padding=1)),
         )
 
-    def forward(self, h: Features) -> Features:
+    def forward(self, h: Maps) -> Maps:
         return h + self.body(h)
 
 
 class CouplingNet(nn.Module):
     """(b, c, h, w) and a context to (b, 2c, h, w): s before its tanh, and t.
 
-    A context's maps (b, c', h, w) stand beside the input, its vector is added to the hidden features.
+    A context's maps (b, c', h, w) are extra input channels; its vector is added to the hidden features.
     """
 
     def __init__(
@@ -46,12 +45,12 @@ class CouplingNet(nn.Module):
         given = widths(context, ("vector", "maps"), "the network of a coupling")
         self.stem = nn.Conv2d(channels + given["maps"], width, 3, padding=1)
         self.vector = nn.Linear(given["vector"], width, bias=False) if given["vector"] else None
-        self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(CouplingBlock(width, dropout) for _ in range(blocks)))
         self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), nn.Conv2d(width, 2 * channels, 3, padding=1))
         for parameter in self.head[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Features, context: Context = NO_CONTEXT) -> Float[Tensor, "b 2*c h w"]:
+    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> Float[Tensor, "b 2*c h w"]:
         h = x if context.maps is None else torch.cat([x, context.maps], dim=1)
         h = self.stem(h)  # (b, width, h, w)
         if self.vector is not None:

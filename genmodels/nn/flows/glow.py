@@ -14,23 +14,24 @@ from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
 
 class Glow(Chain):
-    """One scale, squeeze -> steps -> split, with the next scale on the half that stays.
+    """One scale: squeeze -> steps -> split, with the next scale on the half of the channels that is kept.
 
-    The priors are learned: of the half that leaves, given the half that stays (`SplitPrior`); of what is left after the
-    last scale, a mean and a std for each channel, as one more ActNorm. So all of the noise is standard normal.
+    The priors are learned. At a split, the prior of the half that is factored out depends on the half that is kept
+    (`SplitPrior`); after the last scale it has a mean and a std for each channel, as one more ActNorm. These priors are
+    maps to standard normal noise, so all of the flow's noise is standard normal.
     """
 
     def __init__(
         self,
         *,
-        shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale
-        scales: PositiveInt,  # L of the paper
-        couplings: PositiveInt,  # at each scale, each after an actnorm and a 1x1 convolution: K of the paper, its steps
+        shape: Sequence[PositiveInt],  # (c, h, w); h and w are divisible by 2**scales
+        scales: PositiveInt,  # L in the paper
+        couplings: PositiveInt,  # at each scale, each after an actnorm and a 1x1 convolution; K in the paper
         width: PositiveInt,  # hidden features of the networks; the paper has 512
-        dropout: ProbabilityBelowOne,  # of the couplings; the paper has none
-        context: Sizes,  # that the networks are given: a vector, or {}: none
+        dropout: ProbabilityBelowOne,  # in the couplings; the paper has none
+        context: Sizes,  # of the condition: a vector, or {}: none
     ):
-        check_divides(shape, scales)
+        check_glow_shape(shape, scales)
         c, h, w = 4 * shape[0], shape[1] // 2, shape[2] // 2
         at_this_scale: list[Bijection] = []
         for _ in range(couplings):
@@ -51,7 +52,7 @@ class Glow(Chain):
         super().__init__([Squeezed(inner=Chain(at_this_scale))])
 
 
-def check_divides(shape: Sequence[int], scales: int) -> None:
+def check_glow_shape(shape: Sequence[int], scales: int) -> None:
     if len(shape) != 3 or scales < 1 or any(side % 2**scales for side in shape[1:]):
         raise UserError(
             f"Glow got samples of shape {list(shape)} and {scales} scales, expected images [c, h, w] whose sides halve "

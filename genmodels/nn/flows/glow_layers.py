@@ -1,5 +1,5 @@
-"""The affine coupling of Glow, its network, and its learned prior of what leaves at a split (Kingma & Dhariwal 2018,
-https://arxiv.org/abs/1807.03039, sections 3.3 and 3.5)."""
+"""Glow's affine coupling, its network, and the learned prior of the channels that a split factors out (Kingma &
+Dhariwal 2018, https://arxiv.org/abs/1807.03039, sections 3.3 and 3.5)."""
 
 import torch
 from jaxtyping import Float
@@ -9,16 +9,16 @@ from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.nn.flows.actnorm import ActNorm
 from genmodels.nn.flows.bijections import Bijection
+from genmodels.nn.shapes import Maps
 
-Maps = Float[Tensor, "b c h w"]
 SMALLEST_SCALE = 1e-3
 
 
 class GlowNet(nn.Module):
-    """(b, c_in, h, w) and a context to (b, c_out, h, w), 0 at first: convolutions 3x3, 1x1, 3x3 with ReLU between.
+    """(b, c_in, h, w) and a context to (b, c_out, h, w): convolutions 3x3, 1x1, 3x3 with ReLU between; 0 at first.
 
-    ActNorm stands before each ReLU, as in the authors' code, and dropout before the last convolution. A context's
-    vector is added before the first ReLU's ActNorm.
+    There is an ActNorm before each ReLU, as in the authors' code, and dropout before the last convolution. A context's
+    vector is added before the first ActNorm.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class GlowNet(nn.Module):
 class GlowCoupling(Bijection):
     """(a, b) = split(x); (r, t) = net(a); z = (a, s ⊙ b + t) with s = sigmoid(r + 2) + 0.001; ladj = Σ log s.
 
-    s is near 1 at first. No input makes it explode, nor, as it is not below 0.001, its inverse.
+    s is near 1 at first and always between 0.001 and 1.001, so that neither s nor 1/s explodes.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class GlowCoupling(Bijection):
 
 
 class SplitPrior(Bijection):
-    """The prior of the half a that leaves at a split, N(mean(b), std(b)²), as a map of it to standard normal noise.
+    """The prior N(mean(b), std(b)²) of the half a that a split factors out, as a map of a to standard normal noise.
 
-    mean and r are one convolution of the half b that stays, 0 at first; z = ((a - mean(b))/std(b), b). log std is
-    scale · tanh(r) with a learned scale for each channel, as in RealNVP's couplings, so that no b makes it explode.
+    z = ((a - mean(b))/std(b), b), where b is the half that is kept. One convolution of b, 0 at first, gives mean and r;
+    log std is scale · tanh(r) with a learned scale for each channel, as in RealNVP's couplings, and so bounded.
     """
 
     def __init__(

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.flows.bijections import Bijection
+from genmodels.nn.shapes import Maps
 
-Maps = Float[Tensor, "b c h w"]
 Square = Float[Tensor, "c c"]
 
 
 class InvertibleConv(Bijection):
-    """z = W x at every place, W = P L (U + diag(s)) (c, c), a random rotation at first; ladj = h w Σ log|s|.
+    """z = W x at every place, with W = P L (U + diag(s)), (c, c), a random rotation at first; ladj = h w Σ log|s|.
 
-    The permutation P and the signs of s stay as they are; L (ones on its diagonal), U (zeros) and log|s| are learned.
+    The permutation P and the signs of s are fixed. L (ones on its diagonal), U (zeros there) and log|s| are learned.
     """
 
-    order: Tensor  # P as the rows of L (U + diag(s)) that it takes
+    order: Tensor  # P as indices of rows of L (U + diag(s))
     sign: Tensor
 
     def __init__(
@@ -56,5 +56,5 @@ class InvertibleConv(Bijection):
 
 
 def at_every_place(w: Square, x: Maps) -> Maps:
-    """W x at each place, x's channels there as a vector."""
+    """W times the vector of channels at each place of x."""
     return (w @ x.flatten(2)).view_as(x)

@@ -16,9 +16,9 @@ from genmodels.nn.flows.bijections import Bijection, Reals
 class Logit(Bijection):
     """z = logit(p) with p = alpha + (1 - 2 alpha) x; x in [0, 1], z in [logit(alpha), logit(1 - alpha)].
 
-    dz/dx = (1 - 2 alpha)/(p (1 - p)). The inverse holds for every real z: what lies beyond those ends
-    comes back outside [0, 1], and dequantization takes it to the border value. The likelihood does not count
-    that part of a border value's probability, so it is never too high for it.
+    dz/dx = (1 - 2 alpha)/(p (1 - p)). The inverse takes every real z: values beyond these ends give x outside
+    [0, 1], which dequantization rounds to the lowest or highest level. The likelihood does not count this part
+    of a border level's probability, so it is never too high.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Squeeze and split, which make a flow multi-scale (Dinh et al. 2017, https://arxiv.org/abs/1605.08803, section 3.6).
 
-Both wrap the bijection that works inside them and hand back the shape they were given, so a flow's noise is
-one tensor of the image's shape: a multi-scale flow composes like any other. The half of the channels that
-leaves at a split is noise already, and the base density scores it together with the rest.
+Both wrap an inner bijection and return the shape of their input, so that a flow's noise is one tensor of the
+image's shape, and a multi-scale flow composes like any other. At a split, half of the channels is factored
+out: it is final noise, and the base density scores it together with the rest.
 """
 
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.flows.bijections import Bijection
-
-Maps = Float[Tensor, "b c h w"]
+from genmodels.nn.shapes import Maps
 
 
 def squeeze(x: Maps) -> Float[Tensor, "b 4*c h/2 w/2"]:
@@ -23,7 +22,7 @@ def squeeze(x: Maps) -> Float[Tensor, "b 4*c h/2 w/2"]:
 
 
 def unsqueeze(z: Maps) -> Float[Tensor, "b c/4 2*h 2*w"]:
-    """Depth to space: undoes `squeeze`."""
+    """Depth to space: the inverse of `squeeze`."""
     b, c, h, w = z.shape
     return z.view(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * w)
 
@@ -48,7 +47,7 @@ class Squeezed(Bijection):
 
 
 class Split(Bijection):
-    """The first half of the channels leaves as noise; `inner` goes on with the second."""
+    """Factors out the first half of the channels as noise; `inner` transforms the second half."""
 
     def __init__(
         self,

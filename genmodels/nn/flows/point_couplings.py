@@ -1,4 +1,4 @@
-"""RealNVP for points: affine couplings of fully connected networks (Dinh et al. 2017, https://arxiv.org/abs/1605.08803)."""
+"""RealNVP for points: affine couplings with fully connected networks (Dinh et al. 2017, https://arxiv.org/abs/1605.08803)."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, checkerboard
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, checkerboard_mask
 from genmodels.nn.layers.mlp import Activation, mlp
 from genmodels.parts.conditioners import join
 from genmodels.ranges import PositiveInt
 
 
 class PointNet(nn.Module):
-    """(b, d) and a context to (b, 2d): s before its tanh, and t. Zero at first, and so the coupling the identity."""
+    """(b, d) and a context to (b, 2d): s before its tanh, and t; zero at first: the coupling is the identity."""
 
     def __init__(
         self,
@@ -37,16 +37,16 @@ class PointNet(nn.Module):
 
 
 class PointCouplings(Chain):
-    """Couplings that change every other coordinate in turns, a learned affine map of each coordinate after each."""
+    """Couplings that change every other coordinate in turn, each followed by a learned affine map per coordinate."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (d,) of a point
-        couplings: PositiveInt,  # layers, each of which changes one of the two coordinates
+        couplings: PositiveInt,  # layers; each changes every other coordinate
         widths: Sequence[PositiveInt],  # of the hidden layers of each network
         activation: Activation,  # between layers
-        context: Sizes,  # that the networks are given: a vector, or {}: none
+        context: Sizes,  # of the condition: a vector, or {}: none
     ):
         if len(shape) != 1:
             raise UserError(
@@ -56,5 +56,5 @@ class PointCouplings(Chain):
         steps: list[Bijection] = []
         for i in range(couplings):
             net = PointNet(d=shape[0], widths=widths, activation=activation, context=context)
-            steps += [AffineCoupling(mask=checkerboard(shape, i % 2), net=net), ChannelAffine(shape=shape)]
+            steps += [AffineCoupling(mask=checkerboard_mask(shape, i % 2), net=net), ChannelAffine(shape=shape)]
         super().__init__(steps)

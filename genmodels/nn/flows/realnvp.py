@@ -3,51 +3,48 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, Mask, channelwise, checkerboard
+from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, Mask, channel_mask, checkerboard_mask
 from genmodels.nn.flows.coupling_net import CouplingNet
 from genmodels.nn.flows.multiscale import Split, Squeezed
+from genmodels.nn.shapes import Maps
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
-
-Maps = Float[Tensor, "b c h w"]
 
 
 class RealNVP(Bijection):
-    """One scale, z = coarse(fine(x)), with the next scale inside its `coarse`.
+    """One scale, z = coarse(fine(x)); its `coarse` contains the next scale.
 
     fine: couplings with checkerboard masks; coarse: squeeze, couplings with channel masks, split, and the
-    next scale on the half that stays. The last scale is one more checkerboard coupling instead (equation 15).
+    next scale on the half that is kept. The last scale has one more checkerboard coupling and no `coarse`
+    (equation 15).
     """
 
     def __init__(
         self,
         *,
-        shape: Sequence[PositiveInt],  # (c, h, w); h and w divide by 2 once for every scale but the last
+        shape: Sequence[PositiveInt],  # (c, h, w); h and w are divisible by 2**(scales - 1)
         width: PositiveInt,  # hidden features of the networks at the finest resolution
         multipliers: Sequence[PositiveInt],  # features / width at each resolution, finest first; one a scale
-        couplings: PositiveInt,  # of each kind of mask at each scale; the paper has 3
+        couplings: PositiveInt,  # with each kind of mask at each scale; the paper has 3
         blocks: PositiveInt,  # residual blocks of each network
-        dropout: ProbabilityBelowOne,  # in the networks, while training
-        context: Sizes,  # that the networks are given: a vector, or {}: none
+        dropout: ProbabilityBelowOne,  # in the networks, in training
+        context: Sizes,  # of the condition: a vector, or {}: none
     ):
         super().__init__()
         widths(context, ("vector",), "RealNVP")
-        check_divides(shape, scales=len(multipliers))
+        check_realnvp_shape(shape, scales=len(multipliers))
         (c, h, w), (finest, *coarser) = shape, multipliers
         options: dict[str, Any] = {"blocks": blocks, "dropout": dropout, "context": context}
         count = couplings if coarser else couplings + 1
-        self.fine = coupling_stack(checkerboard, shape, count, width=width * finest, **options)
+        self.fine = coupling_stack(checkerboard_mask, shape, count, width=width * finest, **options)
         self.coarse: Bijection = Chain([])
         if coarser:
             half = (4 * c, h // 2, w // 2)
-            channels = coupling_stack(channelwise, half, couplings, width=width * coarser[0], **options)
+            channels = coupling_stack(channel_mask, half, couplings, width=width * coarser[0], **options)
             rest = RealNVP(
                 shape=(2 * c, h // 2, w // 2), width=width, multipliers=coarser, couplings=couplings, **options
             )
@@ -63,7 +60,7 @@ class RealNVP(Bijection):
 
 
 def coupling_stack(mask: Callable[[Sequence[int], int], Mask], shape: Sequence[int], count: int, **options) -> Chain:
-    """`count` couplings with masks of alternating parity, a learned affine map of the channels after each."""
+    """`count` couplings with masks of alternating parity, each followed by a learned affine map per channel."""
     steps: list[Bijection] = []
     for i in range(count):
         net = CouplingNet(channels=shape[0], **options)
@@ -71,7 +68,7 @@ def coupling_stack(mask: Callable[[Sequence[int], int], Mask], shape: Sequence[i
     return Chain(steps)
 
 
-def check_divides(shape: Sequence[int], scales: int) -> None:
+def check_realnvp_shape(shape: Sequence[int], scales: int) -> None:
     _, h, w = image_shape(shape, "RealNVP")
     factor = 2 ** (scales - 1)
     if h % factor or w % factor or h * w == factor * factor:

@@ -1,5 +1,5 @@
 """Generator and discriminator of CycleGAN (Zhu et al. 2017, https://arxiv.org/abs/1703.10593, section 7.2), for images
-of any size, and the pool of earlier fakes that the discriminator is shown (Shrivastava et al. 2017,
+of any size, and the pool of earlier fakes for the discriminator (Shrivastava et al. 2017,
 https://arxiv.org/abs/1612.07828, section 2.3)."""
 
 from collections.abc import Sequence
@@ -14,13 +14,12 @@ from genmodels.fields import image_shape
 from genmodels.gathering import in_global_order, share_of_this_process
 from genmodels.nn.gan.dcgan import init_normal
 from genmodels.nn.layers.convolution import Doubling, halved, halving
+from genmodels.nn.shapes import Maps
 from genmodels.ranges import NonNegativeInt, PositiveInt
-
-Images = Float[Tensor, "b c h w"]
 
 
 class ResNetGenerator(nn.Module):
-    """Images on [-1, 1] to images on (-1, 1): halvings, residual blocks, as many doublings, with instance norm."""
+    """Images on [-1, 1] to images on (-1, 1): halvings, residual blocks and as many doublings, with instance norm."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class ResNetGenerator(nn.Module):
             )
         channels = [width * 2**i for i in range(halvings + 1)]
         down = [nn.Sequential(halving(i, o), *normalized(o)) for i, o in pairwise(channels)]
-        middle = [ResidualBlock(channels[-1]) for _ in range(blocks)]
+        middle = [ResNetBlock(channels[-1]) for _ in range(blocks)]
         up = [
             nn.Sequential(Doubling(i, o, size, bias=True), *normalized(o))
             for (i, o), size in zip(pairwise(channels[::-1]), sizes[-2::-1], strict=True)
@@ -49,19 +48,19 @@ class ResNetGenerator(nn.Module):
         self.layers = nn.Sequential(*first, *normalized(width), *down, *middle, *up, *last, nn.Tanh())
         self.apply(init_normal)
 
-    def forward(self, x: Images) -> Images:
+    def forward(self, x: Maps) -> Maps:
         return self.layers(x)
 
 
 class PatchDiscriminator(nn.Module):
-    """Images (b, c, h, w) on [-1, 1] to a logit for each of their overlapping patches, (b, h/2**n, w/2**n)."""
+    """Images (b, c, h, w) on [-1, 1] to one logit per overlapping patch, (b, h/2**halvings, w/2**halvings)."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
-        width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
-        halvings: NonNegativeInt,  # n, of the resolution; they decide how large a patch is
+        width: PositiveInt,  # channels after the first halving; each further halving doubles them
+        halvings: NonNegativeInt,  # of the resolution; more make the patches larger
     ):
         super().__init__()
         c, h, w = image_shape(shape, "CycleGAN's discriminator")
@@ -78,24 +77,24 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 3, padding=1))
         self.apply(init_normal)
 
-    def forward(self, x: Images) -> Float[Tensor, "b rows columns"]:
+    def forward(self, x: Maps) -> Float[Tensor, "b rows columns"]:
         return self.layers(x).squeeze(1)
 
 
-class ResidualBlock(nn.Module):
-    """h + f(h), with f two 3x3 convolutions with instance norm."""
+class ResNetBlock(nn.Module):
+    """h + f(h), where f is two 3x3 convolutions with instance norm."""
 
     def __init__(self, channels: int):
         super().__init__()
         first, second = (padded(channels, channels, 3) for _ in range(2))
         self.layers = nn.Sequential(*first, *normalized(channels), *second, nn.InstanceNorm2d(channels))
 
-    def forward(self, h: Images) -> Images:
+    def forward(self, h: Maps) -> Maps:
         return h + self.layers(h)
 
 
 def padded(c_in: int, c_out: int, kernel: int) -> list[nn.Module]:
-    """A convolution that keeps the size, of images that are mirrored at their borders."""
+    """A convolution that keeps the size, with reflection padding."""
     return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(c_in, c_out, kernel)]
 
 
@@ -104,15 +103,15 @@ def normalized(channels: int) -> list[nn.Module]:
 
 
 class Pool(nn.Module):
-    """Up to `size` earlier images. It gives each new one back, or, once it is full, with probability 1/2 an earlier
-    one in whose place it keeps the new one.
+    """Up to `size` earlier images. It returns each new image; once it is full, it returns with probability 1/2 an
+    earlier image instead and stores the new one in its place.
 
-    Several processes have the same pool, that of a single one with all images: each sees what the others show. Where
-    two images of a batch would take the same place, the first does. In eval mode it gives everything back.
+    All processes have the same pool, as if one process had all images. If two images of a batch would take the same
+    place, the first one does. In eval mode every image is returned unchanged.
     """
 
     images: Tensor  # (size, c, h, w)
-    filled: Tensor  # int64 (), how many of them there are
+    filled: Tensor  # int64 (), number of images stored
 
     def __init__(self, shape: Sequence[int], size: int):
         super().__init__()
@@ -121,8 +120,8 @@ class Pool(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def forward(self, x: Images, ours: Bool[Tensor, " b"]) -> Images:
-        """(b, c, h, w) to the same; images that are not `ours` pass by."""
+    def forward(self, x: Maps, ours: Bool[Tensor, " b"]) -> Maps:
+        """(b, c, h, w) to the same shape; images that are not `ours` are returned unchanged and not stored."""
         if not self.training or not self.size:
             return x
         draws = torch.rand(len(x), 2, device=x.device)
@@ -131,7 +130,7 @@ class Pool(nn.Module):
         fills = ours & (place < self.size)
         chosen = (draws[:, 0] * self.size).long()
         swaps = ours & ~fills & (draws[:, 1] < 0.5) & (self.filled == self.size)
-        swaps &= ~((chosen[:, None] == chosen) & swaps).tril(-1).any(1)  # an earlier one has it
+        swaps &= ~((chosen[:, None] == chosen) & swaps).tril(-1).any(1)  # an earlier image takes that place
         out = torch.where(swaps[:, None, None, None], self.images[chosen], x.to(self.images))
         to = torch.where(fills, place, torch.where(swaps, chosen, self.size))
         self.images.copy_(torch.cat([self.images, self.images[:1]]).index_copy(0, to, x.to(self.images))[: self.size])

@@ -1,7 +1,7 @@
 """Generator and discriminator of DCGAN (Radford et al. 2016, https://arxiv.org/abs/1511.06434), for
-images of any size. A condition's vector enters the generator beside z, a label one-hot and so weaker than z at first
-(as strong as z it makes it collapse to one image a class), and the discriminator by projection (Miyato & Koyama
-2018, https://arxiv.org/abs/1802.05637)."""
+images of any size. In the generator a condition's vector is concatenated with z; a one-hot label is at first weaker
+than z, since one as strong as z leads to a collapse to one image per class. In the discriminator the condition enters
+by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,14 +23,14 @@ from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 class DCGANGenerator(nn.Module):
-    """Codes (b, d), and a context's vector, to images (b, c, h, w) on (-1, 1)."""
+    """Codes (b, d) and a context's vector to images (b, c, h, w) on (-1, 1)."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
         latent_dim: PositiveInt,  # d
-        width: PositiveInt,  # channels before the last doubling; each doubling before it has twice as many
+        width: PositiveInt,  # channels before the last doubling; twice as many before each earlier one
         halvings: NonNegativeInt,  # of the image's resolution, at which it starts
         context: Sizes,  # of the condition
     ):
@@ -44,7 +44,7 @@ class DCGANGenerator(nn.Module):
         layers = [
             nn.Sequential(BatchNorm2d(i), nn.ReLU(), Doubling(i, o, size, bias=size == sizes[-1]))
             for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
-        ]  # a bias before batch norm would do nothing
+        ]  # a bias before batch norm has no effect
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(init_normal)
 
@@ -53,15 +53,15 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (b, c, h, w) on [-1, 1], and a context's vector, to logits (b,)."""
+    """Images (b, c, h, w) on [-1, 1] and a context's vector to logits (b,)."""
 
     def __init__(
         self,
         *,
         shape: Sequence[PositiveInt],  # (c, h, w) of an image
-        width: PositiveInt,  # channels after the first halving; each halving after it has twice as many
+        width: PositiveInt,  # channels after the first halving; each further halving doubles them
         halvings: PositiveInt,  # of the resolution
-        normalization: Literal["batch", "none"],  # none where there is a gradient penalty
+        normalization: Literal["batch", "none"],  # must be none with a gradient penalty
         context: Sizes,  # of the condition
     ):
         super().__init__()
@@ -73,7 +73,7 @@ class DCGANDiscriminator(nn.Module):
                 "give a smaller model.discriminator.halvings"
             )
         channels = [shape[0], *(width * 2**i for i in range(halvings))]
-        normalized = [False] + [normalization == "batch"] * (halvings - 1)  # the first layer never is
+        normalized = [False] + [normalization == "batch"] * (halvings - 1)  # never the first layer
         layers = [halving_layer(i, o, norm) for (i, o), norm in zip(pairwise(channels), normalized, strict=True)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1] * prod(size), 1)
@@ -91,14 +91,14 @@ class DCGANDiscriminator(nn.Module):
 
 
 def halving_layer(c_in: int, c_out: int, batch_norm: bool) -> nn.Sequential:
-    """Convolution to half the size, rounded down, and leaky ReLU."""
+    """Convolution to half the size, rounded down, then leaky ReLU."""
     convolution = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=not batch_norm)
     return nn.Sequential(convolution, BatchNorm2d(c_out) if batch_norm else nn.Identity(), nn.LeakyReLU(0.2))
 
 
 @torch.no_grad()
 def init_normal(module: nn.Module) -> None:
-    """Weights from N(0, 0.02²), those of batch norm around 1; biases 0."""
+    """Weights from N(0, 0.02²), for batch norm from N(1, 0.02²); biases 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         module.weight.normal_(0, 0.02)
     if isinstance(module, nn.BatchNorm2d):

@@ -1,7 +1,7 @@
 """Batch normalization over the global batch (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
-torch's SyncBatchNorm does the same on GPUs only, and its BatchNorm2d takes each process's share of the batch for the
-whole, so that a model would depend on how many processes train it.
+torch's SyncBatchNorm does the same but only on GPUs. Its BatchNorm2d normalizes each process's part of the batch
+separately, so that a model would depend on how many processes train it.
 """
 
 from collections.abc import Iterator
@@ -13,38 +13,38 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Image = Float[Tensor, "b c h w"]
+from genmodels.nn.shapes import Maps
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's own in eval mode and in a single process; while several train, their statistics are those of all images.
+    """torch's own in eval mode and in a single process; several processes train with the statistics of all images.
 
-    Every process must call it with a batch of the same shape. Statistics are float32 at least, whatever the autocast.
+    Every process must call it with a batch of the same shape. Statistics are at least float32, even under autocast.
     """
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
     momentum: float
-    alone: bool = False  # whether its statistics are those of this process's images whatever the others do
+    alone: bool = False  # whether it uses only the images of this process
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Maps) -> Maps:
         if self.alone or not (self.training and dist.is_available() and dist.is_initialized()):
             return super().forward(x)
         return self.normalized(x) if dist.get_world_size() > 1 else super().forward(x)
 
     @torch.compiler.disable  # collectives within an autograd function cannot be traced
-    def normalized(self, x: Image) -> Image:
-        """`x` by the mean and the biased variance of all processes' images, which also move the running ones."""
+    def normalized(self, x: Maps) -> Maps:
+        """`x` normalized by mean and biased variance over all processes, which also update the running moments."""
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         mean, var = global_moments(values)
         self.move_running(mean.detach(), var.detach(), n=dist.get_world_size() * x.numel() // x.shape[1])
         scale = self.weight * (var + self.eps).rsqrt()
-        return ((values - column(mean)) * column(scale) + column(self.bias)).to(x.dtype)
+        return ((values - per_channel(mean)) * per_channel(scale) + per_channel(self.bias)).to(x.dtype)
 
     @torch.no_grad()
     def move_running(self, mean: Float[Tensor, " c"], var: Float[Tensor, " c"], n: int) -> None:
-        """Moves the running moments towards those of a batch of `n` values a channel."""
+        """Moves the running moments towards those of a batch with `n` values per channel."""
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
         self.running_var.lerp_((var * (n / (n - 1))).to(self.running_var), self.momentum)
@@ -52,7 +52,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 @contextmanager
 def standing_statistics(module: nn.Module) -> Iterator[None]:
-    """Sets the running statistics below `module` to the mean over the batches that pass through it in the block.
+    """Sets the running statistics in `module` to the mean over the batches that pass through it in the block.
 
     Other processes need not take part. Afterwards `module` is in eval mode.
     """
@@ -70,7 +70,7 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
             norm.alone, norm.momentum = False, momentum
 
 
-def global_moments(x: Image) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+def global_moments(x: Maps) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
     """Mean and biased variance of each channel over the images of all processes, with gradients to all of them."""
     var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     means, variances = Gathered.apply(torch.stack([mean, var])).unbind(1)  # (processes, c) each
@@ -93,6 +93,6 @@ class Gathered(torch.autograd.Function):
         return gradient[dist.get_rank()]
 
 
-def column(v: Float[Tensor, " c"]) -> Float[Tensor, "c 1 1"]:
-    """One number a channel, to go with images."""
+def per_channel(v: Float[Tensor, " c"]) -> Float[Tensor, "c 1 1"]:
+    """One number per channel, shaped to broadcast over images."""
     return v[:, None, None]

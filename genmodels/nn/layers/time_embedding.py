@@ -12,7 +12,7 @@ from genmodels.nn.layers.unet import initialised
 
 
 def sinusoids(t: Shaped[Tensor, " b"], dim: int) -> Float[Tensor, "b {dim}"]:
-    """sin(w t), cos(w t) for dim/2 frequencies w from 1 down to 1/10000 in geometric steps; dim even, >= 4."""
+    """sin(w t) and cos(w t) for dim/2 frequencies w in geometric steps from 1 to 1/10000; dim is even and >= 4."""
     half = dim // 2
     w = torch.exp(torch.arange(half, device=t.device) * (-log(10_000) / (half - 1)))
     wt = t.float()[:, None] * w  # (b, dim/2)
@@ -20,7 +20,7 @@ def sinusoids(t: Shaped[Tensor, " b"], dim: int) -> Float[Tensor, "b {dim}"]:
 
 
 class TimeEmbedding(nn.Module):
-    """What every residual block is told: time t and, where a context has one, its vector of width `vector`."""
+    """The input of every residual block about time t and the context's vector of width `vector` (0: none)."""
 
     def __init__(self, channels: int, out: int, vector: int):
         super().__init__()
@@ -37,7 +37,7 @@ class TimeEmbedding(nn.Module):
 
 
 def embedding(vector: int, out: int) -> nn.Linear:
-    """A linear map whose columns start as N(0, I), as embeddings of labels do: a one-hot vector chooses a column."""
+    """A linear map whose columns are drawn from N(0, I), as for label embeddings: a one-hot vector selects a column."""
     layer = nn.Linear(vector, out, bias=False)
     nn.init.normal_(layer.weight)
     return layer

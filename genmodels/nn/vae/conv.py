@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.fields import image_shape
-from genmodels.nn.layers.convolution import Doubling, Features, halved, halving, norm, residual_blocks
+from genmodels.nn.layers.convolution import Doubling, halved, halving, norm, residual_blocks
+from genmodels.nn.shapes import Maps
 from genmodels.nn.vae.encoders import Encoder
 from genmodels.parts.conditioners import join
 from genmodels.parts.likelihoods import PixelLikelihood
@@ -19,7 +20,7 @@ from genmodels.ranges import NonNegativeInt, PositiveInt
 
 
 class ConvEncoder(Encoder):
-    """Images (b, c, h, w) on [-1, 1], and a context, to the posterior's numbers, (b, n)."""
+    """Images (b, c, h, w) on [-1, 1] and a context to the posterior's numbers, (b, n)."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class ConvEncoder(Encoder):
         super().__init__()
         shape = self.shape = image_shape(shape, "the convolutional encoder")
         self.latent_shape = (latent_dim,)
-        told = widths(context, ("vector",), "the convolutional encoder")["vector"]
+        vector = widths(context, ("vector",), "the convolutional encoder")["vector"]
         channels = [shape[0], *(width * m for m in multipliers)]
         self.stem = halving(channels[0], channels[1])
         stages = [residual_blocks(channels[1], blocks)]
@@ -43,9 +44,9 @@ class ConvEncoder(Encoder):
         self.stages = nn.Sequential(*stages, norm(channels[-1]), nn.SiLU(), nn.Flatten())
         entries = channels[-1] * prod(halved(shape[1:], len(multipliers))[-1])
         self.head = nn.Linear(entries, posterior.numbers(latent_dim))
-        self.told = nn.Linear(told, channels[1], bias=False) if told else None
+        self.told = nn.Linear(vector, channels[1], bias=False) if vector else None
 
-    def forward(self, x: Features, context: Context) -> Float[Tensor, "b n"]:
+    def forward(self, x: Maps, context: Context) -> Float[Tensor, "b n"]:
         h = self.stem(x)  # (b, width, h/2, w/2)
         if self.told is not None:
             h = h + self.told(context.vector)[:, :, None, None]
@@ -53,7 +54,7 @@ class ConvEncoder(Encoder):
 
 
 class ConvDecoder(nn.Module):
-    """Codes (b, d), and a context, to the likelihood's parameters (b, kc, h, w)."""
+    """Codes (b, d) and a context to the likelihood's parameters (b, kc, h, w)."""
 
     def __init__(
         self,
@@ -68,11 +69,11 @@ class ConvDecoder(nn.Module):
     ):
         super().__init__()
         shape = image_shape(shape, "the convolutional decoder")
-        told = widths(context, ("vector",), "the convolutional decoder")["vector"]
+        vector = widths(context, ("vector",), "the convolutional decoder")["vector"]
         channels = [*(width * m for m in reversed(multipliers)), width]
         sizes = halved(shape[1:], len(multipliers))[::-1]  # smallest first, the image's last
         self.start = (channels[0], *sizes[0])
-        self.stem = nn.Linear(latent_dim + told, prod(self.start))
+        self.stem = nn.Linear(latent_dim + vector, prod(self.start))
         stages = [
             nn.Sequential(residual_blocks(i, blocks), Doubling(i, o, size, bias=True))
             for (i, o), size in zip(pairwise(channels), sizes[1:], strict=True)
@@ -80,5 +81,5 @@ class ConvDecoder(nn.Module):
         head = nn.Conv2d(width, likelihood.n_params * shape[0], 3, padding=1)
         self.stages = nn.Sequential(*stages, norm(width), nn.SiLU(), head)
 
-    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Features:
+    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Maps:
         return self.stages(self.stem(join(z, context)).unflatten(1, self.start))

@@ -1,5 +1,5 @@
-"""Convolutional encoders and decoders whose codes are maps, laid out in space: for a codebook (VQ-VAE), and for a VAE
-whose codes another model is to see as images (latent diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
+"""Convolutional encoders and decoders whose codes are maps: for VQ-VAE, and for a VAE whose codes are the images of
+another model (latent diffusion, Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
 
 Residual blocks between halvings of the resolution, as in `genmodels.nn.layers.convolution`.
 """
@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
-from genmodels.nn.layers.convolution import Doubling, Features, halved, halving, norm, residual_blocks
+from genmodels.nn.layers.convolution import Doubling, halved, halving, norm, residual_blocks
+from genmodels.nn.shapes import LatentMaps, Maps
 from genmodels.nn.vae.encoders import Encoder
 from genmodels.parts.likelihoods import PixelLikelihood
 from genmodels.parts.posteriors import Posterior
 from genmodels.ranges import NonNegativeInt, PositiveInt
-
-Maps = Float[Tensor, "b d h_code w_code"]
 
 
 class MapEncoder(nn.Module):
@@ -43,7 +42,7 @@ class MapEncoder(nn.Module):
         head = nn.Conv2d(inner[-1], channels, 3, padding=1)
         self.stages = nn.Sequential(*stages, norm(inner[-1]), nn.SiLU(), head)
 
-    def forward(self, x: Features) -> Maps:
+    def forward(self, x: Maps) -> LatentMaps:
         return self.stages(x)
 
 
@@ -72,12 +71,12 @@ class MapDecoder(nn.Module):
         stem = nn.Conv2d(channels, inner[0], 3, padding=1)
         self.stages = nn.Sequential(stem, *stages, norm(width), nn.SiLU(), head)
 
-    def forward(self, z: Maps) -> Features:
+    def forward(self, z: LatentMaps) -> Maps:
         return self.stages(z)
 
 
 class SpatialEncoder(Encoder):
-    """Images (b, c, h, w) on [-1, 1] to the posterior's numbers (b, n, h', w'), of codes (d/h'w', h', w')."""
+    """Images (b, c, h, w) on [-1, 1] to the posterior's numbers (b, n, h', w') for codes (d/h'w', h', w')."""
 
     def __init__(
         self,
@@ -104,7 +103,7 @@ class SpatialEncoder(Encoder):
         )
         self.shape = self.maps.shape
 
-    def forward(self, x: Features, context: Context) -> Maps:
+    def forward(self, x: Maps, context: Context) -> LatentMaps:
         return self.maps(x)
 
 
@@ -134,12 +133,12 @@ class SpatialDecoder(nn.Module):
             likelihood=likelihood,
         )
 
-    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Features:
+    def forward(self, z: Float[Tensor, "b d"], context: Context) -> Maps:
         return self.maps(z.unflatten(1, self.latent_shape))
 
 
 def code_shape(shape: Sequence[int], latent_dim: int, halvings: int) -> tuple[int, int, int]:
-    """(c, h', w') of a code with `latent_dim` entries over the places that halvings leave of an image."""
+    """(c, h', w') of a code with `latent_dim` entries, where h' and w' are the image's sides after the halvings."""
     h, w = halved(image_shape(shape, "a VAE with codes laid out in space")[1:], halvings)[-1]
     if latent_dim % (h * w):
         raise UserError(

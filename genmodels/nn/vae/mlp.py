@@ -1,5 +1,5 @@
 """Fully connected encoder and decoder (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114, appendix C), with the
-initial weights of Glorot & Bengio (2010, https://proceedings.mlr.press/v9/glorot10a.html), as Burda et al. (2016)."""
+initial weights of Glorot & Bengio (2010, https://proceedings.mlr.press/v9/glorot10a.html), as in Burda et al. 2016."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,7 +19,7 @@ from genmodels.ranges import PositiveInt
 
 
 class MLPEncoder(Encoder):
-    """Images (b, c, h, w) on [-1, 1], and a context, to the posterior's numbers, (b, n); no hidden layers: linear."""
+    """Images (b, c, h, w) on [-1, 1] and a context to the posterior's numbers, (b, n); linear without hidden layers."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class MLPEncoder(Encoder):
         super().__init__()
         self.shape = image_shape(shape, "the fully connected encoder")
         self.latent_shape = (latent_dim,)
-        told = context_widths(context, ("vector",), "the fully connected encoder")["vector"]
-        self.layers = glorot(mlp([prod(shape) + told, *widths, posterior.numbers(latent_dim)], activation))
+        vector = context_widths(context, ("vector",), "the fully connected encoder")["vector"]
+        self.layers = glorot(mlp([prod(shape) + vector, *widths, posterior.numbers(latent_dim)], activation))
 
     def forward(self, x: Float[Tensor, "b c h w"], context: Context) -> Float[Tensor, "b n"]:
         return self.layers(join((x.flatten(1) + 1) / 2, context))  # on [0, 1]: mostly 0
 
 
 class MLPDecoder(nn.Module):
-    """Codes (b, d), and a context, to the likelihood's parameters (b, kc, h, w); no hidden layers: linear."""
+    """Codes (b, d) and a context to the likelihood's parameters (b, kc, h, w); linear without hidden layers."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class MLPDecoder(nn.Module):
     ):
         super().__init__()
         c, h, w = image_shape(shape, "the fully connected decoder")
-        told = context_widths(context, ("vector",), "the fully connected decoder")["vector"]
+        vector = context_widths(context, ("vector",), "the fully connected decoder")["vector"]
         self.shape = (likelihood.n_params * c, h, w)
-        self.layers = glorot(mlp([latent_dim + told, *widths, prod(self.shape)], activation))
+        self.layers = glorot(mlp([latent_dim + vector, *widths, prod(self.shape)], activation))
 
     def forward(self, z: Float[Tensor, "b d"], context: Context) -> Float[Tensor, "b kc h w"]:
         return self.layers(join(z, context)).unflatten(1, self.shape)

@@ -5,12 +5,12 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from genmodels.data.base import SplitName
 from genmodels.evaluators.base import Evaluator
 from genmodels.evaluators.evaluate import applicable, by_evaluator, prepared_features, sample_metrics
 from genmodels.evaluators.features.base import Features
 from genmodels.evaluators.results import Record
 from genmodels.evaluators.shown import NOTHING, Show, shown_everywhere
+from genmodels.fields import SplitName
 from genmodels.ranges import PositiveInt
 from genmodels.training.callbacks.progress import lines_of, say
 from genmodels.training.loggers.base import shown_by

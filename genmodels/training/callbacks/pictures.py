@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from PIL.Image import Image
 
-from genmodels.data.base import SplitName
+from genmodels.fields import SplitName
 from genmodels.kinds import kind_of
 from genmodels.kinds.base import Pictured
 from genmodels.kinds.model_pictures import ModelPictures, needs_rows
