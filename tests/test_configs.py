@@ -1,6 +1,7 @@
 """Every YAML is a constructor call written out, every experiment composes, every option says what it is."""
 
 import inspect
+import re
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -22,6 +23,7 @@ from tests.helpers import train_config
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 CALLS = [file for file in FILES if "_target_" in OmegaConf.load(file)]
+EXTENDING = Path(__file__).parent.parent / "docs" / "extending.md"
 EXPERIMENTS = [file.stem for file in sorted((CONFIGS / "experiment").glob("*.yaml"))]
 MODELS = [file.stem for file in sorted((CONFIGS / "model").glob("*.yaml"))]
 DATA = [file.stem for file in sorted((CONFIGS / "data").glob("*.yaml"))]
@@ -84,6 +86,17 @@ def test_a_yaml_is_a_constructor_call(file):
             for name, parameter in parameters.items():
                 assert parameter.kind is parameter.KEYWORD_ONLY, f"{name} is not keyword-only"
                 assert parameter.default is parameter.empty, f"{name} has a second default in Python"
+
+
+WORDS = set(re.findall(r"`(\w+)`", re.findall(r"\| key \| meaning \|.*?\n\n", EXTENDING.read_text(), re.S)[0]))
+
+
+@pytest.mark.parametrize("file", [file for file in CALLS if file.is_relative_to(CONFIGS / "model")], ids=name_of)
+def test_a_network_s_keys_have_the_words_of_all_networks(file):
+    for call in calls_in(OmegaConf.to_container(OmegaConf.load(file))):
+        if call["_target_"].startswith("genmodels.nn."):
+            given = (value for value in call.items() if not str(value[1]).startswith("${"))
+            assert {key for key, _ in given} - WORDS == {"_target_"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

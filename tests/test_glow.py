@@ -26,7 +26,7 @@ SMALL = ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"]
 
 
 def glow(shape: tuple[int, ...] = IMAGE, scales: int = 2, context: Sizes = UNTOLD) -> Glow:
-    return Glow(shape=shape, scales=scales, steps=2, width=8, dropout=0.0, context=context)
+    return Glow(shape=shape, scales=scales, couplings=2, width=8, dropout=0.0, context=context)
 
 
 def from_yaml(*overrides: str, **facts) -> Flow:

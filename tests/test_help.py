@@ -62,7 +62,7 @@ def test_help_about_a_part(words, monkeypatch, tmp_path, capsys):
     lines = out.splitlines()
     assert lines[0].startswith("model.network=genmodels.nn.unet.UNet")
     assert all(line.startswith("model.network") for line in lines)
-    assert any("channels=32" in line and "# width of the first level" in line for line in lines)
+    assert any("width=32" in line and "# channels of the first level" in line for line in lines)
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "sample", "export"])

@@ -48,16 +48,14 @@ def test_groups_of_norm_have_four_channels_or_more(channels, groups, used):
 @pytest.mark.parametrize("size, multipliers", [(8, (1, 2)), (28, (1, 1, 2)), (32, (1, 2, 2, 2)), (7, (1,))])
 def test_network_keeps_the_shape_of_images(size, multipliers):
     x = torch.randn(2, 3, size, size)
-    network = unet((3, size, size), channels=6, multipliers=multipliers, attention=(size // 2,))
+    network = unet((3, size, size), width=6, multipliers=multipliers, attention=(size // 2,))
     assert network(x, torch.tensor([0, 999]), NO_CONTEXT).shape == x.shape
 
 
-@pytest.mark.parametrize(
-    "shape, channels", [((1, 28, 28), 8), ((1, 8, 12), 8), ((2,), 8), ((1, 8, 8), 7), ((1, 8, 8), 2)]
-)
-def test_sizes_that_the_network_cannot_have_are_refused(shape, channels):
+@pytest.mark.parametrize("shape, width", [((1, 28, 28), 8), ((1, 8, 12), 8), ((2,), 8), ((1, 8, 8), 7), ((1, 8, 8), 2)])
+def test_sizes_that_the_network_cannot_have_are_refused(shape, width):
     with pytest.raises(UserError, match="U-Net"):
-        unet(shape, channels, multipliers=(1, 1, 1, 1))
+        unet(shape, width, multipliers=(1, 1, 1, 1))
 
 
 def test_time_is_told_by_sines_and_cosines():
@@ -106,10 +104,10 @@ def test_network_starts_near_zero_and_passes_gradients_to_every_parameter():
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("channels, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
-def test_network_depends_on_time_vector_and_maps(channels, groups):
+@pytest.mark.parametrize("width, groups", [(4, 32), (6, 1), (8, 32), (16, 16)])
+def test_network_depends_on_time_vector_and_maps(width, groups):
     torch.manual_seed(0)
-    network = unet(channels=channels, groups=groups, context={"vector": 10, "maps": 3})
+    network = unet(width=width, groups=groups, context={"vector": 10, "maps": 3})
     for p in network.parameters():
         nn.init.normal_(p, std=0.2)
     x, t, one = torch.randn(1, 1, 8, 8), torch.tensor([5]), torch.eye(10)[1:2]

@@ -28,6 +28,7 @@ ROLES = {  # role of a key, and of all keys below it that have none of their own
     "data": Role.TRAINS,
     "model": Role.TRAINS,
     "optimizer": Role.TRAINS,
+    "optimizer.fused": Role.COMPUTES,
     "scheduler": Role.TRAINS,
     "ema": Role.TRAINS,
     "players": Role.TRAINS,
@@ -52,7 +53,7 @@ ROLES = {  # role of a key, and of all keys below it that have none of their own
     "trainer.precision": Role.COMPUTES,
     "trainer.max_steps": Role.STEERS,
     "trainer.log_every_n_steps": Role.WATCHES,
-    "trainer.accumulate_grad_batches": Role.TRAINS,  # the position in the data is counted in batches
+    "trainer.accumulate_grad_batches": Role.TRAINS,  # the noise of a step depends on it
     "trainer.gradient_clip_val": Role.STEERS,
     "trainer.gradient_clip_algorithm": Role.STEERS,
     "resume": Role.ABOUT,
