@@ -70,7 +70,7 @@ def test_a_model_that_is_wrong_in_five_ways_is_told_each(checked):
     [
         ("raises", RAISES, "log_prob", "ZeroDivisionError: no pixels (%s/raises.py, line "),
         ("shapeless", SHAPELESS, "log_prob", "log_prob has shape [] for 6 samples, expected one value for each"),
-        ("unsaved", UNSAVED, "export", "what decides them must be saved"),
+        ("unsaved", UNSAVED, "export", "save all that decides them with the weights"),
     ],
 )
 def test_what_else_can_be_wrong(checked, tmp_path, module, change, name, sentence):

@@ -43,7 +43,10 @@ NO_NEWS = (
     "AMP with fp16",
     "callbacks used to create the checkpoint",
 )
-OURS = {"accumulate_grad_batches": 1, "gradient_clip_val": None}  # what `Game` does itself, and Lightning would refuse
+BY_GAME = {
+    "accumulate_grad_batches": 1,
+    "gradient_clip_val": None,
+}  # `Game` does these itself
 
 
 def instance(node: Mapping[str, Any] | None, **given: Any) -> Any:
@@ -151,7 +154,7 @@ def trainer(config: Mapping[str, Any], callbacks: Mapping[str, pl.Callback]) -> 
         logging.getLogger(name).setLevel(logging.WARNING)
     for hint in NO_NEWS:
         warnings.filterwarnings("ignore", f".*{hint}.*")
-    settings = {**config["trainer"], **OURS}
+    settings = {**config["trainer"], **BY_GAME}
     if settings["precision"] not in PRECISIONS:
         raise UserError(f"trainer.precision is {settings['precision']!r}, expected one of {', '.join(PRECISIONS)}")
     made = instance(

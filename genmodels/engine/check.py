@@ -129,10 +129,10 @@ def kept(model: Any, data: NoiseData, each: Check) -> Wrong:
     """What is wrong with a capability of the class line; NotApplicable where the parts do not allow it."""
     if why := getattr(model, "lacks", {}).get(each.capability):
         raise NotApplicable(why)
-    return each.wrong(begun(model, data))
+    return each.wrong(started(model, data))
 
 
-def begun(model: Any, data: NoiseData) -> Held:
+def started(model: Any, data: NoiseData) -> Held:
     """A copy of the model as after the start of training, and a few samples."""
     held = few(deepcopy(model), data)
     initialise(held.model, (held.x, held.condition), seed=0)
@@ -168,7 +168,7 @@ def in_small(data: NoiseData, small: Mapping[str, Any], config: Mapping[str, Any
     assert isinstance(data.x, Field)
     x = data.x._replace(shape=tuple(small["shape"]), levels=small["levels"])
     model = build.model({**config, "model": small["model"]}, fresh=True)
-    held = begun(model, NoiseData(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
+    held = started(model, NoiseData(x=x, condition=data.condition, batch_size=BATCH, n=4 * BATCH))
     held.model.log_prob(held.x, held.told)
     return held
 

@@ -11,7 +11,7 @@ from genmodels.report.columns import Column, Columns
 from genmodels.report.differences import told_apart
 from genmodels.report.entries import Entry, best_first, common_column, entries
 from genmodels.report.seeds import alone, over_seeds
-from genmodels.report.words import heading, plural
+from genmodels.report.words import plural
 from genmodels.run.run import Run
 
 DIFFERENCES = 4  # lines of a cell
@@ -75,7 +75,7 @@ def _table(title: str, lines: Sequence[Line], columns: Columns, first: Column | 
         left -= max(longest, len(name)) + GAP
     shown = [(row.shown(columns), len(row.group.seeds)) for _, row in lines]
     for column in columns.begun_with(first):
-        above = [heading(column.metric).replace("_", " ") + BETTER[column.mode], *column.words]
+        above = [column.metric.removeprefix("test/").replace("_", " ") + BETTER[column.mode], *column.words]
         numbers = [found[column].text(seeds) if column in found else "" for found, seeds in shown]
         longest = max(map(len, [*numbers, *" ".join(above).split(), *(line[:HEADING] for line in above)]))
         left -= longest + GAP

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genmodels.report.metrics import canonical, compared, without_chance
-from genmodels.report.words import brief, dotted, duration, four_digits, heading, in_full, in_short, is_web
+from genmodels.report.words import brief, dotted, duration, four_digits, in_full, in_short, is_web
 
 ASSETS = Path(__file__).parent / "assets"
 SPECIAL = re.compile(r"([\\`*\[\]<>|])")
@@ -55,6 +55,6 @@ FILTERS = {
     "against": lambda protocol: canonical(compared(protocol)),  # equal for all results that may be compared
     "distinct": lambda values: list(dict.fromkeys(values)),
     "number": four_digits,
-    **{f.__name__: f for f in (aligned, brief, code, dotted, duration, heading, in_full, in_short, is_web)},
+    **{f.__name__: f for f in (aligned, brief, code, dotted, duration, in_full, in_short, is_web)},
     **{f.__name__: f for f in (link, plain, without_chance)},
 }

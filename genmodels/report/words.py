@@ -35,11 +35,6 @@ def with_spread(mean: float, std: float | None) -> str:
     return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
-def heading(metric: str) -> str:
-    """The heading of a metric's column: its name, without the split if that is test."""
-    return metric.removeprefix("test/")
-
-
 def duration(seconds: float | None) -> str:
     """In the largest unit that leaves a number above 1: "36 s", "2.1 min", "17.1 h"; "unknown" for None."""
     if seconds is None:

@@ -33,8 +33,10 @@ PLAYER = "model"  # name of the only player of a model that has one loss
 
 
 def players_of(model: Any) -> list[Player]:
-    """The players of a model; one where it has one loss."""
-    return list(model.players()) if isinstance(model, HasPlayers) else [Player(PLAYER, [model], model.loss, 1)]
+    """The players of a model; one if it has one loss."""
+    if isinstance(model, HasPlayers):
+        return list(model.players())
+    return [Player(PLAYER, [model], lambda x, condition: model.loss(x, condition), 1)]  # sharding replaces `loss`
 
 
 class Game(Training):
@@ -106,7 +108,7 @@ class Game(Training):
     def _gradient(self, player: Player, optimizer: LightningOptimizer, parts: Batches) -> None:
         """Leaves the gradient of the mean loss over parts and processes in the player's weights."""
         self.watch.begin(self.trainer)
-        for p in weights_of(optimizer):
+        for p in moved_weights(optimizer):
             p.grad = None
         prefix = f"{player.name}_" if len(self.players) > 1 else ""
         for i, (x, condition) in enumerate(parts, 1):
@@ -126,10 +128,10 @@ class Game(Training):
         super().on_before_optimizer_step(optimizer)
         if self.clip is not None:
             clip = clip_grad_norm_ if self.clip_by == "norm" else clip_grad_value_
-            clip(weights_of(optimizer), self.clip)
+            clip(moved_weights(optimizer), self.clip)
 
 
-def weights_of(optimizer: Any) -> list[Parameter]:
+def moved_weights(optimizer: Any) -> list[Parameter]:
     """All weights that an optimizer moves."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
