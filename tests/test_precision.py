@@ -88,14 +88,14 @@ def test_precisions_that_cannot_be_are_refused(precision, tmp_path):
 
 def test_derivatives_of_a_penalty_are_in_float32(tmp_path, monkeypatch):
     """Half precision ends with the forward pass: autocast would reach into the float32 penalty's second derivative."""
-    dtypes, backward = [], build.Game.manual_backward
+    dtypes, backward = [], build.Game._backward
 
     def spy(self, loss, *args):
         if (head := self.model.discriminator.head.weight).requires_grad:
             head.register_hook(lambda g: dtypes.append(dtype_of(self.model, g.device)))
         backward(self, loss, *args)
 
-    monkeypatch.setattr(build.Game, "manual_backward", spy)
+    monkeypatch.setattr(build.Game, "_backward", spy)
     penalty = {"model.gradient_penalty": 10, "model.discriminator.normalization": "none"}
     trained(tmp_path, 1, DCGAN, **penalty, **{"trainer.precision": "bf16-mixed"})
     assert set(dtypes) == {"float32"}

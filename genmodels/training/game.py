@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 import torch
 import torch.distributed as dist
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from genmodels.capabilities import Batch, Condition, HasPlayers, Player
 from genmodels.training.module import Training
-from genmodels.training.pace import Pace
+from genmodels.training.pace import Pace, follows_steps
 from genmodels.trees import chunk
 
 Batches = list[tuple[Batch, Condition]]
@@ -58,6 +58,7 @@ class Game(Training):
         self.clip = clip
         self.clip_by = clip_by
         self.pace = Pace()
+        self.called_at_each_step = False  # whether a callback is
 
     def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
         *others, last = self.players
@@ -71,10 +72,12 @@ class Game(Training):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """Takes the steps up to the next one that a callback waits for, and looks whether they were finite."""
+        self.called_at_each_step = any(map(follows_steps, self._callbacks))
         optimizers = dict(zip(self.trained_parts(), cast(list[LightningOptimizer], self.optimizers()), strict=True))
         with self.pace.measured(self.trainer) as steps:
             end = self.global_step + steps
-            while self.global_step < end:
+            while (step := self.global_step) < end:
+                self.watch.closely = step + 1 == end
                 self._step(self.begin_batch(), optimizers)
             self.watch.look(self.trainer)
 
@@ -114,10 +117,26 @@ class Game(Training):
         for i, (x, condition) in enumerate(parts, 1):
             mean = self.mean_loss(player.loss(x, condition), prefix)
             mean = mean / len(parts) if len(parts) > 1 else mean
-            with self._synchronized(i == len(parts)), torch.autocast(self.device.type, enabled=False):
-                self.manual_backward(mean)  # outside of autocast: a float32 penalty keeps a float32 derivative
+            with self._synchronized(i == len(parts)), self._full_precision():
+                self._backward(mean)
         if len(self.players) > 1:
             average_gradients(player.modules)
+
+    def _backward(self, loss: Tensor) -> None:
+        """As Lightning's `manual_backward`, which spends more on the hooks of callbacks than a small model needs."""
+        callbacks = [each for each in self._callbacks if follows_steps(each)] if self.called_at_each_step else []
+        for callback in callbacks:
+            callback.on_before_backward(self.trainer, self, loss)
+        self.trainer.strategy.pre_backward(loss)
+        scaler = self.trainer.scaler
+        self.backward(loss if scaler is None else scaler.scale(loss))
+        for callback in callbacks:
+            callback.on_after_backward(self.trainer, self)
+
+    def _full_precision(self) -> AbstractContextManager:
+        """Turns autocast off: a float32 penalty keeps a float32 derivative."""
+        kind = self.device.type
+        return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
     def _synchronized(self, now: bool) -> AbstractContextManager:
         """Whether DistributedDataParallel averages the gradient over the processes in a backward pass."""

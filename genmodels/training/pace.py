@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from pytorch_lightning import Callback, Trainer
 
-MOMENT = 0.1  # seconds
+MOMENT = 0.25  # seconds
 MOST = 1000  # steps at once
 EACH_STEP = (
     "on_train_batch_start",
@@ -41,8 +41,14 @@ def steps_until_due(callbacks: Iterable[Callback], step: int) -> int:
 def _steps_until_due(callback: Callback, step: int) -> int:
     if isinstance(callback, Periodic):
         return max(1, callback.next_due(step) - step)
+    return 1 if follows_steps(callback) else MOST
+
+
+def follows_steps(callback: Callback) -> bool:
+    """Whether it is called at each step: it has a hook for that, and is not `Periodic`."""
     hooks = ((getattr(callback, name), getattr(Callback, name)) for name in EACH_STEP)
-    return 1 if any(getattr(own, "__func__", own) is not empty for own, empty in hooks) else MOST
+    has_one = any(getattr(own, "__func__", own) is not empty for own, empty in hooks)
+    return has_one and not isinstance(callback, Periodic)
 
 
 class Pace:

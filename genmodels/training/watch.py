@@ -1,7 +1,8 @@
 """Checks that losses and gradients are finite, and weights before they are saved; all processes decide alike.
 
 Where a step that is not finite ends the run, the steps are taken first and looked at later, several at a time, so that
-training does not wait for the device; nothing is evaluated or saved in between. Where such a step is skipped, each is
+training does not wait for the device; nothing is evaluated or saved in between. Of each the loss is looked at, of the
+newest the gradient, too: weights that a gradient spoils make the next loss nan. Where such a step is skipped, each is
 looked at before it moves anything: weights, optimizer state and statistics stay unchanged, and the step is counted.
 """
 
@@ -32,8 +33,8 @@ class Taken(NamedTuple):
     step: int  # number of the step
     lr: float
     terms: Mapping[str, Tensor]  # of the loss, the loss itself first
-    weights: Sequence[Tensor]  # those that have a gradient
-    norms: Sequence[Tensor]  # of the gradient of each weight, or of its shard; one that overflows, Adam's squares would
+    weights: Sequence[Tensor]  # those that have a gradient, if it is looked at
+    norms: Sequence[Tensor]  # of the gradient of each, or of its shard; one that overflows, Adam's squares would
 
     def numbers(self) -> list[Tensor]:
         """What must be finite: the loss and the norms."""
@@ -54,6 +55,7 @@ class Watch:
         self.in_a_row: dict[int, int] = {}  # consecutive skipped steps, by the optimizer's number
         self.before: list[tuple[Tensor, Tensor]] = []  # statistics, and their values when the step began
         self.taken: list[Taken] = []  # steps that were not looked at
+        self.closely = True  # whether to look at gradients, too, and not at losses alone
 
     def begin(self, trainer: Trainer) -> None:
         """Saves the statistics if steps may be skipped; must be called at the beginning of a step."""
@@ -70,10 +72,10 @@ class Watch:
         Under 16-mixed the scaler handles a gradient that is not finite: it skips the step and lowers the scale. Raises
         Fault where too many consecutive steps were skipped.
         """
-        weights = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norms = torch._foreach_norm([local(p.grad) for p in weights])
-        step = Taken(trainer.global_step + 1, optimizer.param_groups[0]["lr"], terms, weights, norms)
-        if not self.may_skip(trainer):
+        may_skip = self.may_skip(trainer)
+        gradient = gradient_norms(optimizer) if may_skip or self.closely else ([], [])
+        step = Taken(trainer.global_step + 1, optimizer.param_groups[0]["lr"], terms, *gradient)
+        if not may_skip:
             self.taken.append(step)
             return True
         number = trainer.optimizers.index(optimizer)
@@ -114,9 +116,11 @@ class Watch:
         return non_finite_names(zip((names[id(p)] for p in step.weights), step.norms, strict=True))
 
     def require_finite_weights(self, trainer: Trainer) -> None:
-        """Raises Fault if weights are not finite, so that they are not saved."""
-        if not all_finite([get_total_norm(pieces(self.model.parameters()), norm_type=inf)]):
-            where = non_finite_names(self.model.named_parameters())
+        """Raises Fault if weights, or the states of their optimizers, are not finite, so that they are not saved."""
+        states = [each for optimizer in trainer.optimizers for each in optimizer.state.values()]
+        kept = [x for state in states for x in state.values() if isinstance(x, Tensor) and x.is_floating_point()]
+        if not all_finite([get_total_norm(pieces([*self.model.parameters(), *kept]), norm_type=inf)]):
+            where = non_finite_names(self.model.named_parameters()) or ", as their optimizer keeps them,"
             raise Fault(
                 f"the weights are not finite after step {trainer.global_step}{where}, and were not saved; "
                 f"{REMEDY}; {last_good(trainer)}"
@@ -136,6 +140,12 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     if dist.is_initialized():
         dist.all_reduce(finite, dist.ReduceOp.MIN)
     return bool(finite)
+
+
+def gradient_norms(optimizer: Optimizer) -> tuple[list[Tensor], Sequence[Tensor]]:
+    """The weights that have a gradient, and the norm of each gradient or of its shard."""
+    weights = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return weights, torch._foreach_norm([local(p.grad) for p in weights])
 
 
 def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
