@@ -1,8 +1,8 @@
 """python scripts/gpu_check.py [--accelerator gpu|cpu] [--out FILE.json]: trains, resumes and evaluates each family.
 
-Each runs on the digits with small networks, in each precision, compiled and with channels_last: the losses must be
-finite, a resumed run must equal the uninterrupted one (to rounding on a GPU, whose sums have no fixed order), and the
-exported averaged weights must give the results of the run. It ends with a table and, with --out, a JSON file.
+Each runs on the digits with small networks, in each precision, compiled and with channels_last: a
+resumed run must equal the uninterrupted one (to rounding on a GPU, whose sums have no fixed order), and the run must be
+evaluated. It ends with a table and, with --out, a JSON file.
 """
 
 import json
@@ -33,18 +33,22 @@ FAMILIES = {
     "edm": ["model=edm", "model.network.width=16", "sampler.steps=4"],
     "pixelcnn": ["model=pixelcnn", "model.network.width=16"],
     "transformer": ["model=transformer", "model.network.width=32", "model.network.layers=2"],
-    "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
 }
 VARIANTS = {"compile": ["compile=true"], "channels_last": ["channels_last=true"]}  # of one family
-QUIET = ["logger=[csv]", "callbacks=[checkpoint]", "callbacks.checkpoint.every_n_train_steps=100", "seed=1"]
+QUIET = [
+    "scheduler=constant",
+    "logger=[csv]",
+    "callbacks=[checkpoint]",
+    "callbacks.checkpoint.every_n_train_steps=100",
+    "seed=1",
+]
 
 
 def cases(accelerator: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Family, precision and overrides of each check."""
-    for precision in ROUNDING:
-        if accelerator == "gpu" or precision != "16-mixed":
-            for name, overrides in FAMILIES.items():
-                yield name, precision, overrides
+    """Family, precision and overrides of each check; on the CPU in float32 only, since many have no other."""
+    for precision in ROUNDING if accelerator == "gpu" else ["32-true"]:
+        for name, overrides in FAMILIES.items():
+            yield name, precision, overrides
     for name, more in VARIANTS.items():
         yield f"ddpm, {name}", "32-true", [*FAMILIES["ddpm"], *more]
 
@@ -59,9 +63,8 @@ def checked(folder: Path, accelerator: str, precision: str, overrides: list[str]
     genmodels.train(f"resume={cut}", f"trainer.max_steps={STEPS}")
     difference = largest_difference(*(weights(run) for run in (whole, cut)))
     allowed = 0.0 if accelerator == "cpu" else ROUNDING[precision]
-    run = genmodels.evaluate(whole, "evaluator=speed", "evaluator.speed.n=16", "eval_batch_size=16")
-    loss = [value for name, value in run.series.items() if name.endswith("loss")]
-    return {"difference": difference, "ok": difference <= allowed, "results": len(run.results), "losses": len(loss)}
+    run = genmodels.evaluate(whole, "evaluator=speed", "evaluator.speed.n=16", "batch_size=16")
+    return {"difference": difference, "ok": difference <= allowed and len(run.results) > 0}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
