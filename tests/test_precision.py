@@ -132,10 +132,11 @@ def half(monkeypatch):
     return lambda: monkeypatch.setattr(build, "trainer", trainer)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("model", [DCGAN, MLP])
-def test_scaled_training_is_that_of_float32(model, half, tmp_path):
+def test_scaled_training_is_that_of_float32(model, fused, half, tmp_path):
     """Plain descent shows the gradient; of both it is clipped to a length of 0.01, in its own units."""
-    descent = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 1.0}
+    descent = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 1.0, "fused": fused}
     changes = {"optimizer": descent, "players": {}, "trainer.gradient_clip_val": 0.01}
     full = last(trained(tmp_path / "full", 1, model, **changes))["state_dict"]
     half()

@@ -169,6 +169,8 @@ class Training(LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Checks the loss and the averaged, unscaled gradient before the weights change."""
+        if self.trainer.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self.trainer.scaler.unscale_(optimizer)  # Lightning leaves it to the step of such an optimizer: fused ones
         terms, self._terms = mean_of_parts(self._terms), []
         self._passed = self.watch.passes(self.trainer, optimizer, terms)
         if self._passed:
