@@ -62,14 +62,14 @@ class Pace:
         """The number of steps to take in the block, whose time decides how many fit into a moment."""
         due = steps_until_due(trainer.callbacks, trainer.global_step)  # type: ignore[attr-defined]
         left = trainer.max_steps - trainer.global_step if trainer.max_steps >= 0 else MOST
-        steps = max(1, min(due, left, int(MOMENT / self.seconds) if self.seconds else 1))
+        steps = agreed(max(1, min(due, left, int(MOMENT / self.seconds) if self.seconds else 1)), trainer)
         start = time.perf_counter()
         yield steps
-        self.seconds = agreed((time.perf_counter() - start) / steps, trainer)
+        self.seconds = (time.perf_counter() - start) / steps
 
 
-def agreed(seconds: float, trainer: Trainer) -> float:
-    """The longest time of all processes."""
+def agreed(steps: int, trainer: Trainer) -> int:
+    """The fewest steps that any process wants to take: their callbacks and their speed may differ."""
     if trainer.world_size == 1:
-        return seconds
-    return float(trainer.strategy.reduce(torch.tensor(seconds, device=trainer.strategy.root_device), reduce_op="max"))
+        return steps
+    return int(trainer.strategy.reduce(torch.tensor(steps, device=trainer.strategy.root_device), reduce_op="min"))

@@ -105,7 +105,7 @@ class Progress(Periodic):
         self.stop()
 
     def next_due(self, step: int) -> int:
-        return self.next_line
+        return self.next_line if self.next_line > step else super().next_due(step)  # lines are of rank zero
 
     def line_after(self, step: int) -> int:
         """The step of the next plain line: the next tenth of the run, or twice the step where no end is known."""
