@@ -98,6 +98,15 @@ def test_it_copies_buffers_and_stays_in_eval_mode():
     assert not ema.train().model.training
 
 
+def test_a_buffer_that_is_replaced_is_followed():
+    model = nn.BatchNorm1d(2)
+    ema = EMA(model, rule=Decay(decay=0.5))
+    for value in (1.0, 2.0, 3.0):
+        model.running_mean = torch.full((2,), value)
+        ema.update(model, CLOCK)
+        assert ema.model.running_mean.tolist() == [value, value]
+
+
 def test_only_what_is_trained_and_meant_is_averaged():
     model = Parts()
     ema = EMA(model, rule=Decay(decay=0.9))

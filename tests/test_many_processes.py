@@ -69,6 +69,13 @@ def test_two_processes_train_one_run(tmp_path):
     assert_one_run_of_two(tmp_path / "run", batches_a_step=2)
 
 
+def test_only_rank_zero_shows_progress_and_both_take_the_same_steps(tmp_path):
+    watched = ["callbacks=[progress,checkpoint]", "logger=csv", "evaluator=[]", "trainer.max_steps=60"]
+    done = run(tmp_path, *TWO, "model=vae_mlp", *watched, "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 60/60") == 1
+
+
 def test_a_sweep_of_runs_of_two_processes(tmp_path):
     """The job that fails comes first, and stops nothing."""
     done = run(tmp_path, "-m", *TWO, *QUICK, *VAE, "data.batch_size=97,128", "hydra.sweep.dir=sweep")

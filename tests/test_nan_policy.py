@@ -16,7 +16,7 @@ from genmodels.capabilities import NO_CONDITION, HasLoss
 from genmodels.engine.train import train
 from genmodels.errors import Fault
 from genmodels.models.gan import GAN
-from genmodels.training import watch
+from genmodels.training import pace, watch
 from tests.helpers import train_config
 from tests.test_resume import assert_same, assert_same_run, curve, last, resumed
 
@@ -173,6 +173,37 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     exploding = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 1e38, "weight_decay": 1e3}
     with pytest.raises(Fault, match=r"weights are not finite after step 1 in net.* not saved; .*no checkpoint was wri"):
         run(tmp_path, 3, "loss", [], optimizer=exploding)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+class Failing(Trapped):
+    """Fails at its third step, of many that are taken at once: by a gradient that is nan, or by one of 1e30."""
+
+    def __init__(self, *, kind: str):
+        super().__init__()
+        self.kind, self.steps = kind, 0
+
+    def loss(self, x, condition=NO_CONDITION):
+        self.steps += 1
+        self.trap = "gradient" if self.kind == "gradient" and self.steps == 3 else None
+        terms = super().loss(x, condition)
+        huge = 1e30 if self.kind == "overflow" and self.steps == 3 else 0.0
+        return terms | {"loss": terms["loss"] + huge * (self.net[2].bias - self.net[2].bias.detach())}
+
+
+FAILS = {
+    "gradient": "the loss is not finite at step 4",  # which comes of the weights that step 3 spoilt
+    "overflow": "the optimizer's state is not finite after step 10, and the weights were not saved",
+}
+
+
+@pytest.mark.parametrize("kind", FAILS)
+def test_a_step_among_many_that_is_not_finite_is_found_before_anything_is_saved(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(pace, "MOMENT", 1e9)
+    changes = {"trainer.max_steps": 20, "callbacks.checkpoint.every_n_train_steps": 10}
+    model = {"_target_": "tests.test_nan_policy.Failing", "kind": kind}
+    with pytest.raises(Fault, match=FAILS[kind]):
+        train({**config_of(tmp_path, (), changes), "model": model})
     assert not (tmp_path / "checkpoints").exists()
 
 

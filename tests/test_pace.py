@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 
 from genmodels.engine.train import train
 from genmodels.training import pace
-from genmodels.training.pace import MOST, Periodic, steps_until_due
+from genmodels.training.pace import EACH_STEP, MOST, Periodic, steps_until_due
 from tests.helpers import train_config
 from tests.test_resume import assert_same_run
 
@@ -79,3 +79,28 @@ def test_a_run_is_the_same_however_often_its_callbacks_are_called(model, tmp_pat
     assert_same_run(tmp_path / "Own", tmp_path / "Tens")
     assert seen[Own] == list(range(1, 51))
     assert {10, 20, 30, 40, 50} <= set(seen[Tens]) and len(seen[Tens]) < 12
+
+
+class Hooked(Callback):
+    """Keeps the hooks that are called, in their order."""
+
+    seen: ClassVar[list[str]] = []
+
+
+for hook in EACH_STEP:
+    setattr(Hooked, hook, lambda self, *_, hook=hook: self.seen.append(hook))
+
+
+def test_all_hooks_of_a_step_are_called(tmp_path):
+    config = train_config(tmp_path, "model=vae_mlp", "callbacks=none", "trainer.max_steps=1", "evaluator=[]")
+    config["callbacks"]["hooked"] = {"_target_": "tests.test_pace.Hooked"}
+    Hooked.seen.clear()
+    train(config)
+    assert Hooked.seen == [
+        "on_train_batch_start",
+        "on_before_zero_grad",
+        "on_before_backward",
+        "on_after_backward",
+        "on_before_optimizer_step",
+        "on_train_batch_end",
+    ]

@@ -103,18 +103,19 @@ class EMA(nn.Module):
         self.rule = rule
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._count = 0  # `updates` as a Python number: reading the buffer would wait for the GPU
-        self._pairs: tuple[list[Tensor], ...] | None = None
+        self._pairs: tuple[list[Any], list[Any], list[tuple[nn.Module, nn.Module]]] | None = None
         self._register_state_dict_hook(_leave_out)
 
     def _averaged(self, model: nn.Module) -> list[Tensor]:
         return [p for name, p in model.named_parameters() if name not in self.raw]
 
-    def pairs(self, model: nn.Module) -> tuple[list[Tensor], ...]:
-        """Averaged weights, those of `model`, all buffers, and those of `model`, found once: it takes long to walk a
-        model. Both are complete when training begins, sharded where they are to be."""
+    def pairs(self, model: nn.Module) -> tuple[list[Any], list[Any], list[tuple[nn.Module, nn.Module]]]:
+        """Averaged weights, those of `model`, and the parts of both that have buffers, found once: walking a model
+        takes long. Weights are never replaced once training has begun; a buffer may be."""
         if self._pairs is None:
-            buffers = list(self.model.buffers()), list(model.buffers())
-            self._pairs = self._averaged(self.model), self._averaged(model), *buffers
+            parts = zip(self.model.modules(), model.modules(), strict=True)
+            buffered = [(mine, theirs) for mine, theirs in parts if any(True for _ in theirs.buffers(recurse=False))]
+            self._pairs = self._averaged(self.model), self._averaged(model), buffered
         return self._pairs
 
     def train(self, mode: bool = True) -> "EMA":
@@ -125,10 +126,11 @@ class EMA(nn.Module):
     def update(self, model: nn.Module, clock: Clock) -> None:
         """Moves the average towards the weights of `model` after an optimizer step; `clock` includes that step."""
         d = self.rule(self._count, clock)
-        mine, theirs, my_buffers, their_buffers = self.pairs(model)
+        mine, theirs, buffered = self.pairs(model)
         torch._foreach_lerp_(mine, theirs, 1 - d)
-        for buffer, newest in zip(my_buffers, their_buffers, strict=True):
-            buffer.copy_(newest)
+        for part, raw in buffered:
+            for buffer, newest in zip(part.buffers(recurse=False), raw.buffers(recurse=False), strict=True):
+                buffer.copy_(newest)
         self._count += 1
         self.updates.fill_(self._count)
 

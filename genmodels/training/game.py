@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
+from pytorch_lightning import Callback
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -58,7 +59,7 @@ class Game(Training):
         self.clip = clip
         self.clip_by = clip_by
         self.pace = Pace()
-        self.called_at_each_step = False  # whether a callback is
+        self.step_callbacks: list[Callback] = []  # those that are called at each step
 
     def trained_parts(self) -> dict[str, Sequence[nn.Module]]:
         *others, last = self.players
@@ -72,7 +73,7 @@ class Game(Training):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """Takes the steps up to the next one that a callback waits for, and looks whether they were finite."""
-        self.called_at_each_step = any(map(follows_steps, self._callbacks))
+        self.step_callbacks = [callback for callback in self._callbacks if follows_steps(callback)]
         optimizers = dict(zip(self.trained_parts(), cast(list[LightningOptimizer], self.optimizers()), strict=True))
         with self.pace.measured(self.trainer) as steps:
             end = self.global_step + steps
@@ -111,6 +112,8 @@ class Game(Training):
     def _gradient(self, player: Player, optimizer: LightningOptimizer, parts: Batches) -> None:
         """Leaves the gradient of the mean loss over parts and processes in the player's weights."""
         self.watch.begin(self.trainer)
+        for callback in self.step_callbacks:
+            callback.on_before_zero_grad(self.trainer, self, optimizer.optimizer)
         for p in moved_weights(optimizer):
             p.grad = None
         prefix = f"{player.name}_" if len(self.players) > 1 else ""
@@ -124,13 +127,12 @@ class Game(Training):
 
     def _backward(self, loss: Tensor) -> None:
         """As Lightning's `manual_backward`, which spends more on the hooks of callbacks than a small model needs."""
-        callbacks = [each for each in self._callbacks if follows_steps(each)] if self.called_at_each_step else []
-        for callback in callbacks:
+        for callback in self.step_callbacks:
             callback.on_before_backward(self.trainer, self, loss)
         self.trainer.strategy.pre_backward(loss)
         scaler = self.trainer.scaler
         self.backward(loss if scaler is None else scaler.scale(loss))
-        for callback in callbacks:
+        for callback in self.step_callbacks:
             callback.on_after_backward(self.trainer, self)
 
     def _full_precision(self) -> AbstractContextManager:

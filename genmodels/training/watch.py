@@ -96,7 +96,7 @@ class Watch:
     def look(self, trainer: Trainer) -> None:
         """Looks at the steps that were taken since it last did. Raises Fault where one was not finite."""
         taken, self.taken = self.taken, []
-        if not all_finite(number for step in taken for number in step.numbers()):
+        if taken and not all_finite(number for step in taken for number in step.numbers()):
             failed = next(step for step in taken if not all_finite(step.numbers()))
             raise Fault(self.explain(trainer, failed, 1))
 
@@ -120,11 +120,16 @@ class Watch:
         states = [each for optimizer in trainer.optimizers for each in optimizer.state.values()]
         kept = [x for state in states for x in state.values() if isinstance(x, Tensor) and x.is_floating_point()]
         if not all_finite([get_total_norm(pieces([*self.model.parameters(), *kept]), norm_type=inf)]):
-            where = non_finite_names(self.model.named_parameters()) or ", as their optimizer keeps them,"
-            raise Fault(
-                f"the weights are not finite after step {trainer.global_step}{where}, and were not saved; "
-                f"{REMEDY}; {last_good(trainer)}"
+            where, after = (
+                non_finite_names(self.model.named_parameters()),
+                f"not finite after step {trainer.global_step}",
             )
+            said = (
+                f"weights are {after}{where}, and were"
+                if where
+                else f"optimizer's state is {after}, and the weights were"
+            )
+            raise Fault(f"the {said} not saved; {REMEDY}; {last_good(trainer)}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
@@ -135,8 +140,7 @@ class Watch:
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether numbers (tensors without dimensions) are finite on every process; all processes must call it."""
-    numbers = [whole(tensor).float() for tensor in tensors]
-    finite = torch.stack(numbers).isfinite().all().int() if numbers else torch.tensor(1)
+    finite = torch.stack([whole(tensor).float() for tensor in tensors]).isfinite().all().int()
     if dist.is_initialized():
         dist.all_reduce(finite, dist.ReduceOp.MIN)
     return bool(finite)
@@ -145,7 +149,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 def gradient_norms(optimizer: Optimizer) -> tuple[list[Tensor], Sequence[Tensor]]:
     """The weights that have a gradient, and the norm of each gradient or of its shard."""
     weights = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return weights, torch._foreach_norm([local(p.grad) for p in weights])
+    return weights, torch._foreach_norm([local(p.grad) for p in weights]) if weights else []
 
 
 def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
