@@ -120,16 +120,10 @@ class Watch:
         states = [each for optimizer in trainer.optimizers for each in optimizer.state.values()]
         kept = [x for state in states for x in state.values() if isinstance(x, Tensor) and x.is_floating_point()]
         if not all_finite([get_total_norm(pieces([*self.model.parameters(), *kept]), norm_type=inf)]):
-            where, after = (
-                non_finite_names(self.model.named_parameters()),
-                f"not finite after step {trainer.global_step}",
-            )
-            said = (
-                f"weights are {after}{where}, and were"
-                if where
-                else f"optimizer's state is {after}, and the weights were"
-            )
-            raise Fault(f"the {said} not saved; {REMEDY}; {last_good(trainer)}")
+            after, where = f"after step {trainer.global_step}", non_finite_names(self.model.named_parameters())
+            weights = f"weights are not finite {after}{where}, and were"
+            state = f"optimizer's state is not finite {after}, and the weights were"
+            raise Fault(f"the {weights if where else state} not saved; {REMEDY}; {last_good(trainer)}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
