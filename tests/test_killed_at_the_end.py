@@ -24,6 +24,7 @@ EVALUATED = [
 EVALUATED += ["callbacks.evaluation.every_n_steps=3", "callbacks.checkpoint.every_n_train_steps=100"]
 EVALUATED += ["callbacks.pictures.n=4", "trainer.max_steps=4", "scheduler=constant"]
 IN_TRAINING = "genmodels.training.callbacks.evaluation.by_evaluator"  # the one at the last step
+IN_PICTURES = "genmodels.training.callbacks.pictures.ModelPictures"  # those of the last step
 ON_TEST = "genmodels.engine.final_evaluation.evaluate_model"
 
 
@@ -49,7 +50,7 @@ def run(config: dict, world: int, monkeypatch, killed_in: str | None = None) -> 
     torch.multiprocessing.start_processes(in_process, (world, config, killed_in), nprocs=world, start_method="spawn")
 
 
-@pytest.mark.parametrize("killed_in", [IN_TRAINING, ON_TEST])
+@pytest.mark.parametrize("killed_in", [IN_TRAINING, IN_PICTURES, ON_TEST])
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_run_killed_in_its_last_evaluation_is_the_one_that_was_not(world, killed_in, tmp_path, monkeypatch):
     whole, cut, more = tmp_path / "whole", tmp_path / "cut", TWO[:3] if world == 2 else []
@@ -57,7 +58,7 @@ def test_a_run_killed_in_its_last_evaluation_is_the_one_that_was_not(world, kill
     with pytest.raises(ProcessExitedException):
         run(config_of("vae", cut, *EVALUATED, *more), world, monkeypatch, killed_in)
     assert last(cut)["global_step"] == 4 and not (cut / "results.json").exists()
-    assert bool(curve(cut)[-1].get("val/bits_per_dim")) == (killed_in == ON_TEST)
+    assert bool(curve(cut)[-1].get("val/bits_per_dim")) == (killed_in != IN_TRAINING)
     run(resumed(cut), world, monkeypatch)
     assert_same_runs(cut, whole)
     if world == 1:  # and it goes on as that one does

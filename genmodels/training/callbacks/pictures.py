@@ -60,10 +60,12 @@ class Pictures(Periodic):
             print(f"no pictures: samples of {data.name} ({data.x}) cannot be shown", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
+        step = trainer.global_step
+        if step % self.every_n_steps == 0 or step == trainer.max_steps:
             self.draw_once(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Draws where something else than max_steps has ended the training, such as early stopping."""
         self.draw_once(trainer, pl_module)
 
     def draw_once(self, trainer: pl.Trainer, pl_module: Any) -> None:
