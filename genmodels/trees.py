@@ -1,6 +1,6 @@
 """Moves, indexes, cuts and repeats batches of samples, whether they are one tensor or a mapping of several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -13,32 +13,42 @@ Tree = TypeVar("Tree")
 
 def count(tree: Any) -> int:
     """Samples in a batch: the length of its first tensor."""
-    return len(tree_leaves(tree)[0])
+    return len(tree if isinstance(tree, Tensor) else tree_leaves(tree)[0])
+
+
+def over(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The batch with each tensor changed. A tensor or a dict costs a tenth of what `tree_map` takes, which is called
+    for what else holds tensors, such as a tuple with names."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if type(tree) is dict:
+        return {name: over(value, change) for name, value in tree.items()}
+    return tree_map(change, tree)
 
 
 def to(tree: Tree, device: torch.device) -> Tree:
     """The batch on a device."""
-    return tree_map(lambda t: t.to(device), tree)
+    return over(tree, lambda t: t.to(device))
 
 
 def take(tree: Tree, index: Int[Tensor, " k"]) -> Tree:
     """The samples with these numbers; a view, such as overlapping windows, is not copied as a whole."""
-    return tree_map(lambda t: t.index_select(0, index.to(t.device)), tree)
+    return over(tree, lambda t: t.index_select(0, index.to(t.device)))
 
 
 def first(tree: Tree, n: int | None) -> Tree:
     """The first `n` samples; None: all."""
-    return tree_map(lambda t: t[:n], tree)
+    return over(tree, lambda t: t[:n])
 
 
 def part(tree: Tree, of: slice) -> Tree:
     """A slice of the samples."""
-    return tree_map(lambda t: t[of], tree)
+    return over(tree, lambda t: t[of])
 
 
 def repeat(tree: Tree, k: int) -> Tree:
     """(b, ...) to (k b, ...): the whole batch, k times."""
-    return tree_map(lambda t: t.repeat(k, *[1] * (t.ndim - 1)), tree)
+    return over(tree, lambda t: t.repeat(k, *[1] * (t.ndim - 1)))
 
 
 def chunk(tree: Tree, n: int) -> list[Tree]:
