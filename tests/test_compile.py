@@ -1,7 +1,7 @@
 """compile=true: the same losses, gradients, names and samples, for every family; penalties; the compiler itself.
 
 Stated tolerance: 1e-4 relative, in float32. What is compiled runs in a process of its own, for torch cannot look past
-the shape checks of this test suite; the families run as they are traced (aot_eager), one small network goes all the way
+the shape checks of this test suite; the families run as they are traced (aot_eager), one small model goes all the way
 through the C++ compiler.
 """
 
@@ -9,18 +9,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from genmodels.capabilities import HasLoss
+from genmodels.capabilities import Clock, Player
+from genmodels.clock import followers, set_clock
 from genmodels.engine.train import train
 from genmodels.errors import UserError
 from genmodels.seeds import seeded
-from genmodels.training.compilation import compile_networks
+from genmodels.training.compilation import compiled as compiled_players
+from genmodels.training.game import players_of
 from tests.helpers import build_model
 from tests.test_nan_policy import config_of
 from tests.test_resume import curve, last, resumed
@@ -47,23 +49,23 @@ MODELS = {
 SMALL = ("model=vae_mlp", "model.encoder.widths=[8]", "model.decoder.widths=[8]")
 
 
-def everything(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
+def everything(model: nn.Module, players: Sequence[Player]) -> Iterator[tuple[str, list[float]]]:
     """Losses, the gradient's entries and samples of a model, with the same noise every time."""
     x = torch.arange(4 * 64, dtype=torch.uint8).view(4, 1, 8, 8) % 17
-    for call in [model.loss] if isinstance(model, HasLoss) else [player.loss for player in model.players()]:
+    for player in players:
         model.zero_grad()
         with seeded(1):
-            loss = call(x)["loss"]
+            loss = player.loss(x, {})["loss"]
         loss.mean().backward()
-        yield f"{call.__name__}", loss.tolist()
+        yield player.name, loss.tolist()
         yield (
-            f"gradient of {call.__name__}",
+            f"gradient of {player.name}",
             nn.utils.parameters_to_vector(
                 [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
             ).tolist(),
         )
     model.eval()
-    with seeded(2), torch.compiler.set_stance("force_eager"):
+    with seeded(2):
         yield "samples", model.sample(2).flatten().tolist()
 
 
@@ -72,12 +74,27 @@ def compiled(folder: Path) -> None:
     found = {}
     for name, overrides in MODELS.items():
         model = build_model(name.split()[0], *overrides)
-        plain, names = dict(everything(model)), list(model.state_dict())
-        compile_networks(model.train(), backend="aot_eager")
-        traced, found[name] = graphs(), [plain, dict(everything(model))]
-        assert graphs() > traced and list(model.state_dict()) == names
+        players = players_of(model)
+        plain = dict(everything(model, players))
+        traced, model = graphs(), model.train()
+        found[name] = [plain, dict(everything(model, compiled_players(players, backend="aot_eager")))]
+        assert graphs() > traced
     (folder / "found.json").write_text(json.dumps(found))
+    (folder / "graphs.json").write_text(json.dumps(graphs_of_a_warmup()))
     train(config_of(folder / "compiled", SMALL, {"compile": True, "trainer.max_steps": 2}))
+
+
+def graphs_of_a_warmup() -> list[int]:
+    """How many graphs each step has added whose loss has another weight of the KL."""
+    model = build_model(*(word.removeprefix("model=") for word in SMALL), "model.objective.warmup_steps=100")
+    (player,) = compiled_players(players_of(model), backend="aot_eager")
+    added = []
+    for step in range(20):
+        before = graphs()
+        set_clock(followers(model), Clock(step, 4 * step, 100))
+        player.loss(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), {})
+        added.append(graphs() - before)
+    return added
 
 
 def graphs() -> int:
@@ -108,6 +125,11 @@ def test_compiled_models_are_the_same_models(folder):
         assert plain.keys() == other.keys()
         for what in plain:
             assert near(plain[what], other[what]), f"{what} of {name}"
+
+
+def test_a_weight_that_changes_at_each_step_compiles_no_graph_for_each(folder):
+    added = json.loads((folder / "graphs.json").read_text())
+    assert added[0] > 0 and not any(added[3:])
 
 
 def test_a_compiled_run_and_one_that_is_not_go_on_with_each_other(folder, tmp_path):

@@ -25,10 +25,9 @@ from genmodels.run.config import stamped
 from genmodels.run.first_stages import load_first_stages
 from genmodels.seeds import seeded
 from genmodels.training.checkpoint import AtomicCheckpointIO, BeforeTheEnd, BestCheckpoint, LastCheckpoint
-from genmodels.training.compilation import compile_networks, require_compiler
+from genmodels.training.compilation import compiled, require_compiler
 from genmodels.training.game import PLAYER, Game
 from genmodels.training.hooks import initialisers
-from genmodels.training.module import Training
 from genmodels.training.optimizers import MakeOptimizer, check_groups
 from genmodels.training.sharding import FullySharded
 from genmodels.training.stopping import Stopping
@@ -71,17 +70,17 @@ def model(config: Mapping[str, Any], *, fresh: bool) -> torch.nn.Module:
     return made.to(memory_format=torch.channels_last) if config["channels_last"] else made
 
 
-def training(config: Mapping[str, Any], model: torch.nn.Module, data: Data, trainer: pl.Trainer) -> Training:
+def training(config: Mapping[str, Any], model: torch.nn.Module, data: Data, trainer: pl.Trainer) -> Game:
     """The training that fits the model's capability."""
     if config["compile"]:
         require_compiler()
     made = _training_of(model, config, data, trainer)
-    if config["compile"]:  # after the EMA copied the model; the noise is that of the networks as they are written
-        compile_networks(model, options={"fallback_random": True})
+    if config["compile"]:  # the noise is that of a loss that is not compiled
+        made.players = compiled(made.players, options={"fallback_random": True})
     return made
 
 
-def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, trainer: pl.Trainer) -> Training:
+def _training_of(model: torch.nn.Module, config: Mapping[str, Any], data: Data, trainer: pl.Trainer) -> Game:
     settings = config["trainer"]
     accumulate = settings["accumulate_grad_batches"]
     _require_divisible(data.batch_size, trainer.world_size, accumulate)

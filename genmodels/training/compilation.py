@@ -1,21 +1,27 @@
-"""Compiled networks (torch.compile; Ansel et al. 2024, https://doi.org/10.1145/3620665.3640366), only in training.
+"""Compiled losses (torch.compile; Ansel et al. 2024, https://doi.org/10.1145/3620665.3640366), only in training.
 
-A model's parts are compiled in place at their first call, so names in checkpoints do not change. Methods other than
-`forward`, such as a flow's inverse or a cached step, run uncompiled, and so do evaluation and double differentiation
-(`torch.compiler.set_stance`).
+A whole loss is compiled, with the networks in it: on a CPU most is gained where what follows the networks, such as a
+likelihood of many small operations, becomes one loop. The model itself is unchanged, so evaluation, samples, caches and
+names in checkpoints are those of a model that is not compiled.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+import torch
 
+from genmodels.capabilities import Player
 from genmodels.errors import UserError
 
 
-def compile_networks(model: nn.Module, **settings: Any) -> None:
-    """Compiles each part of `model` at its first call, with torch.compile's `settings`."""
-    for part in model.children():
-        part.compile(**settings)
+def compiled(players: Sequence[Player], **settings: Any) -> list[Player]:
+    """The players with losses that are compiled at their first call, by torch.compile's `settings`.
+
+    What this process has compiled before is forgotten: torch compiles a function, here one for all models, a limited
+    number of times.
+    """
+    torch.compiler.reset()
+    return [player._replace(loss=torch.compile(player.loss, **settings)) for player in players]
 
 
 def require_compiler() -> None:

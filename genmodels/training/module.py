@@ -134,14 +134,14 @@ class Training(LightningModule, ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
-        """The model to evaluate: prepared, in eval mode, without gradients, not compiled. Afterwards training continues
-        as if nothing had happened."""
+        """The model to evaluate: prepared, in eval mode, without gradients. Afterwards training continues as if nothing
+        had happened."""
         model = self.model if self.ema is None else self.ema.follow(self.model)
         if is_sharded(model):
             model = gather_weights(model, self._unsharded[0], self.device)
         training, self.is_evaluating = model.training, True
         try:
-            with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            with torch.no_grad():
                 set_clock(followers(model.eval()), self.clock)
                 with with_statistics(model, self.data, self.device):
                     yield model
