@@ -130,4 +130,9 @@ class ByNumber(Random):
         return draws
 
 
+def generator_on(device: torch.device) -> str:
+    """The generator of `ByNumber` on a device, as protocols name it."""
+    return "mt19937" if device.type == "cpu" else "philox4x32-10"
+
+
 GLOBAL = Global()

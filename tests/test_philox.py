@@ -8,7 +8,7 @@ from scipy import stats
 
 from genmodels import philox
 from genmodels.philox import Streams
-from genmodels.seeds import ByNumber, fold
+from genmodels.seeds import ByNumber, fold, generator_on
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -110,5 +110,6 @@ def test_only_the_cpu_draws_by_mersenne_twisters():
     assert rng.normal(shape, torch.device("meta")).shape == shape and "generators" not in vars(rng)
     assert rng.integers(5, 2, torch.device("meta")).shape == (2,)
     assert rng.stream.used == 2 and rng.normal(shape, CPU).isfinite().all() and rng.stream.used == 2
+    assert [generator_on(torch.device(name)) for name in ("cpu", "cuda")] == ["mt19937", "philox4x32-10"]
     with pytest.raises(ValueError, match="got 3 samples, expected 2, one for each generator"):
         rng.normal((3, 1), torch.device("meta"))
