@@ -16,9 +16,9 @@ def count(tree: Any) -> int:
     return len(tree_leaves(tree)[0])
 
 
-def to(tree: Tree, device: torch.device) -> Tree:
-    """The batch on a device."""
-    return tree_map(lambda t: t.to(device), tree)
+def to(tree: Tree, device: torch.device, non_blocking: bool = False) -> Tree:
+    """The batch on a device; non_blocking: the CPU does not wait for a copy from pinned memory."""
+    return tree_map(lambda t: t.to(device, non_blocking=non_blocking), tree)
 
 
 def take(tree: Tree, index: Int[Tensor, " k"]) -> Tree:
