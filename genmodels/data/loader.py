@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from genmodels.capabilities import Batch, Condition
 from genmodels.data.base import Split
 from genmodels.errors import UserError
+from genmodels.folds import Folds
 from genmodels.seeds import fold
 from genmodels.trees import count, take, tensors, to
 
@@ -61,6 +62,8 @@ class Loader:
         self.world_size = world_size
         self.device = device
         self._generator = torch.Generator(device)
+        in_epoch = len(self)  # not self, which the thread would then outlive
+        self._seeds = Folds(seed, lambda pos: (VISIT, *divmod(pos, in_epoch), rank))
         self._epoch, self._order = 0, self.order(0)
         self._thread = ThreadPoolExecutor(1, "next batch") if is_copied(self.split, device) else None  # ends with self
         self._ahead: dict[int, Future[Split]] = {}  # the samples of the next batch, by its position
@@ -72,8 +75,7 @@ class Loader:
     def batch(self, pos: int) -> LoaderBatch:
         """This process's part of the global batch number `pos`, counted from the start of training."""
         samples = self._copied(pos, self._thread) if self._thread else take(self.split, self._chosen(pos))
-        epoch, index = divmod(pos, len(self))
-        self._generator.manual_seed(fold(self.seed, VISIT, epoch, index, self.rank))
+        self._generator.manual_seed(self._seeds[pos])
         return self.visit(*samples, self._generator)
 
     def _chosen(self, pos: int) -> Int[Tensor, " b"]:
