@@ -17,18 +17,19 @@ def count(tree: Any) -> int:
 
 
 def over(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The batch with each tensor changed. A tensor or a dict costs a tenth of what `tree_map` takes, which is called
-    for what else holds tensors, such as a tuple with names."""
+    """The batch with each tensor changed: torch's `tree_map`, at a tenth of its cost for what most batches are."""
     if isinstance(tree, Tensor):
         return change(tree)
     if type(tree) is dict:
         return {name: over(value, change) for name, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_make"):  # a named one
+        return tree._make(over(value, change) for value in tree)
     return tree_map(change, tree)
 
 
-def to(tree: Tree, device: torch.device) -> Tree:
-    """The batch on a device."""
-    return over(tree, lambda t: t.to(device))
+def to(tree: Tree, device: torch.device, non_blocking: bool = False) -> Tree:
+    """The batch on a device; non_blocking: the CPU does not wait for a copy from pinned memory."""
+    return over(tree, lambda t: t.to(device, non_blocking=non_blocking))
 
 
 def take(tree: Tree, index: Int[Tensor, " k"]) -> Tree:

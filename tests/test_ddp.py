@@ -14,8 +14,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 
 from genmodels.engine import build
+from genmodels.folds import Folds
 from genmodels.nn.layers.batch_norm import BatchNorm2d
-from genmodels.seeds import fold
 from genmodels.training import hooks, module
 from genmodels.training.sharding import whole
 from tests.helpers import train_config
@@ -96,9 +96,9 @@ def initialise(noise, *args):
     noise.rank, noise.world_size = rank, world_size
 
 
-def without_rank(seed, *position):
-    """`fold`, with the same noise of a step for every process."""
-    return fold(seed, *position[:-1], 0) if position[0] == module.STEP_NOISE else fold(seed, *position)
+def without_rank(seed, position):
+    """`Folds`, with the same noise of a step for every process."""
+    return Folds(seed, lambda pos: (*position(pos)[:-1], 0))
 
 
 def gradients(folder, world_size, rank):
@@ -119,7 +119,7 @@ def gradients(folder, world_size, rank):
         training = build.training(config, build.model(config, fresh=True), build.instance(config["data"]), trainer)
         hook = register_optimizer_step_post_hook(take)
         noise = SharedNoise(rank, world_size)
-        with mock.patch.multiple(module, fold=without_rank, initialise=partial(initialise, noise)), noise:
+        with mock.patch.multiple(module, Folds=without_rank, initialise=partial(initialise, noise)), noise:
             trainer.fit(training.double())
         hook.remove()
         trainer.save_checkpoint(file := folder / f"{world_size}.ckpt")

@@ -248,6 +248,7 @@ def test_protocol_of_a_sample_metric():
         "features": "flat",
         "features_sha256": "prepared",
         "resize": "none",
+        "noise": "mt19937",
         "weights": "ema",
         "seed": 3,
         "dtype": "float32",

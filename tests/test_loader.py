@@ -1,12 +1,16 @@
-"""The loader: order as a pure function of (seed, position), shares of processes."""
+"""The loader: order as a pure function of (seed, position), shares of processes, batches that are taken ahead."""
+
+import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
 from genmodels.capabilities import Condition
+from genmodels.data import loader as module
 from genmodels.data.base import labelled
-from genmodels.data.loader import Loader
+from genmodels.data.loader import Loader, is_copied
 from genmodels.data.transforms import random_flip
 from genmodels.errors import UserError
 from tests.helpers import epoch
@@ -92,3 +96,73 @@ def test_the_split_is_not_changed() -> None:
 def test_fewer_samples_than_a_batch() -> None:
     with pytest.raises(UserError, match="22 samples, expected at least 24"):
         make(batch_size=12, world_size=2)
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
+    """Data that seem to lie elsewhere than on the device: the tensors that were pinned, in order."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(module, "is_copied", lambda split, device: True)
+    monkeypatch.setattr(Tensor, "pin_memory", lambda t: seen.append(t) or t)
+    before = set(threading.enumerate())
+    yield seen
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()  # the loader is gone
+
+
+def test_only_what_lies_elsewhere_than_the_gpu_is_copied() -> None:
+    on_gpu = labelled(SPLIT.x.to("meta"), None)
+    assert [is_copied(split, torch.device("cuda")) for split in (SPLIT, on_gpu)] == [True, False]
+    assert not is_copied(SPLIT, torch.device("cpu")) and not is_copied(SPLIT, torch.device("mps"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 2, "world_size": 2, "rank": 1}])
+def test_batches_that_are_taken_ahead_are_the_same_in_any_order(copied: list[Tensor], settings: dict) -> None:
+    ahead = make(visit=flipped, **settings)
+    positions = [0, 1, 2, 3, 4, 5, 5, 3, 4, 14, 0, 2, 9, 10, 11]
+    drawn = [ahead.batch(pos) for pos in positions]
+    assert len(copied) >= 2 * len(positions)
+    ahead._thread = None
+    for pos, (x, condition) in zip(positions, drawn, strict=True):
+        wanted, labels = ahead.batch(pos)
+        assert x.equal(wanted) and condition["label"].equal(labels["label"])
+
+
+def test_the_next_batch_is_taken_once_while_the_last_one_is_used(
+    copied: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, plain = epochs(make(), 1), module.take_pinned
+    taken, done = [], threading.Semaphore(0)
+
+    def take(split: object, chosen: Tensor) -> object:
+        assert threading.current_thread() is not threading.main_thread()
+        taken.append(chosen.tolist())
+        done.release()
+        return plain(split, chosen)
+
+    monkeypatch.setattr(module, "take_pinned", take)
+    loader = make()
+    for pos in range(4):
+        loader.batch(pos)
+        assert all(done.acquire(timeout=5) for _ in range(2 if pos == 0 else 1)) and len(taken) == pos + 2
+    assert taken == wanted
+
+
+def test_what_the_thread_raises_is_raised_for_its_batch_alone(
+    copied: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, plain = [make().batch(pos)[1]["label"].tolist() for pos in range(5)], module.take_pinned
+
+    def take(split: object, chosen: Tensor) -> object:
+        if chosen.tolist() == wanted[2]:
+            raise OSError("the disk is gone")
+        return plain(split, chosen)
+
+    monkeypatch.setattr(module, "take_pinned", take)
+    loader = make()
+    assert [loader.batch(pos)[1]["label"].tolist() for pos in (0, 1)] == wanted[:2]
+    for _ in range(2):
+        with pytest.raises(OSError, match="the disk is gone"):
+            loader.batch(2)
+    assert loader.batch(3)[1]["label"].tolist() == wanted[3]

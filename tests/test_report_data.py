@@ -294,7 +294,9 @@ def test_what_may_not_be_compared_stands_in_columns_of_its_own(tmp_path, changed
 
 
 @pytest.mark.parametrize(
-    "changed", [{"seed": 1}, {"step": 100}, {"world_size": 2}, {"standard_error": 1.0}, {"note": "!"}, {"dtype": "x"}]
+    "changed",
+    [{"seed": 1}, {"noise": "x"}, {"step": 100}, {"world_size": 2}, {"note": "!"}, {"dtype": "x"}]
+    + [{"standard_error": 1.0}],
 )
 def test_what_is_chance_or_belongs_to_the_run_splits_no_column(tmp_path, changed):
     write_run(tmp_path / "a", config(), [record("nll_nats", 9.0, **ELBO)])

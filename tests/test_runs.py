@@ -31,6 +31,8 @@ def test_a_result_replaces_the_same_measurement_and_no_other(tmp_path):
     add_results(file, [record(1.0, seed=0, standard_error=0.1), record(2.0, seed=1)])
     add_results(file, [record(3.0, seed=0, standard_error=0.2)])
     assert [(r["value"], r["protocol"]["seed"]) for r in read_results(file)] == [(3.0, 0), (2.0, 1)]
+    add_results(file, [record(4.0, seed=0, noise="mt19937"), record(5.0, seed=0, noise="philox4x32-10")])
+    assert [r["value"] for r in read_results(file)] == [4.0, 2.0, 5.0]  # earlier versions did not say mt19937
     assert json.loads(file.read_text())["version"] == 1
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", ".results.json.lock"}
 

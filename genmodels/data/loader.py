@@ -1,8 +1,11 @@
 """Batches from memory: a batch is a pure function of (seed, position), so a run that stops after any batch continues
 with the next one. If samples are memory-mapped (see `genmodels.data.mapped`), only those of a batch are read.
+
+Where the samples are not on the GPU that trains, a thread takes those of the next batch while the GPU works.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from jaxtyping import Int
@@ -11,8 +14,9 @@ from torch import Tensor
 from genmodels.capabilities import Batch, Condition
 from genmodels.data.base import Split
 from genmodels.errors import UserError
+from genmodels.folds import Folds
 from genmodels.seeds import fold
-from genmodels.trees import count, take, tensors, to
+from genmodels.trees import count, over, take, tensors, to
 
 ORDER, VISIT = 1, 2  # two streams of random numbers of one seed
 LoaderBatch = tuple[Batch, Condition]
@@ -57,7 +61,11 @@ class Loader:
         self.world_size = world_size
         self.device = device
         self._generator = torch.Generator(device)
+        in_epoch = len(self)  # not self, which the thread would then outlive
+        self._seeds = Folds(seed, lambda pos: (VISIT, *divmod(pos, in_epoch), rank))
         self._epoch, self._order = 0, self.order(0)
+        self._thread = ThreadPoolExecutor(1, "next batch") if is_copied(self.split, device) else None  # ends with self
+        self._ahead: dict[int, Future[Split]] = {}  # the samples of the next batch, by its position
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -65,20 +73,40 @@ class Loader:
 
     def batch(self, pos: int) -> LoaderBatch:
         """This process's part of the global batch number `pos`, counted from the start of training."""
+        samples = self._copied(pos, self._thread) if self._thread else take(self.split, self._chosen(pos))
+        self._generator.manual_seed(self._seeds[pos])
+        return self.visit(*samples, self._generator)
+
+    def _chosen(self, pos: int) -> Int[Tensor, " b"]:
+        """The numbers of the samples of a batch."""
         epoch, index = divmod(pos, len(self))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.order(epoch)
         size = self.batch_size * self.world_size
         together = self._order[index * size : (index + 1) * size]
-        chosen = together[self.rank :: self.world_size]  # for index_select, much faster than x[chosen]
-        self._generator.manual_seed(fold(self.seed, VISIT, epoch, index, self.rank))
-        x, condition = (to(take(tree, chosen), self.device) for tree in self.split)
-        return self.visit(x, condition, self._generator)
+        return together[self.rank :: self.world_size]  # for index_select, much faster than x[chosen]
+
+    def _copied(self, pos: int, thread: ThreadPoolExecutor) -> Split:
+        """The samples of a batch on the device, those of the next one begun. Raises what the thread raised for them."""
+        self._ahead = {
+            at: self._ahead.get(at) or thread.submit(take_pinned, self.split, self._chosen(at)) for at in (pos, pos + 1)
+        }
+        return to(self._ahead.pop(pos).result(), self.device, non_blocking=True)
 
     def order(self, epoch: int) -> Int[Tensor, " n"]:
         """The permutation of an epoch, on the device of the data."""
         generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
         return torch.randperm(self.n, generator=generator).to(tensors(self.split.x)[0][1].device)
+
+
+def is_copied(split: Split, device: torch.device) -> bool:
+    """Whether each batch is copied from the CPU's memory, or a file, to a GPU."""
+    return device.type == "cuda" and tensors(split.x)[0][1].device.type == "cpu"
+
+
+def take_pinned(split: Split, chosen: Int[Tensor, " b"]) -> Split:
+    """The samples with these numbers, in pinned memory, from which a GPU can copy while the CPU goes on."""
+    return over(take(split, chosen), Tensor.pin_memory)
 
 
 def to_device(split: Split, device: torch.device) -> Split:

@@ -23,7 +23,7 @@ from genmodels.evaluators.results import Progress, Record, silent
 from genmodels.evaluators.shown import NOTHING, Show
 from genmodels.evaluators.subject import Draw, Procedure, SampleSet, Subject
 from genmodels.fields import Field
-from genmodels.seeds import ByNumber, seeded
+from genmodels.seeds import ByNumber, generator_on, seeded
 from genmodels.units import to_pixels
 
 KnownRecords = Mapping[str, list[Record]]  # results by the evaluator's name
@@ -112,7 +112,7 @@ def samples_of(
     return SampleSet(
         draw=drawing(model, conditions, how),
         to_pixels=lambda x: to_pixels(checked_samples(x, data), picture_levels(data)),
-        about=sampling(model, conditions),
+        about=sampling(model, conditions, how.device),
         listeners=metrics,
         sources=sources,
         extractor=lambda: prepared_features(features, data, how.device),
@@ -183,9 +183,11 @@ def drawing(model: nn.Module, conditions: Conditions, how: Procedure) -> Draw:
     return draw
 
 
-def sampling(model: nn.Module, conditions: Conditions) -> dict[str, Any]:
-    """The part of the protocol about sampling: every setting that changes the samples."""
-    return {**model.sampling_protocol(), **conditions.protocol()} if isinstance(model, Samples) else {}
+def sampling(model: nn.Module, conditions: Conditions, device: torch.device) -> dict[str, Any]:
+    """The part of the protocol about sampling: every setting that changes the samples, and the generator of noise."""
+    if not isinstance(model, Samples):
+        return {}
+    return {**model.sampling_protocol(), **conditions.protocol(), "noise": generator_on(device)}
 
 
 def conditions_from(model: nn.Module, metrics: Sequence[SampleMetric]) -> str:

@@ -13,7 +13,7 @@ ORDER = (
     *("fid", "kid", "inception_score", "precision", "density", "recall", "coverage"),
     "samples_per_second",
 )
-CHANCE = ("seed", "standard_error", "world_size", "step")  # keys of a protocol that say nothing of the method
+CHANCE = ("seed", "noise", "standard_error", "world_size", "step")  # keys of a protocol that say nothing of the method
 FOUND = (  # keys of a protocol that were measured with the number, or change it by chance only
     *("note", "seeded", "subset_seed"),
     *("features_accuracy", "features_weights", "distance_within_reference"),

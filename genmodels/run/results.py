@@ -68,12 +68,13 @@ def _no_results(file: Path, why: str) -> UserError:
 def add_results(file: Path, records: Sequence[dict]) -> None:
     """Adds records to results.json; a record of the same metric, split and protocol replaces the earlier one.
 
-    The standard error is in the protocol but is a measurement, so it does not distinguish records. A file that
-    `read_results` refuses is not changed. Processes that add to the same file wait for each other.
+    The standard error is in the protocol but is a measurement, so it does not distinguish records. Records of earlier
+    versions do not name the generator of noise, which was the same on all devices. A file that `read_results` refuses
+    is not changed. Processes that add to the same file wait for each other.
     """
 
     def key(record: Mapping[str, Any]) -> str:
-        protocol = {name: value for name, value in record["protocol"].items() if name != "standard_error"}
+        protocol = {"noise": "mt19937", **record["protocol"], "standard_error": None}
         return dumps([record["metric"], record["split"], protocol], sort_keys=True)
 
     file.parent.mkdir(parents=True, exist_ok=True)

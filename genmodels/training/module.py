@@ -22,6 +22,7 @@ from genmodels.clock import followers, set_clock
 from genmodels.data.base import Data
 from genmodels.data.loader import Loader
 from genmodels.errors import UserError
+from genmodels.folds import Folds
 from genmodels.seeds import fold, seed_generators
 from genmodels.training.checkpoint import BeforeTheEnd, LastCheckpoint
 from genmodels.training.ema import EMA, Rule
@@ -101,15 +102,17 @@ class Training(LightningModule, ABC):
 
     def train_dataloader(self) -> Iterable[int]:
         """Makes the loader. Lightning only counts how often it calls `training_step`, without end."""
+        rank = self.global_rank
         self.loader = Loader(
             split=self.data.training_split(),
             visit=self.data.visit,
             batch_size=self.batch_size // self.trainer.world_size,
             seed=fold(self.seed, DATA_ORDER),
-            rank=self.global_rank,
+            rank=rank,
             world_size=self.trainer.world_size,
             device=self.device,
         )
+        self.noise = Folds(self.seed, lambda pos: (STEP_NOISE, pos, rank))
         return count()
 
     def begin_batch(self) -> tuple[Batch, Condition]:
@@ -121,7 +124,7 @@ class Training(LightningModule, ABC):
             initialise(self.model, batch, self.seed)
             for average in self.averages:
                 average.start_from(self.model)
-        seed_generators(fold(self.seed, STEP_NOISE, self.batches, self.global_rank), self.device)
+        seed_generators(self.noise[self.batches], self.device)
         self.batches += 1
         return batch
 
