@@ -19,7 +19,10 @@ class Pair:
     unit: str = "/s"  # in which the two are shown: units a second, or that of the cost
 
     def shown(self, cost: float) -> str:
-        return f"{self.units / cost:,.1f}/s" if self.unit == "/s" else f"{cost:,.0f} {self.unit}"
+        if self.unit != "/s":
+            return f"{cost:,.0f} {self.unit}"
+        rate = self.units / cost
+        return f"{rate:,.1f}/s" if rate >= 1 else f"{rate:.2g}/s"
 
 
 OnDevice = Callable[[torch.device], Pair]

@@ -16,7 +16,7 @@ from genmodels.engine.launch import WORK, train_in_new_processes
 from genmodels.processes.workers import run_workers
 
 SCRIPT = Path(__file__).parents[1] / "scripts/train.py"
-MEMORY_STEPS, SHARED_STEPS, BATCH = 20, 150, 128
+MEMORY_STEPS, SHARED_STEPS, BATCH = 20, 100, 128
 WAYS = {"plain": by_hand, "ours": by_genmodels}
 # The peak of a process contains that of the process that started it, so a small one stands between this one and it.
 LAUNCHER = (

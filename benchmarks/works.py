@@ -36,9 +36,13 @@ WORKS = {
         "steps of vae_mlp on the digits: ours beside a loop with an Adam that is not fused", {CPU: 1.2, CUDA: 1.5}
     ),
     "unet_diffusers": Work(f"{UNET}: ours beside diffusers' UNet2DModel", {CPU: 1.0, CUDA: None}, "diffusers"),
-    "unet_diffusers_bf16": Work(f"{UNET}: the same in bfloat16", {CPU: 1.5, CUDA: 1.3}, "diffusers", bf16=True),
+    "unet_diffusers_bf16": Work(
+        f"{UNET} in bfloat16: ours beside diffusers' UNet2DModel", {CPU: 1.5, CUDA: 1.3}, "diffusers", bf16=True
+    ),
     "unet_matmul": Work(f"{UNET}: ours beside as many operations in matmuls", {CPU: 0.65, CUDA: None}),
-    "unet_matmul_bf16": Work(f"{UNET} in bfloat16: the same", {CPU: 0.65, CUDA: 0.45}, bf16=True),
+    "unet_matmul_bf16": Work(
+        f"{UNET} in bfloat16: ours beside as many operations in matmuls", {CPU: 0.65, CUDA: 0.45}, bf16=True
+    ),
     "vae_pythae": Work(f"{MLP}: ours beside pythae's trainer", {CPU: 1.35, CUDA: None}, "pythae"),
     "vae_lightning": Work(f"{MLP}: ours beside a plain LightningModule and DataLoader", {CPU: 1.2, CUDA: None}),
     "memory": Work("peak memory of a training: ours beside a loop written by hand", {CPU: 0.95, CUDA: 0.95}),

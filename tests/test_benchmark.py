@@ -54,6 +54,10 @@ def test_a_ratio_is_the_median_of_interleaved_rounds(monkeypatch):
     assert timed(pair, "cpu") == ["8 MiB", "1 MiB", "2.00 x"]
 
 
+def test_a_slow_rate_is_not_shown_as_none():
+    assert Pair(16, list, list).shown(1000.0) == "0.016/s"
+
+
 def test_a_work_is_timed(genmodels, tables):
     assert genmodels("benchmark", "loading")[0] == 0
     (table,) = tables
