@@ -32,5 +32,5 @@ lint: setup  ## style, types and the floors of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## speed of training and of cached sampling, as ratios to a hand-written loop
+bench: setup  ## speed and memory of pieces of work, as ratios to the plainest code that does the same
 	$(BIN)/python scripts/benchmark.py

@@ -6,50 +6,70 @@ drifts, but nothing else should run beside it.
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from benchmarks.works import CPU, DEVICES, WORKS, Work
 from genmodels.config.messages import suggestion
 from genmodels.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.pairs import Pair
+    from benchmarks.pair import Pair, Piece
 
-MODELS = ("vae_mlp", "vae", "pixelcnn", "realnvp", "dcgan", "ddpm")
+ROUNDS = 5  # at most
+USAGE = """usage: genmodels benchmark [WORK ...] [--device cpu|cuda]
 
+{about}
 
-class Work(NamedTuple):
-    """What is laid beside what."""
+{works}
 
-    text: str
-    goal: float  # how many times as fast ours should be
-
-
-WORKS = {
-    **{model: Work(f"steps of {model} on the digits: ours beside a loop written by hand", 0.97) for model in MODELS},
-    "small_step": Work("steps of a VAE of 784-200-200-50 on 20 images: ours beside a loop written by hand", 0.9),
-    "loading": Work("an epoch of 60,000 images of 28x28: ours beside indexing a tensor", 0.95),
-    "sampler": Work("16 digits from DDPM: ours beside as many passes of the network", 0.97),
-    "sampling": Work("16 digits from a PixelCNN: ours, with a cache, beside a pass for each pixel", 20.0),
-    "inception": Work("Inception features of 32 pictures of 32x32: ours beside published code's", 1.6),
-}
-ROUNDS = 5  # in which the two of a pair are timed, one after the other
+Without a name all are timed. pip install diffusers pythae: the peers that some works need.\
+"""
 
 
 def run(argv: list[str]) -> int:
     """Times the works that are named, or all of them."""
     if {"-h", "--help"} & set(argv):
-        works = "\n".join(f"  {name:11}{work.text}" for name, work in WORKS.items())
-        print(f"usage: genmodels benchmark [WORK ...]\n\n{(__doc__ or '').splitlines()[0]}\n\n{works}")
+        works = "\n".join(f"  {name:20}{work.text}" for name, work in WORKS.items())
+        print(USAGE.format(about=(__doc__ or "").splitlines()[0], works=works))
         return 0
-    for name in argv:
+    device, names = split_words(argv)
+    for name in names:
         if name not in WORKS:
             raise UserError(f"there is no work {name} to be timed; {suggestion(name, list(WORKS))}")
-    show(argv or list(WORKS))
+        if device not in WORKS[name].goals:
+            raise UserError(f"{name} is timed on the CPU only; leave it out, or leave --device {device} out")
+    require(device)
+    show(names or [name for name, work in WORKS.items() if device in work.goals], device)
     return 0
 
 
-def show(names: Sequence[str]) -> None:
+def split_words(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The device, and the names of the works. UserError for any other flag or device."""
+    device, names = CPU, []
+    words = iter(word for each in argv for word in (each.split("=", 1) if each.startswith("--") else [each]))
+    for word in words:
+        if word == "--device":
+            device = next(words, "nothing")
+        elif word.startswith("-"):
+            raise UserError(f"there is no flag {word}; choices are --device, --help")
+        else:
+            names.append(word)
+    if device not in DEVICES:
+        raise UserError(f"--device got {device}, expected one of {', '.join(DEVICES)}")
+    return device, names
+
+
+def require(device: str) -> None:
+    """UserError where there is no such device."""
+    import torch
+
+    if device != CPU and not torch.cuda.is_available():
+        raise UserError(f"--device {device} needs a GPU that PyTorch can use, and there is none; leave it out")
+
+
+def show(names: Sequence[str], device: str) -> None:
     """Times the works and shows a table of them."""
     import warnings
 
@@ -61,28 +81,58 @@ def show(names: Sequence[str]) -> None:
     from genmodels.console import console
 
     warnings.filterwarnings("ignore")  # Lightning's
-    threads = f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}"
-    table = Table(
-        "work", "a second, plain", "a second, ours", "speed of ours", "goal", title=threads, title_justify="left"
-    )
-    quiet = not console.is_terminal
-    for name in track(names, "timing", console=console, transient=True, disable=quiet):
-        plain, ours, ratio = timed(PAIRS[name])
+    table = Table("work", "plain", "ours", "ratio", "goal", title=about(device), title_justify="left")
+    for name in track(names, "timing", console=console, transient=True, disable=not console.is_terminal):
         work = WORKS[name]
-        table.add_row(f"{name}: {work.text}", f"{plain:,.1f}", f"{ours:,.1f}", f"{ratio:.2f} x", f"{work.goal:g} x")
+        missing = lacking(work, device)
+        cells = [missing, "", ""] if missing else timed(PAIRS[name](torch.device(device)), device)
+        goal = work.goals[device]
+        table.add_row(f"{name}: {work.text}", *cells, "-" if goal is None else f"{goal:g} x")
     console.print(table)
 
 
-def timed(pair: "Pair") -> tuple[float, float, float]:
-    """Steps or images a second, plain and ours, and how many times as fast ours is: medians over the rounds."""
+def lacking(work: Work, device: str) -> str | None:
+    """What this machine lacks for the work."""
+    if work.peer and find_spec(work.peer) is None:
+        return f"not installed: pip install {work.peer}"
+    import torch
+
+    if work.bf16 and device == CPU and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this CPU has no instructions for bfloat16"
+    return None
+
+
+def about(device: str) -> str:
+    """What is timed on."""
+    import torch
+
+    from genmodels.machine import hardware
+
+    threads = f"{torch.get_num_threads()} threads" if device == CPU else hardware()
+    return f"{threads}, PyTorch {torch.__version__}; ratio: how many times as fast, or as small, ours is"
+
+
+def timed(pair: "Pair", device: str) -> list[str]:
+    """What is shown of plain and of ours, and how many times as fast or small ours is: medians over the rounds."""
     plain, ours = pair.plain(), pair.ours()
-    plain(), ours()  # caches fill, memory is taken
-    times = [(seconds(plain), seconds(ours)) for _ in range(ROUNDS)]
-    a, b = (pair.units / statistics.median(each) for each in zip(*times, strict=True))
-    return a, b, statistics.median(slow / fast for slow, fast in times)
+    cost(plain, device), cost(ours, device)  # caches fill, memory is taken
+    costs = [(cost(plain, device), cost(ours, device)) for _ in range(min(ROUNDS, pair.rounds))]
+    a, b = (pair.shown(statistics.median(each)) for each in zip(*costs, strict=True))
+    return [a, b, f"{statistics.median(high / low for high, low in costs):.2f} x"]
 
 
-def seconds(work: Callable[[], object]) -> float:
+def cost(piece: "Piece", device: str) -> float:
+    """What the work says that it costs, else the seconds that it takes."""
+    wait(device)
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    said = piece()
+    wait(device)
+    return said if isinstance(said, float) else time.perf_counter() - start
+
+
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if device != CPU:
+        import torch
+
+        torch.cuda.synchronize()

@@ -1,0 +1,107 @@
+"""Trainings as genmodels does them, beside a loop that is written by hand."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from functools import partial
+from io import StringIO
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from benchmarks.pair import OnDevice, Pair, Piece
+from genmodels.capabilities import Player
+from genmodels.config.checked import training_config
+from genmodels.config.from_python import composed
+from genmodels.data.base import Data
+from genmodels.data.noise import NoiseData
+from genmodels.engine import build
+from genmodels.fields import Field
+from genmodels.training.game import players_of
+
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
+QUIET = ("callbacks=[progress,checkpoint]", "logger=[csv]", "evaluator=[]")
+IMAGES = 6_000  # of noise, where the dataset would need files
+
+
+def config_of(*overrides: str, steps: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """A training without evaluation and pictures; its logger, progress and checkpoints are as they always are."""
+    settings = [f"trainer.accelerator={ACCELERATORS[device]}", f"trainer.max_steps={steps}"]
+    words = [*QUIET, *settings, f"hydra.run.dir={tempfile.mkdtemp()}/run", *overrides]
+    with composed("train", words, None) as config:
+        return training_config(config)
+
+
+def data_of(config: Mapping[str, Any], n: int = IMAGES) -> Data:
+    """The digits; in place of any other data `n` images of noise of their shape, which need no files."""
+    if config["data"]["name"] == "digits":
+        return build.instance(config["data"])
+    x = Field("image", tuple(config["data"]["shape"]), config["data"]["levels"])
+    return NoiseData(x=x, condition={}, batch_size=config["data"]["batch_size"], n=n)
+
+
+def training(*overrides: str, slower: tuple[str, ...] = (), **steps: int) -> OnDevice:
+    """The same training by genmodels and by hand, there with the overrides `slower` as well; steps by device."""
+
+    def pair(device: torch.device) -> Pair:
+        n = steps[device.type]
+        plain = partial(by_hand, device, *overrides, *slower, steps=n)
+        return Pair(n, plain, partial(by_genmodels, device, *overrides, steps=n))
+
+    return pair
+
+
+def by_genmodels(device: torch.device, *overrides: str, steps: int) -> Piece:
+    config = config_of(*overrides, steps=steps, device=device.type)
+    return partial(fit, config, data_of(config))
+
+
+def fit(config: Mapping[str, Any], data: Data) -> None:
+    """A training as `genmodels train` does it."""
+    with silence():
+        trainer = build.trainer(config, build.instances(config["callbacks"]))
+        trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Shows nothing of a training's progress."""
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def by_hand(device: torch.device, *overrides: str, steps: int) -> Piece:
+    """The same module, data, optimizer and average of the weights."""
+    config = config_of(*overrides, steps=steps)
+    x = data_of(config).training_split().x.to(device)
+    batch_size, decay = config["data"]["batch_size"], config["ema"]["decay"]
+
+    def work() -> None:
+        model = build.model(config, fresh=True).to(device)
+        average = deepcopy(model)
+        players = [(player, optimizer_of(config, player)) for player in players_of(model)]
+        pairs = list(average.parameters()), list(model.parameters())
+        for _ in range(steps):
+            batch = x[torch.randint(len(x), (batch_size,), device=device)]
+            for player, optimizer in players:
+                loss = player.loss(batch, {})["loss"].mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if decay:
+                with torch.no_grad():
+                    torch._foreach_lerp_(*pairs, 1 - decay)
+
+    return work
+
+
+def optimizer_of(config: Mapping[str, Any], player: Player) -> Optimizer:
+    make = build.instance({**config["optimizer"], **config["players"].get(player.name, {})})
+    return make([p for module in player.modules for p in module.parameters()])
