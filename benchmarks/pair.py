@@ -26,3 +26,9 @@ class Pair:
 
 
 OnDevice = Callable[[torch.device], Pair]
+
+
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()

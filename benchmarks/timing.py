@@ -123,16 +123,10 @@ def timed(pair: "Pair", device: str) -> list[str]:
 
 def cost(piece: "Piece", device: str) -> float:
     """What the work says that it costs, else the seconds that it takes."""
+    from benchmarks.pair import wait
+
     wait(device)
     start = time.perf_counter()
     said = piece()
     wait(device)
     return said if isinstance(said, float) else time.perf_counter() - start
-
-
-def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
-    if device != CPU:
-        import torch
-
-        torch.cuda.synchronize()

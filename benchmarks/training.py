@@ -1,7 +1,9 @@
 """Trainings as genmodels does them, beside a loop that is written by hand."""
 
 import logging
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
@@ -10,9 +12,11 @@ from io import StringIO
 from typing import Any
 
 import torch
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LambdaCallback
 from torch.optim import Optimizer
 
-from benchmarks.pair import OnDevice, Pair, Piece
+from benchmarks.pair import OnDevice, Pair, Piece, wait
 from genmodels.capabilities import Player
 from genmodels.config.checked import training_config
 from genmodels.config.from_python import composed
@@ -55,14 +59,23 @@ def training(*overrides: str, slower: tuple[str, ...] = (), **steps: int) -> OnD
 
 
 def by_genmodels(device: torch.device, *overrides: str, steps: int) -> Piece:
+    """Costs the seconds from the beginning of the first step to the end, with the last checkpoint."""
     config = config_of(*overrides, steps=steps, device=device.type)
-    return partial(fit, config, data_of(config))
+    data = data_of(config)
+
+    def work() -> float:
+        began: list[float] = []
+        fit(config, data, LambdaCallback(on_train_start=lambda *_: began.append(time.perf_counter())))
+        return time.perf_counter() - began[0]
+
+    return work
 
 
-def fit(config: Mapping[str, Any], data: Data) -> None:
-    """A training as `genmodels train` does it."""
+def fit(config: Mapping[str, Any], data: Data, *more: Callback) -> None:
+    """A training as `genmodels train` does it, in a new directory."""
+    shutil.rmtree(config["run_dir"], ignore_errors=True)
     with silence():
-        trainer = build.trainer(config, build.instances(config["callbacks"]))
+        trainer = build.trainer(config, {**build.instances(config["callbacks"]), **dict(enumerate(more))})
         trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
 
 
@@ -78,16 +91,17 @@ def silence() -> Iterator[None]:
 
 
 def by_hand(device: torch.device, *overrides: str, steps: int) -> Piece:
-    """The same module, data, optimizer and average of the weights."""
+    """The same module, data, optimizer and average of the weights. Costs the seconds of its steps."""
     config = config_of(*overrides, steps=steps)
     x = data_of(config).training_split().x.to(device)
     batch_size, decay = config["data"]["batch_size"], config["ema"]["decay"]
 
-    def work() -> None:
+    def work() -> float:
         model = build.model(config, fresh=True).to(device)
         average = deepcopy(model)
         players = [(player, optimizer_of(config, player)) for player in players_of(model)]
         pairs = list(average.parameters()), list(model.parameters())
+        began = time.perf_counter()
         for _ in range(steps):
             batch = x[torch.randint(len(x), (batch_size,), device=device)]
             for player, optimizer in players:
@@ -98,6 +112,8 @@ def by_hand(device: torch.device, *overrides: str, steps: int) -> Piece:
             if decay:
                 with torch.no_grad():
                     torch._foreach_lerp_(*pairs, 1 - decay)
+        wait(device.type)
+        return time.perf_counter() - began
 
     return work
 

@@ -4,9 +4,8 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from genmodels.trees import Tree
+from genmodels.trees import Tree, over
 
 
 def processes() -> tuple[int, int]:
@@ -33,7 +32,7 @@ def in_global_order(x: Shaped[Tensor, " b *shape"]) -> Shaped[Tensor, " all_b *s
 
 def global_batch(batch: Tree) -> Tree:
     """Every tensor of a batch `in_global_order`."""
-    return tree_map(in_global_order, batch)
+    return over(batch, in_global_order)
 
 
 def share_of_this_process(x: Shaped[Tensor, " all_b *shape"]) -> Shaped[Tensor, " b *shape"]:
