@@ -137,7 +137,7 @@ class Game(Training):
 
     def _full_precision(self) -> AbstractContextManager:
         """Turns autocast off: a float32 penalty keeps a float32 derivative."""
-        kind = self.device.type
+        kind = self.loader.device.type
         return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
     def _synchronized(self, now: bool) -> AbstractContextManager:

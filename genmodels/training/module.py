@@ -117,14 +117,15 @@ class Training(LightningModule, ABC):
 
     def begin_batch(self) -> tuple[Batch, Condition]:
         """The next batch, for which the model and the random numbers are prepared."""
-        self.evaluated = {}
+        if self.evaluated:
+            self.evaluated = {}
         set_clock(self._followers, self.clock)
         batch = self.loader.batch(self.batches)
         if self.batches == 0 and initialisers(self.model):
             initialise(self.model, batch, self.seed)
             for average in self.averages:
                 average.start_from(self.model)
-        seed_generators(self.noise[self.batches], self.device)
+        seed_generators(self.noise[self.batches], self.loader.device)
         self.batches += 1
         return batch
 
@@ -174,10 +175,11 @@ class Training(LightningModule, ABC):
         """Checks the loss and the averaged, unscaled gradient before the weights change."""
         if self.trainer.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
             self.trainer.scaler.unscale_(optimizer)  # Lightning leaves it to the step of such an optimizer: fused ones
-        terms, self._terms = mean_of_parts(self._terms), []
+        terms = mean_of_parts(self._terms)
+        self._terms.clear()
         self._passed = self.watch.passes(self.trainer, optimizer, terms)
         if self._passed:
-            self._pending |= terms
+            self._pending.update(terms)
 
     @torch.no_grad()
     def after_move(self, player: str, clock: Clock) -> None:
@@ -193,7 +195,7 @@ class Training(LightningModule, ABC):
                 average.update(self.model, clock)
         if clock.step % self.log_every_n_steps == 0:
             self._log_pending(clock.step)
-        self._pending = {}
+        self._pending.clear()
 
     # Logging
 
