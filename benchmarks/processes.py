@@ -6,16 +6,17 @@ import sys
 import tempfile
 import time
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.pair import Pair
 from benchmarks.training import QUIET, by_genmodels, by_hand, config_of
+from genmodels.cli import main
 from genmodels.engine.launch import WORK, train_in_new_processes
 from genmodels.processes.workers import run_workers
+from genmodels.training.game import Game
 
-SCRIPT = Path(__file__).parents[1] / "scripts/train.py"
 MEMORY_STEPS, SHARED_STEPS, BATCH = 20, 100, 128
 WAYS = {"plain": by_hand, "ours": by_genmodels}
 # The peak of a process contains that of the process that started it, so a small one stands between this one and it.
@@ -71,13 +72,24 @@ def share(processes: int) -> None:
 
 
 def startup(device: torch.device) -> Pair:
-    """A training of one step from the shell, beside the imports that any training needs."""
-    return Pair(1, lambda: partial(python, "-c", "import torch, pytorch_lightning"), lambda: first_step)
+    """The command of a training up to its first step, beside the imports that any training needs."""
+    code = "from benchmarks.processes import first_step; first_step()"
+    return Pair(
+        1, lambda: partial(python, "-c", "import torch, pytorch_lightning"), lambda: partial(python, "-c", code)
+    )
 
 
 def first_step() -> None:
+    """Ends this process after the first step of a training."""
+    take = Game.training_step
+
+    def take_and_exit(*args: Any) -> None:
+        take(*args)
+        os._exit(0)
+
+    Game.training_step = take_and_exit  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        python(str(SCRIPT), *QUIET, "trainer=cpu", "trainer.max_steps=1", f"hydra.run.dir={folder}/run")
+        main("train", [*QUIET, "trainer=cpu", f"hydra.run.dir={folder}/run"])
 
 
 def python(*words: str, **environment: str) -> str:

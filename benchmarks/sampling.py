@@ -13,7 +13,7 @@ from genmodels.models.autoregressive import Autoregressive
 from genmodels.models.diffusion import Diffusion
 from genmodels.seeds import seeded
 
-DRAWN, NOISE_STEPS, PART = 16, 20, 128
+DRAWN, NOISE_STEPS, PART = 16, 20, 1024
 
 
 def sampler(device: torch.device) -> Pair:
@@ -43,7 +43,7 @@ def sampling(device: torch.device) -> Pair:
 
 
 def pass_for_each_value(model: Autoregressive, device: torch.device) -> Piece:
-    """All passes take the same time: 1 in 128 is timed, and the time of all is returned."""
+    """All passes take the same time: 1 in 1024 is timed, and the time of all is returned."""
     x = torch.zeros(DRAWN, *model.space.code.shape, dtype=torch.uint8, device=device)
 
     @torch.no_grad()

@@ -52,7 +52,7 @@ WORKS = {
     "mapped": Work("10 epochs of 60,000 images of 3x32x32 from a file: ours beside a memmap", {CPU: 0.9, CUDA: None}),
     "sampler": Work("16 digits from DDPM: ours beside as many passes of the network", {CPU: 0.97, CUDA: 0.97}),
     "sampling": Work(
-        "16 images of 3x32x32 from a PixelCNN: ours, with a cache, beside a pass for each value, of which 1 in 128 is "
+        "16 images of 3x32x32 from a PixelCNN: ours, with a cache, beside a pass for each value, of which 1 in 1024 is "
         "timed",
         {CPU: 100.0, CUDA: 100.0},
     ),

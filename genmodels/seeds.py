@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from genmodels import philox
+from genmodels import folds, philox
 
 
 def fold(seed: int, *position: int) -> int:
@@ -96,7 +97,8 @@ class ByNumber(Random):
     @cached_property
     def generators(self) -> list[torch.Generator]:
         """One for each sample, on the CPU."""
-        return [torch.Generator().manual_seed(fold(self.seed, number)) for number in self.numbers]
+        seeds = folds.many(self.seed, np.asarray(self.numbers, np.uint32))
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def normal(self, shape: Sequence[int], device: torch.device) -> Tensor:
         return self._drawn(shape, device, Tensor.normal_, philox.normal)
