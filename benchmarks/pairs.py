@@ -6,7 +6,7 @@ from benchmarks import evaluation, features, loading, peers, processes, sampling
 from benchmarks.pair import OnDevice
 from benchmarks.training import training
 
-# Seconds of training each, beside which its last checkpoint counts little.
+# Seconds of training each.
 PAIRS: dict[str, OnDevice] = {
     "vae_mlp": training("model=vae_mlp", cpu=600, cuda=2000),
     "vae": training("model=vae", cpu=60, cuda=1500),

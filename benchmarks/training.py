@@ -12,8 +12,7 @@ from io import StringIO
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning import Callback, Trainer
 from torch.optim import Optimizer
 
 from benchmarks.pair import OnDevice, Pair, Piece, wait
@@ -25,6 +24,7 @@ from genmodels.data.noise import NoiseData
 from genmodels.engine import build
 from genmodels.fields import Field
 from genmodels.training.game import players_of
+from genmodels.training.pace import Periodic
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
 QUIET = ("callbacks=[progress,checkpoint]", "logger=[csv]", "evaluator=[]")
@@ -58,24 +58,39 @@ def training(*overrides: str, slower: tuple[str, ...] = (), **steps: int) -> OnD
     return pair
 
 
+class Clock(Periodic):
+    """Knows the seconds from the beginning of the first step to the end of the last one."""
+
+    def __init__(self, steps: int):
+        self.every_n_steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        wait(trainer.strategy.root_device.type)
+        self.seconds = time.perf_counter() - self.began
+
+
 def by_genmodels(device: torch.device, *overrides: str, steps: int) -> Piece:
-    """Costs the seconds from the beginning of the first step to the end, with the last checkpoint."""
+    """Costs the seconds of its steps, with what is logged, shown and saved between them."""
     config = config_of(*overrides, steps=steps, device=device.type)
     data = data_of(config)
 
     def work() -> float:
-        began: list[float] = []
-        fit(config, data, LambdaCallback(on_train_start=lambda *_: began.append(time.perf_counter())))
-        return time.perf_counter() - began[0]
+        clock = Clock(steps)
+        fit(config, data, clock)
+        return clock.seconds
 
     return work
 
 
-def fit(config: Mapping[str, Any], data: Data, *more: Callback) -> None:
-    """A training as `genmodels train` does it, in a new directory."""
+def fit(config: Mapping[str, Any], data: Data, *before: Callback) -> None:
+    """A training as `genmodels train` does it, in a new directory; callbacks `before` all others may watch it."""
     shutil.rmtree(config["run_dir"], ignore_errors=True)
     with silence():
-        trainer = build.trainer(config, {**build.instances(config["callbacks"]), **dict(enumerate(more))})
+        trainer = build.trainer(config, build.instances(config["callbacks"]))
+        trainer.callbacks[:0] = before  # type: ignore[attr-defined]
         trainer.fit(build.training(config, build.model(config, fresh=True), data, trainer))
 
 

@@ -56,3 +56,18 @@ def test_a_training_whose_output_is_ascii_and_whose_variables_are_empty(tmp_path
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert " +- " in done.stdout and not any((tmp_path / "run" / "wandb").glob("*"))
+
+
+@pytest.mark.slow
+def test_training_and_evaluation_do_without_what_only_some_commands_need(tmp_path):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['wandb', 'optuna', 'plotly'])); "  # None: cannot be imported
+        "from genmodels.cli.main import main; main()"
+    )
+    words = ["trainer=smoke", "callbacks=none", "evaluator=[likelihood]"]
+    for command in (
+        ["train", *words, "logger=csv", "hydra.run.dir=run"],
+        ["evaluate", "run=run", "evaluator=[likelihood]", "hydra.run.dir=evaluation"],
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
