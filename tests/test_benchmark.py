@@ -132,9 +132,9 @@ def test_a_file_has_the_rows_of_the_memmap(monkeypatch):
 def test_the_naive_loop_is_as_long_as_all_its_passes(monkeypatch):
     passes = []
     monkeypatch.setattr(sampling, "time", clock_of(0, 3))
-    space = SimpleNamespace(code=SimpleNamespace(shape=(1, 16, 16)))
+    space = SimpleNamespace(code=SimpleNamespace(shape=(2, 32, 32)))
     model = SimpleNamespace(space=space, network=lambda x, context: passes.append(len(x)) or x)
-    assert sampling.pass_for_each_value(model, CPU)() == 3 * 128  # 2 of 256 passes take 3 s
+    assert sampling.pass_for_each_value(model, CPU)() == 3 * 1024  # 2 of 2,048 passes take 3 s
     assert passes == [16, 16]
 
 

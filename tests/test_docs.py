@@ -24,15 +24,23 @@ def test_a_block_of_commands_runs(page, story, run_dir, tmp_path, monkeypatch, c
 
 
 @pages
+def test_a_yaml_on_a_page_is_a_named_file(page):
+    assert not loose(page, "yaml"), "a YAML without the name of its file before it"
+
+
+@pytest.mark.slow
+@pages
 def test_code_on_a_page_is_a_named_file_or_runs(page, run_dir):
-    for kind in ("python", "yaml"):
-        loose = [text for text in page.blocks(kind) if text not in page.files.values()]
-        assert kind == "python" or not loose, "a YAML without the name of its file before it"
-        for code in loose:
-            names: dict = {}
-            exec(code.replace("RUN_DIR", str(run_dir)), names)
-            assert names["x"].shape == (16, 1, 8, 8) and names["x"].dtype == torch.uint8
-            assert names["bpd"].shape == (16,)
+    for code in loose(page, "python"):
+        names: dict = {}
+        exec(code.replace("RUN_DIR", str(run_dir)), names)
+        assert names["x"].shape == (16, 1, 8, 8) and names["x"].dtype == torch.uint8
+        assert names["bpd"].shape == (16,)
+
+
+def loose(page, kind):
+    """The blocks that are no file with a name."""
+    return [text for text in page.blocks(kind) if text not in page.files.values()]
 
 
 @pages

@@ -57,6 +57,7 @@ def test_an_export_is_the_model(model, genmodels, tmp_path):
         assert torch.equal(*values)
 
 
+@pytest.mark.slow
 def test_every_command_reads_an_export(genmodels, tmp_path):
     """`run=FOLDER`: the samples and numbers of the run, under the same weights and step; exported again, the same."""
     run = trained(tmp_path, "vae")

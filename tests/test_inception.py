@@ -195,6 +195,7 @@ def test_names_say_what_is_not_the_papers():
     assert inception(sha256="any", dtype="bfloat16").name == "custom_bf16"
 
 
+@pytest.mark.slow
 def test_bf16_is_near_and_not_equal(custom, weights_file):
     features = inception(weights=str(weights_file), sha256="any", dtype="bfloat16")
     features.prepare(Pictures(), CPU)

@@ -119,6 +119,7 @@ def result(of: Experiment, seed: int, *values: float, protocol: dict | None = No
     return Result(**{**facts, "date": "2026-11-20T10:00:00+00:00", "commit": "abc", **changes})
 
 
+@pytest.mark.slow
 def test_an_experiment_becomes_a_row(mine, genmodels, started):
     assert genmodels(*COMMAND.split(), "tiny", "seeds=[0,1]") == (0, "")
     written = (mine / "docs" / "BASELINES.md").read_text()

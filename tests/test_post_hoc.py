@@ -61,6 +61,7 @@ def snapshots(run: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (run / "snapshots").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_run_keeps_snapshots_and_goes_on_with_their_averages(tmp_path):
     train(train_config(tmp_path / "whole", *SMALL, *KEPT))
     whole = snapshots(tmp_path / "whole")

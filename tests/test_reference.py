@@ -232,6 +232,7 @@ def in_process(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_have_the_same_reference(tmp_path, references):
     torch.multiprocessing.start_processes(in_process, (str(tmp_path),), nprocs=2, start_method="spawn")
     one, (a, b) = of(rows=True, features=Pixels(sha256="1")), (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))

@@ -240,6 +240,7 @@ def test_the_csv_has_a_row_for_each_record(tmp_path):
     assert rows[-1]["protocol.note"] == "'=cmd()" and rows[-1]["protocol.features_accuracy"] == '{"train": 1.0}'
 
 
+@pytest.mark.slow
 def test_curves_keep_their_ends_and_peaks():
     points = [(float(i), 0.0) for i in range(10_000)]
     points[4321] = (4321.0, 50.0)
@@ -255,6 +256,7 @@ def test_curves_keep_their_ends_and_peaks():
     assert as_columns([(100.0, 1.23456789)]) == {"x": [100.0], "y": [1.23457]}
 
 
+@pytest.mark.slow
 def test_pictures_are_made_smaller_the_more_there_are(tmp_path):
     write_run(tmp_path / "a", config(), picture=700)
     grid = last_grid(tmp_path / "a")
@@ -273,7 +275,9 @@ def test_words():
     )
 
 
-@pytest.mark.parametrize("command", ["report RUN", "list", "train --help", "reproduce --check"])
+@pytest.mark.parametrize(
+    "command", ["report RUN", "list", "train --help", pytest.param("reproduce --check", marks=pytest.mark.slow)]
+)
 def test_what_computes_nothing_does_not_wait_for_torch(command, run_dir, tmp_path):
     code = "import sys; from genmodels.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     words = [str(run_dir) if word == "RUN" else word for word in command.split()]

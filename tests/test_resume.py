@@ -193,6 +193,7 @@ def test_a_run_that_moved_goes_on_where_it_is_now(tmp_path):
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     with pytest.raises(RuntimeError):
         train({**(config := config_of("vae", tmp_path / "run")), "callbacks": {"cut": crash("vae", 2)}})

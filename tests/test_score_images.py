@@ -63,6 +63,7 @@ def order(y: np.ndarray) -> np.ndarray:
     return np.argsort(y, kind="stable")
 
 
+@pytest.mark.slow
 def test_fid_of_two_folders_is_the_pure_function_of_their_features(folders, scores):
     record = scores("samples=fake", "reference=real", FID, *PIXELS)["fid_pixels_63"]
     assert record["value"] == pytest.approx(fid_of(FAKE, REAL), rel=1e-9)
@@ -115,6 +116,7 @@ def test_a_flat_folder_with_the_classifier_of_a_named_dataset(folders, scores):
     assert (test["protocol"]["reference"], test["protocol"]["n_reference"]) == ("digits/test", 300)
 
 
+@pytest.mark.slow
 def test_the_same_images_in_any_container_have_the_same_score(folders, scores):
     np.savez(folders / "fake.npz", FAKE)  # arr_0
     np.savez(folders / "first.npz", images=FAKE[:, None])  # (n, 1, h, w)

@@ -83,6 +83,7 @@ def test_a_fault_is_said_where_the_processes_do_not_meet(placed, monkeypatch):
 # Waiting
 
 
+@pytest.mark.slow
 def test_what_is_waited_for_is_said_and_then_that_nobody_came(placed, monkeypatch, capsys):
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     placed({module.STARTED_HERE: "1", "RANK": "0", "WORLD_SIZE": "2", **address})
@@ -97,6 +98,7 @@ def test_what_is_waited_for_is_said_and_then_that_nobody_came(placed, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_meet_are_a_fault_of_no_config(placed, monkeypatch, genmodels, tmp_path):
     place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     placed({"TORCHELASTIC_RUN_ID": "x", **place})

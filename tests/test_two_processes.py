@@ -140,6 +140,7 @@ def results(tmp_path_factory):
     return folder, one, other_batch, [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_numbers_as_one(results):
     _, (one, protocols, *_), _, two = results
     assert len(one) >= 12 and {"fid_projection_203", "kid_projection_203", "conditional_bits_per_dim"} <= set(one)
