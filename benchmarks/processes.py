@@ -17,7 +17,7 @@ from genmodels.engine.launch import WORK, train_in_new_processes
 from genmodels.processes.workers import run_workers
 from genmodels.training.game import Game
 
-MEMORY_STEPS, SHARED_STEPS, BATCH = 20, 100, 128
+MEMORY_STEPS, SHARED_STEPS, BATCH = 20, (20, 120), 128
 WAYS = {"plain": by_hand, "ours": by_genmodels}
 # The peak of a process contains that of the process that started it, so a small one stands between this one and it.
 LAUNCHER = (
@@ -53,7 +53,7 @@ def train(way: str, device: str) -> None:
 
 
 def two_processes(device: torch.device) -> Pair:
-    """Whole trainings by one process and by two, of one thread each, with as many images a process and step."""
+    """Training by one process and by two, of one thread each, with as many images a process and step."""
     return Pair(1, lambda: partial(seconds_an_image, 1), lambda: partial(seconds_an_image, 2), rounds=3)
 
 
@@ -62,13 +62,19 @@ def seconds_an_image(processes: int) -> float:
 
 
 def share(processes: int) -> None:
-    """Trains in new processes, and prints the seconds that an image takes."""
+    """Prints the seconds that an image takes: of the longer of two trainings, less those of the shorter one."""
+    shorter, longer = (seconds_of(processes, steps) for steps in SHARED_STEPS)
+    print((longer - shorter) / (processes * BATCH * (SHARED_STEPS[1] - SHARED_STEPS[0])))
+
+
+def seconds_of(processes: int, steps: int) -> float:
+    """A training in new processes."""
     start = time.perf_counter()
     words = ["trainer.strategy=ddp", f"trainer.devices={processes}"] if processes > 1 else []
-    config = config_of("model=vae", *words, f"data.batch_size={processes * BATCH}", steps=SHARED_STEPS)
+    config = config_of("model=vae", *words, f"data.batch_size={processes * BATCH}", steps=steps)
     if not train_in_new_processes(config):
         run_workers(WORK, config, [{"RANK": "0"}])
-    print((time.perf_counter() - start) / (processes * BATCH * SHARED_STEPS))
+    return time.perf_counter() - start
 
 
 def startup(device: torch.device) -> Pair:
