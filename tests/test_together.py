@@ -134,6 +134,7 @@ def ended_while_waiting(folder, words, number, **environment):
     """What a command said and returned, and how long it took to end, once it said that it waits and got a signal."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment}
     how = {"cwd": folder, "env": environment, "stderr": subprocess.PIPE, "text": True}
+    how["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
     with subprocess.Popen([sys.executable, *words], **how) as process:
         try:
             lines = [process.stderr.readline()]
