@@ -3,6 +3,7 @@
 https://arxiv.org/abs/2112.10752). The data are still images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -37,7 +38,7 @@ class OfRun(Space, Initialises):
     ):
         super().__init__()
         self.run, self.sha256 = run, sha256
-        self.stage = stage.requires_grad_(False).eval()
+        self.stage: Any = stage.requires_grad_(False).eval()  # Any: to type checkers a Module's attributes are Tensors
         self.x, self.code = stage.x, stage.code  # type: ignore[assignment]
         assert (self.code.shape, self.code.levels) == (tuple(shape), levels)
         self.register_buffer("mean", torch.zeros(()))
@@ -55,13 +56,13 @@ class OfRun(Space, Initialises):
         if self.code.levels is not None:
             return
         with seeded(0):  # the same on every process
-            u, _ = self.stage.compress(x)  # type: ignore[operator]
+            u, _ = self.stage.compress(x)
         self.mean.copy_(u.mean())
         self.std.copy_(u.std())
 
     @torch.no_grad()
     def encode(self, x: Batch, rng: Random = GLOBAL) -> tuple[Code, PerSample]:
-        u, correction = self.stage.compress(x, rng)  # type: ignore[operator]
+        u, correction = self.stage.compress(x, rng)
         if self.code.levels is not None:
             return u, correction
         return (u - self.mean) / self.std, correction - self.code.dims * self.std.log()
@@ -69,12 +70,12 @@ class OfRun(Space, Initialises):
     @torch.no_grad()
     def decode(self, u: Code, rng: Random = GLOBAL) -> Shaped[Tensor, " b *shape"]:
         code = u if self.code.levels is not None else u * self.std + self.mean
-        return self.stage.decompress(code, rng)  # type: ignore[operator]
+        return self.stage.decompress(code, rng)
 
     @torch.no_grad()
     def middle(self, x: Batch) -> Code:
         """The code of each sample without randomness."""
-        u = self.stage.encode(x).view(-1, *self.code.shape)  # type: ignore[operator]
+        u = self.stage.encode(x).view(-1, *self.code.shape)
         return u if self.code.levels is not None else (u - self.mean) / self.std
 
     def protocol(self) -> Protocol:
