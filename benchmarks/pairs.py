@@ -16,6 +16,9 @@ PAIRS: dict[str, OnDevice] = {
     "ddpm": training("model=ddpm", cpu=8, cuda=200),
     "small_step": training("experiment=vae_mnist_dynamic", "data.batch_size=20", cpu=1500, cuda=2000),
     "vae_mlp_eager": training("model=vae_mlp", slower=("optimizer.fused=false",), cpu=600, cuda=2000),
+    "vae_mlp_compiled": training(
+        "model=vae_mlp", "compile=true", slower=("optimizer.fused=false",), cpu=600, cuda=2000
+    ),
     "unet_diffusers": unet.beside_diffusers(torch.float32),
     "unet_diffusers_bf16": unet.beside_diffusers(torch.bfloat16),
     "unet_matmul": unet.beside_matmuls(torch.float32),

@@ -35,6 +35,10 @@ WORKS = {
     "vae_mlp_eager": Work(
         "steps of vae_mlp on the digits: ours beside a loop with an Adam that is not fused", {CPU: 1.2, CUDA: 1.5}
     ),
+    "vae_mlp_compiled": Work(
+        "steps of vae_mlp on the digits with compile=true: ours beside a loop with an Adam that is not fused",
+        {CPU: 1.2, CUDA: 1.5},
+    ),
     "unet_diffusers": Work(f"{UNET}: ours beside diffusers' UNet2DModel", {CPU: 1.0, CUDA: None}, "diffusers"),
     "unet_diffusers_bf16": Work(
         f"{UNET} in bfloat16: ours beside diffusers' UNet2DModel", {CPU: 1.5, CUDA: 1.3}, "diffusers", bf16=True

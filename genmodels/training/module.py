@@ -70,7 +70,7 @@ class Training(LightningModule, ABC):
         self.last_loss: float | None = None  # at the newest logged step
         self.is_evaluating = False  # whether `evaluating` has the model now, so no step is being taken
         self.evaluated: dict[str, float] = {}  # metrics of an evaluation after the newest batch, if there was one
-        self._terms: list[dict[str, Tensor]] = []  # means of the terms of each part of the current optimizer step
+        self._terms: list[dict[str, Tensor]] = []  # of each part of the current optimizer step: mean loss first
         self._pending: dict[str, Tensor] = {}  # terms to be logged with the current step
         self._passed = True  # whether the newest optimizer step was taken
         self._followers = followers(model)
@@ -224,15 +224,16 @@ class Training(LightningModule, ABC):
         return self.trainer.callbacks  # type: ignore[attr-defined]
 
     def mean_loss(self, terms: Terms, player: str = "") -> Tensor:
-        """Mean of terms["loss"]; keeps the means of all terms for the watch and the log."""
+        """Mean of terms["loss"]; keeps all terms for the watch and the log, which take means where they need them."""
         if shapeless := [name for name, term in terms.items() if term.ndim != 1]:
             raise UserError(
                 f"the loss's term {shapeless[0]!r} has shape {list(terms[shapeless[0]].shape)}, expected one value for "
                 "each sample; leave out its mean"
             )
-        means = {f"{player}{name}": term.mean() for name, term in ({"loss": terms["loss"]} | terms).items()}
-        self._terms.append({name: mean.detach() for name, mean in means.items()})
-        return means[f"{player}loss"]
+        mean = terms["loss"].mean()
+        kept = {"loss": mean.detach()} | {name: term.detach() for name, term in terms.items() if name != "loss"}
+        self._terms.append({f"{player}{name}": term for name, term in kept.items()})
+        return mean
 
     def _log_pending(self, step: int) -> None:
         terms = {f"train/{name}": value for name, value in mean_over_processes(self._pending).items()}
@@ -273,4 +274,4 @@ def mean_of_parts(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Each term's mean over the parts of a batch."""
     if len(parts) == 1:
         return parts[0]
-    return {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
+    return {name: torch.stack([part[name].mean() for part in parts]).mean() for name in parts[0]}

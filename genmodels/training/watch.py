@@ -32,7 +32,7 @@ class Taken(NamedTuple):
 
     step: int  # number of the step
     lr: float
-    terms: Mapping[str, Tensor]  # of the loss, the loss itself first
+    terms: Mapping[str, Tensor]  # of the loss, of each sample; the mean loss first
     weights: Sequence[Tensor]  # those that have a gradient, if it is looked at
     norms: Sequence[Tensor]  # of the gradient of each, or of its shard; one that overflows, Adam's squares would
 
@@ -67,7 +67,7 @@ class Watch:
         return self.policy == "skip" or trainer.scaler is not None
 
     def passes(self, trainer: Trainer, optimizer: Optimizer, terms: Mapping[str, Tensor]) -> bool:
-        """Whether to take a step, given the terms of its loss, the loss itself first.
+        """Whether to take a step, given the terms of its loss, the mean loss first.
 
         Under 16-mixed the scaler handles a gradient that is not finite: it skips the step and lowers the scale. Raises
         Fault where too many consecutive steps were skipped.
@@ -153,10 +153,10 @@ def non_finite_names(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
 
 
 def mean_over_processes(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Each term's mean over all processes, as a number; all processes must call it."""
+    """Each term's mean over its samples and all processes, as a number; all processes must call it."""
     if not terms:
         return {}
-    means = torch.stack([term.float() for term in terms.values()])
+    means = torch.stack([term.mean().float() for term in terms.values()])
     if dist.is_initialized():
         dist.all_reduce(means)
         means /= dist.get_world_size()
