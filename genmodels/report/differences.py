@@ -49,7 +49,8 @@ def _set_by_sweep(run: Run) -> dict[str, Any]:
 
 def _varying(members: Sequence[dict[str, Any]]) -> list[str]:
     """The keys whose values differ; of several keys that end in one name and always agree, only the first."""
-    columns = {key: [member.get(key, ...) for member in members] for member in members for key in member}
+    keys = dict.fromkeys(key for member in members for key in member)
+    columns = {key: [member.get(key, ...) for member in members] for key in keys}
     found: list[str] = []
     for key, column in columns.items():
         same = any(key.split(".")[-1] == other.split(".")[-1] and column == columns[other] for other in found)
