@@ -12,11 +12,12 @@ from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, channel_mask, checkerboard_mask
+from genmodels.nn.flows.coupling import ChannelAffine, Coupling
 from genmodels.nn.flows.coupling_net import CouplingNet
 from genmodels.nn.flows.logit import Logit
 from genmodels.nn.flows.multiscale import Split, Squeezed, squeeze, unsqueeze
-from genmodels.nn.flows.realnvp import RealNVP
+from genmodels.nn.flows.partitions import channel_mask, checkerboard_mask
+from genmodels.nn.flows.realnvp import RealNVP, affine_coupling
 from genmodels.parts.densities import Density, StandardNormal
 from genmodels.parts.dequantization import Dequantized, Uniform
 from genmodels.parts.spaces import Standardized
@@ -65,9 +66,9 @@ class Planar(Bijection):
         return x + self.u * (x @ self.w).tanh()[:, None], (1 + slope * (self.u @ self.w)).log()
 
 
-def coupling(mask: Tensor, context: Sizes = UNTOLD) -> AffineCoupling:
+def coupling(mask: Tensor, context: Sizes = UNTOLD) -> Coupling:
     net = CouplingNet(channels=len(mask), width=8, blocks=1, dropout=0.0, context=context)
-    return AffineCoupling(mask=mask, net=net)
+    return affine_coupling(mask, net)
 
 
 def realnvp(shape: tuple[int, ...] = IMAGE, multipliers: tuple[int, ...] = (2, 1), context: Sizes = UNTOLD) -> RealNVP:
@@ -77,7 +78,7 @@ def realnvp(shape: tuple[int, ...] = IMAGE, multipliers: tuple[int, ...] = (2, 1
 def point_flow(d: int) -> Flow:
     steps: dict[str, Bijection] = {}
     for i in range(4):
-        steps[f"coupling{i}"] = AffineCoupling(mask=checkerboard_mask((d,), i % 2), net=PointNet(d, 16))
+        steps[f"coupling{i}"] = affine_coupling(checkerboard_mask((d,), i % 2), PointNet(d, 16))
         steps[f"affine{i}"] = ChannelAffine(shape=(d,))
     return randomised(flow_of(as_they_are(d), StandardNormal(shape=(d,)), **steps), 0.4)
 

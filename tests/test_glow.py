@@ -11,7 +11,7 @@ from genmodels.models.flow import Flow
 from genmodels.nn.flows.actnorm import ActNorm, initialising
 from genmodels.nn.flows.bijections import Bijection, Chain
 from genmodels.nn.flows.glow import Glow
-from genmodels.nn.flows.glow_layers import GlowCoupling, SplitPrior
+from genmodels.nn.flows.glow_layers import SplitPrior, glow_coupling
 from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.parts.densities import StandardNormal
@@ -55,7 +55,7 @@ def recorded(flow: torch.nn.Module) -> list[Tensor]:
 BIJECTIONS = {
     "actnorm": lambda: ActNorm(shape=IMAGE),
     "invertible convolution": lambda: InvertibleConv(shape=IMAGE),
-    "coupling": lambda: GlowCoupling(channels=4, width=8, dropout=0.0, context={}),
+    "coupling": lambda: glow_coupling(channels=4, width=8, dropout=0.0, context={}),
     "prior of a split": lambda: SplitPrior(channels=4),
     "glow": glow,
     "glow, conditional": lambda: glow(context={"vector": 3}),
@@ -102,7 +102,7 @@ def test_the_convolution_starts_as_a_rotation():
 def test_couplings_and_priors_start_without_a_network():
     torch.manual_seed(0)
     x = torch.randn(3, *IMAGE)
-    z, ladj = GlowCoupling(channels=4, width=8, dropout=0.0, context={})(x)
+    z, ladj = glow_coupling(channels=4, width=8, dropout=0.0, context={})(x)
     scale = torch.tensor(2.0).sigmoid() + 1e-3
     torch.testing.assert_close(z, torch.cat([x[:, :2], scale * x[:, 2:]], dim=1))
     torch.testing.assert_close(ladj, (32 * scale.log()).expand(3))
@@ -170,7 +170,7 @@ def test_density_integrates_to_one():
     steps: dict[str, Bijection] = {}
     for i in range(3):
         steps |= {f"actnorm{i}": ActNorm(shape=shape), f"conv{i}": InvertibleConv(shape=shape)}
-        steps[f"coupling{i}"] = GlowCoupling(channels=2, width=16, dropout=0.0, context={})
+        steps[f"coupling{i}"] = glow_coupling(channels=2, width=16, dropout=0.0, context={})
     flow = flow_of(as_they_are(*shape), StandardNormal(shape=shape), **steps, prior=SplitPrior(channels=2))
     randomised(flow, 0.2)
     flow.initialise(torch.randn(200, *shape))

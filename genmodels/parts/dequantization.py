@@ -21,7 +21,7 @@ from genmodels.context import Context
 from genmodels.errors import UserError
 from genmodels.fields import Field, smallest_dtype
 from genmodels.nn.flows.bijections import Reals
-from genmodels.nn.flows.coupling import checkerboard_mask
+from genmodels.nn.flows.partitions import checkerboard_mask
 from genmodels.nn.flows.realnvp import coupling_stack
 from genmodels.parts.densities import StandardNormal
 from genmodels.parts.spaces import Space

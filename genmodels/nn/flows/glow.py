@@ -7,7 +7,7 @@ from genmodels.context import Sizes
 from genmodels.errors import UserError
 from genmodels.nn.flows.actnorm import ActNorm
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.glow_layers import GlowCoupling, SplitPrior
+from genmodels.nn.flows.glow_layers import SplitPrior, glow_coupling
 from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
@@ -36,7 +36,7 @@ class Glow(Chain):
         at_this_scale: list[Bijection] = []
         for _ in range(couplings):
             at_this_scale += [ActNorm(shape=(c, h, w)), InvertibleConv(shape=(c, h, w))]
-            at_this_scale += [GlowCoupling(channels=c, width=width, dropout=dropout, context=context)]
+            at_this_scale += [glow_coupling(c, width, dropout, context)]
         if scales == 1:
             at_this_scale += [ActNorm(shape=(c, h, w))]
         else:

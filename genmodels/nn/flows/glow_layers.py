@@ -9,9 +9,10 @@ from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.nn.flows.actnorm import ActNorm
 from genmodels.nn.flows.bijections import Bijection
+from genmodels.nn.flows.coupling import Coupling
+from genmodels.nn.flows.elementwise import SigmoidAffine
+from genmodels.nn.flows.partitions import Halves
 from genmodels.nn.shapes import Maps
-
-SMALLEST_SCALE = 1e-3
 
 
 class GlowNet(nn.Module):
@@ -48,37 +49,17 @@ class GlowNet(nn.Module):
         return self.last(self.dropout(h))
 
 
-class GlowCoupling(Bijection):
-    """(a, b) = split(x); (r, t) = net(a); z = (a, s ⊙ b + t) with s = sigmoid(r + 2) + 0.001; ladj = Σ log s.
-
-    s is near 1 at first and always between 0.001 and 1.001, so that neither s nor 1/s explodes.
-    """
-
-    def __init__(
-        self,
-        *,
-        channels: int,  # c
-        width: int,  # hidden features of the network
-        dropout: float,  # probability that one of its last hidden features is dropped in training
-        context: Sizes,
-    ):
-        super().__init__()
-        kept, changed = channels // 2, channels - channels // 2
-        self.net = GlowNet(channels_in=kept, channels_out=2 * changed, width=width, dropout=dropout, context=context)
-
-    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
-        a, b = halves(x)
-        log_s, t = self.log_scale_and_shift(a, context)
-        return torch.cat([a, b * log_s.exp() + t], dim=1), log_s.flatten(1).sum(1)
-
-    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
-        a, b = halves(z)
-        log_s, t = self.log_scale_and_shift(a, context)
-        return torch.cat([a, (b - t) * (-log_s).exp()], dim=1)
-
-    def log_scale_and_shift(self, a: Maps, context: Context) -> tuple[Maps, Maps]:
-        r, t = self.net(a, context).to(a.dtype).chunk(2, dim=1)
-        return ((r + 2).sigmoid() + SMALLEST_SCALE).log(), t
+def glow_coupling(channels: int, width: int, dropout: float, context: Sizes) -> Coupling:
+    """z = (a, s ⊙ b + t) with (a, b) = split(x) and s = sigmoid(r + 2) + 0.001, where (r, t) = net(a)."""
+    kept, transform = channels // 2, SigmoidAffine()
+    net = GlowNet(
+        channels_in=kept,
+        channels_out=transform.n_params * (channels - kept),
+        width=width,
+        dropout=dropout,
+        context=context,
+    )
+    return Coupling(partition=Halves(), net=net, transform=transform)
 
 
 class SplitPrior(Bijection):

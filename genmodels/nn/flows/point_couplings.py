@@ -9,7 +9,9 @@ from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, checkerboard_mask
+from genmodels.nn.flows.coupling import ChannelAffine
+from genmodels.nn.flows.partitions import checkerboard_mask
+from genmodels.nn.flows.realnvp import affine_coupling
 from genmodels.nn.layers.mlp import Activation, mlp
 from genmodels.parts.conditioners import join
 from genmodels.ranges import PositiveInt
@@ -56,5 +58,5 @@ class PointCouplings(Chain):
         steps: list[Bijection] = []
         for i in range(couplings):
             net = PointNet(d=shape[0], widths=widths, activation=activation, context=context)
-            steps += [AffineCoupling(mask=checkerboard_mask(shape, i % 2), net=net), ChannelAffine(shape=shape)]
+            steps += [affine_coupling(checkerboard_mask(shape, i % 2), net), ChannelAffine(shape=shape)]
         super().__init__(steps)

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torch import nn
+
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.fields import image_shape
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.coupling import AffineCoupling, ChannelAffine, Mask, channel_mask, checkerboard_mask
+from genmodels.nn.flows.coupling import ChannelAffine, Coupling
 from genmodels.nn.flows.coupling_net import CouplingNet
+from genmodels.nn.flows.elementwise import TanhAffine
 from genmodels.nn.flows.multiscale import Split, Squeezed
+from genmodels.nn.flows.partitions import Mask, Masked, channel_mask, checkerboard_mask
 from genmodels.nn.shapes import Maps
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
@@ -64,8 +68,13 @@ def coupling_stack(mask: Callable[[Sequence[int], int], Mask], shape: Sequence[i
     steps: list[Bijection] = []
     for i in range(count):
         net = CouplingNet(channels=shape[0], **options)
-        steps += [AffineCoupling(mask=mask(shape, i % 2), net=net), ChannelAffine(shape=shape)]
+        steps += [affine_coupling(mask(shape, i % 2), net), ChannelAffine(shape=shape)]
     return Chain(steps)
+
+
+def affine_coupling(mask: Mask, net: nn.Module) -> Coupling:
+    """RealNVP's: z = b ⊙ x + (1 - b) ⊙ (x ⊙ exp(s(b ⊙ x)) + t(b ⊙ x)), equation 9."""
+    return Coupling(partition=Masked(mask=mask), net=net, transform=TanhAffine(channels=len(mask), dims=mask.ndim))
 
 
 def check_realnvp_shape(shape: Sequence[int], scales: int) -> None:
