@@ -1,5 +1,5 @@
-"""MADE, a fully connected network whose outputs for an entry depend on the entries before it alone (Germain et al. 2015,
-https://arxiv.org/abs/1502.03509)."""
+"""MADE, a fully connected network whose outputs for an entry depend on the entries before it alone (Germain et al.
+2015, https://arxiv.org/abs/1502.03509)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -32,8 +32,8 @@ class MaskedLinear(nn.Linear):
 class MaskedMLP(nn.Module):
     """(b, d) and a context to (b, k · d): k numbers for each entry, which depend on those before it and the context.
 
-    Number j of entry i is output j · d + i. Degrees of hidden units rise evenly from the first to the last that an input
-    has. A context's vector is added to the first hidden layer, by a linear map of its own.
+    Number j of entry i is output j · d + i. Degrees of hidden units rise evenly from the first to the last that
+    an input has. A context's vector is added to the first hidden layer, by a linear map of its own.
     """
 
     def __init__(
