@@ -50,7 +50,7 @@ class MaskedMLP(nn.Module):
         require_permutation(order)
         vector = widths(context, ("vector",), "a masked network")["vector"]
         inputs = torch.tensor(order).argsort()  # the degree of an entry is its place
-        degrees = [inputs, *(spread(n, 0 if vector else 1, d - 1) for n in hidden)]
+        degrees = [inputs, *(spread(n, -1 if vector else 0, d - 2) for n in hidden)]
         masks = [mask(a, b) for a, b in pairwise(degrees)]
         self.hidden = nn.ModuleList(MaskedLinear(each) for each in masks)
         self.out = MaskedLinear(mask(degrees[-1], inputs, strict=True).repeat(k, 1))
