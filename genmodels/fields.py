@@ -84,3 +84,13 @@ def image_shape(shape: Sequence[int], who: str) -> tuple[int, int, int]:
         )
     c, h, w = shape
     return c, h, w
+
+
+def coordinates(shape: Sequence[int], who: str, at_least: int = 1) -> int:
+    """d of points (d,); UserError where the data are none, or have fewer coordinates. `who` names the network."""
+    if len(shape) != 1 or shape[0] < at_least:
+        raise UserError(
+            f"{who} got samples of shape {list(shape)}, expected [d] with d of at least {at_least}; choose data of "
+            "points, such as data=toy2d, or a model for images, such as model=realnvp"
+        )
+    return shape[0]

@@ -48,6 +48,10 @@ SMALL = {
     "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
+    "spline_flow": ["model.bijections.couplings.couplings=2", "model.bijections.couplings.width=16"],
+    "spline_flow_ar": ["model.bijections.autoregressive.layers=2", "model.bijections.autoregressive.width=16"],
+    "planar_flow": ["model.bijections.planar.layers=4"],
+    "radial_flow": ["model.bijections.radial.layers=4"],
     "vampprior": ["model.prior.components=20"],
 }
 LABEL = "model/conditioner=label"

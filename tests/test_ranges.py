@@ -33,6 +33,7 @@ DATA_OF = {  # of options that need certain data
     "cyclegan": ["data=domains"],
     "image": ["data=degraded"],
     "realnvp_points": ["data=toy2d"],
+    **dict.fromkeys(("spline_flow", "spline_flow_ar", "maf", "iaf", "planar_flow", "radial_flow"), ["data=toy2d"]),
     "standardized": ["data=toy2d"],
     "transformer": ["data=text", "data.path=mine"],
 }

@@ -1,6 +1,7 @@
 """Normalizing flow: bijections and a base density (Dinh et al. 2017, https://arxiv.org/abs/1605.08803)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from genmodels.capabilities import (
     HasLikelihood,
     HasLoss,
     Initialises,
+    Prepares,
     Protocol,
     Sampler,
     Samples,
@@ -23,15 +25,16 @@ from genmodels.capabilities import (
 from genmodels.context import Conditioner, Context
 from genmodels.fields import require_samples
 from genmodels.nn.flows.actnorm import initialising
+from genmodels.nn.flows.batch_norm import BatchNorm, settling
 from genmodels.nn.flows.bijections import Bijection, Chain, Reals, without_inverse
 from genmodels.parts.densities import Density
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct
 from genmodels.seeds import GLOBAL, Random
-from genmodels.trees import count, repeat, tensors
+from genmodels.trees import cat, count, repeat, tensors
 
 
-class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
+class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises, Prepares):
     """log p(x) = log p(z) + ladj with z = f(u), where u is the code of x; ladj includes the space's correction.
 
     If encoding draws random numbers (dequantization), each call gives a random lower bound of log p(x), the log
@@ -101,6 +104,14 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
         with torch.autocast(tensors(x)[0][1].device.type, enabled=False), initialising(self):
             self.loss(x, condition)
 
+    @torch.no_grad()
+    def before_evaluation(self, batches: Iterable[tuple[Batch, Condition]]) -> None:
+        """Sets the moments of batch norm to those of `standing_batches` batches of training data together."""
+        n = max(part.standing_batches for part in self.f.modules() if isinstance(part, BatchNorm))
+        x, condition = cat([*islice(batches, n)])
+        with settling(self.f):
+            self.loss(x, condition)
+
     def context(self, condition: Condition, n: int) -> Context:
         return self.conditioner(self.conditioner.given(condition, n))
 
@@ -113,5 +124,9 @@ class Flow(nn.Module, HasLoss, Samples, HasLikelihood, Encodes, Initialises):
 
 def lacking(f: Bijection) -> dict[type, str]:
     """The capabilities that a flow with these bijections lacks, and why."""
-    name = without_inverse(f)
-    return {} if name is None else dict.fromkeys((Samples, Encodes), f"its bijection {name} has no closed inverse")
+    lacks: dict[type, str] = {}
+    if (name := without_inverse(f)) is not None:
+        lacks |= dict.fromkeys((Samples, Encodes), f"its bijection {name} has no closed inverse")
+    if not any(isinstance(part, BatchNorm) for part in f.modules()):
+        lacks |= {Prepares: "it has no batch norm"}
+    return lacks

@@ -10,10 +10,10 @@ from math import log, pi
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from genmodels.capabilities import PerSample
 from genmodels.errors import UserError
+from genmodels.nn.flows.planar import planar
 from genmodels.nn.shapes import PerDraw
 from genmodels.ranges import PositiveInt
 from genmodels.seeds import GLOBAL, Random
@@ -120,14 +120,6 @@ def bent(z: Draws, maps: Float[Tensor, "b maps m"]) -> tuple[Draws, PerDraw]:
     """Each sample's draws after its planar maps, and the ladj of all maps together."""
     ladj = z.new_zeros(z.shape[:2])
     for u, w, bias in ((each[:, : z.shape[2]], each[:, z.shape[2] : -1], each[:, -1]) for each in maps.unbind(1)):
-        u, wu = invertible(u, w)
-        h = torch.tanh((z * w).sum(2) + bias)  # (k, b)
-        z, ladj = z + u * h[:, :, None], ladj + torch.log1p((1 - h.square()) * wu)
+        z, step = planar(z, u, w, bias)
+        ladj = ladj + step
     return z, ladj
-
-
-def invertible(u: LatentVector, w: LatentVector) -> tuple[LatentVector, PerSample]:
-    """û = u + (m(wᵀu) - wᵀu) w/|w|² with m(t) = softplus(t) - 1, and wᵀû, which is above -1."""
-    wu, squared = (w * u).sum(1), w.square().sum(1).clamp(min=1e-12)
-    u = u + ((softplus(wu) - 1 - wu) / squared)[:, None] * w
-    return u, (w * u).sum(1)

@@ -1,14 +1,13 @@
 """Activation normalization (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.1)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.flows.bijections import Reals
+from genmodels.nn.flows.bijections import Reals, flagged
 from genmodels.nn.flows.coupling import ChannelAffine
 
 SMALLEST = 1e-6  # least standard deviation of a channel: a constant channel is not divided by 0
@@ -36,14 +35,6 @@ class ActNorm(ChannelAffine):
         self.shift.copy_((-mean / std).view_as(self.shift))
 
 
-@contextmanager
-def initialising(model: nn.Module) -> Iterator[None]:
+def initialising(model: nn.Module) -> AbstractContextManager[None]:
     """Within the block every ActNorm of `model` sets its weights from its input; one pass sets them all."""
-    norms = [part for part in model.modules() if isinstance(part, ActNorm)]
-    try:
-        for norm in norms:
-            norm.initialising = True
-        yield
-    finally:
-        for norm in norms:
-            norm.initialising = False
+    return flagged(model, ActNorm, "initialising")

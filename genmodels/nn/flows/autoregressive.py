@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
+from genmodels.errors import UserError
+from genmodels.nn.flows.batch_norm import BatchNorm
 from genmodels.nn.flows.bijections import Bijection
 from genmodels.nn.flows.elementwise import Elementwise, Parameters
 
@@ -48,7 +50,8 @@ class MaskedAutoregressive(Bijection):
 
 
 class Inverse(Bijection):
-    """f⁻¹ of a bijection f, with the ladj of f at f⁻¹(x), negated."""
+    """f⁻¹ of a bijection f, with the ladj of f at f⁻¹(x), negated. f has no batch norm: in training that is no function
+    of a sample alone."""
 
     def __init__(
         self,
@@ -56,6 +59,11 @@ class Inverse(Bijection):
         inner: Bijection,  # f
     ):
         super().__init__()
+        if any(isinstance(part, BatchNorm) for part in inner.modules()):
+            raise UserError(
+                "the inverse of a flow with batch norm cannot be trained; set standing_batches=null of the inner flow, "
+                "model.bijections.iaf.inner.standing_batches=null in model=iaf"
+            )
         self.inner = inner
 
     def forward(self, x: Points, context: Context = NO_CONTEXT) -> tuple[Points, PerSample]:

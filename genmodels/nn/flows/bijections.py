@@ -8,7 +8,8 @@ and the ladj of a composition is the sum over its parts. Conditional bijections 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -61,3 +62,16 @@ def without_inverse(f: Bijection) -> str | None:
     """The name of the first bijection in `f` that has no closed inverse; None if all have one."""
     parts = (part for part in f.modules() if isinstance(part, Bijection))
     return next((type(part).__name__ for part in parts if not part.invertible), None)
+
+
+@contextmanager
+def flagged(model: nn.Module, kind: type[nn.Module], flag: str) -> Iterator[None]:
+    """Within the block the attribute `flag` of every part of this kind is True; then it is False again."""
+    parts = [part for part in model.modules() if isinstance(part, kind)]
+    try:
+        for part in parts:
+            setattr(part, flag, True)
+        yield
+    finally:
+        for part in parts:
+            setattr(part, flag, False)

@@ -14,6 +14,7 @@ Numbers = Float[Tensor, "b *numbers"]
 Parameters = Float[Tensor, "b n_params *numbers"]
 
 SMALLEST_SCALE = 1e-3
+LARGEST_LOG_STD = 5.0
 
 
 class Elementwise(nn.Module, ABC):
@@ -72,6 +73,28 @@ class SigmoidAffine(Affine):
 
     def log_scale(self, r: Numbers) -> Numbers:
         return ((r + 2).sigmoid() + SMALLEST_SCALE).log()
+
+
+class Gaussian(Elementwise):
+    """z = (x - mu) exp(-alpha): the noise of an x from N(mu, exp(alpha)²), as in MAF (Papamakarios et al. 2017,
+    https://arxiv.org/abs/1705.07057, equation 4); theta = (mu, r) and alpha = 5 tanh(r/5).
+
+    In the paper alpha is r, whose exponential overflows far from the data.
+    """
+
+    n_params = 2
+
+    def forward(self, x: Numbers, theta: Parameters) -> tuple[Numbers, Numbers]:
+        mu, alpha = self.mu_and_alpha(theta)
+        return (x - mu) * (-alpha).exp(), -alpha
+
+    def inverse(self, z: Numbers, theta: Parameters) -> Numbers:
+        mu, alpha = self.mu_and_alpha(theta)
+        return z * alpha.exp() + mu
+
+    def mu_and_alpha(self, theta: Parameters) -> tuple[Numbers, Numbers]:
+        mu, r = theta.unbind(1)
+        return mu, LARGEST_LOG_STD * (r / LARGEST_LOG_STD).tanh()
 
 
 class Shift(Elementwise):

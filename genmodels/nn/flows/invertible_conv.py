@@ -1,6 +1,8 @@
-"""Invertible 1x1 convolution (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.2, equation 10)."""
+"""Invertible 1x1 convolution (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.2, equation 10), which
+is an invertible linear map where samples are points."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from jaxtyping import Float
@@ -8,14 +10,14 @@ from torch import Tensor, nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context
-from genmodels.nn.flows.bijections import Bijection
-from genmodels.nn.shapes import Maps
+from genmodels.nn.flows.bijections import Bijection, Reals
 
 Square = Float[Tensor, "c c"]
 
 
 class InvertibleConv(Bijection):
-    """z = W x at every place, with W = P L (U + diag(s)), (c, c), a random rotation at first; ladj = h w Σ log|s|.
+    """z = W x at every place, with W = P L (U + diag(s)), (c, c), a random rotation at first; ladj = h w Σ log|s|,
+    with h w = 1 for points.
 
     The permutation P and the signs of s are fixed. L (ones on its diagonal), U (zeros there) and log|s| are learned.
     """
@@ -26,7 +28,7 @@ class InvertibleConv(Bijection):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # (c, h, w)
+        shape: Sequence[int],  # (c, h, w) or (d,)
     ):
         super().__init__()
         rotation = torch.linalg.qr(torch.randn(shape[0], shape[0]).double()).Q
@@ -38,13 +40,13 @@ class InvertibleConv(Bijection):
         self.upper = nn.Parameter(upper.triu(1).float())
         self.log_s = nn.Parameter(s.abs().log().float())
 
-    def forward(self, x: Maps, context: Context = NO_CONTEXT) -> tuple[Maps, PerSample]:
+    def forward(self, x: Reals, context: Context = NO_CONTEXT) -> tuple[Reals, PerSample]:
         with torch.autocast(x.device.type, enabled=False):
             lower, upper = self.triangles()
             z = at_every_place((lower @ upper)[self.order], x)
-        return z, (x.shape[2] * x.shape[3] * self.log_s.sum()).expand(len(x))
+        return z, (prod(x.shape[2:]) * self.log_s.sum()).expand(len(x))
 
-    def inverse(self, z: Maps, context: Context = NO_CONTEXT) -> Maps:
+    def inverse(self, z: Reals, context: Context = NO_CONTEXT) -> Reals:
         with torch.autocast(z.device.type, enabled=False):
             lower, upper = (torch.linalg.inv(triangle.double()) for triangle in self.triangles())
             return at_every_place((upper @ lower)[:, self.order].to(z.dtype), z)
@@ -55,6 +57,6 @@ class InvertibleConv(Bijection):
         return self.lower.tril(-1) + ones, self.upper.triu(1) + (self.sign * self.log_s.exp()).diag()
 
 
-def at_every_place(w: Square, x: Maps) -> Maps:
+def at_every_place(w: Square, x: Reals) -> Reals:
     """W times the vector of channels at each place of x."""
-    return (w @ x.flatten(2)).view_as(x)
+    return (w @ x.reshape(*x.shape[:2], -1)).view_as(x)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.context import widths as context_widths
-from genmodels.errors import UserError
+from genmodels.fields import coordinates
 from genmodels.nn.flows.bijections import Bijection, Chain
 from genmodels.nn.flows.coupling import ChannelAffine
 from genmodels.nn.flows.partitions import checkerboard_mask
@@ -50,13 +50,9 @@ class PointCouplings(Chain):
         activation: Activation,  # between layers
         context: Sizes,  # of the condition: a vector, or {}: none
     ):
-        if len(shape) != 1:
-            raise UserError(
-                f"couplings of points got samples of shape {list(shape)}, expected [d]; choose data of points, such as "
-                "data=toy2d, or a flow for images, such as model=realnvp"
-            )
+        d = coordinates(shape, "couplings of points", at_least=2)
         steps: list[Bijection] = []
         for i in range(couplings):
-            net = PointNet(d=shape[0], widths=widths, activation=activation, context=context)
+            net = PointNet(d=d, widths=widths, activation=activation, context=context)
             steps += [affine_coupling(checkerboard_mask(shape, i % 2), net), ChannelAffine(shape=shape)]
         super().__init__(steps)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from genmodels.nn.shapes import Maps
 
+Moments = tuple[Float[Tensor, " c"], Float[Tensor, " c"]]
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """torch's own in eval mode and in a single process; several processes train with the statistics of all images.
@@ -29,11 +31,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     alone: bool = False  # whether it uses only the images of this process
 
     def forward(self, x: Maps) -> Maps:
-        if self.alone or not (self.training and dist.is_available() and dist.is_initialized()):
-            return super().forward(x)
-        return self.normalized(x) if dist.get_world_size() > 1 else super().forward(x)
+        together = self.training and not self.alone and several_processes()
+        return self.normalized(x) if together else super().forward(x)
 
-    @torch.compiler.disable  # collectives within an autograd function cannot be traced
     def normalized(self, x: Maps) -> Maps:
         """`x` normalized by mean and biased variance over all processes, which also update the running moments."""
         values = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -70,11 +70,21 @@ def standing_statistics(module: nn.Module) -> Iterator[None]:
             norm.alone, norm.momentum = False, momentum
 
 
-def global_moments(x: Maps) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-    """Mean and biased variance of each channel over the images of all processes, with gradients to all of them."""
-    var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-    means, variances = Gathered.apply(torch.stack([mean, var])).unbind(1)  # (processes, c) each
+def moments(x: Float[Tensor, "b c *places"]) -> Moments:
+    """Mean and biased variance of each channel over the samples of this process and all places."""
+    var, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+    return mean, var
+
+
+@torch.compiler.disable  # collectives within an autograd function cannot be traced
+def global_moments(x: Float[Tensor, "b c *places"]) -> Moments:
+    """The same over the samples of all processes, with gradients to all of them."""
+    means, variances = Gathered.apply(torch.stack(moments(x))).unbind(1)  # (processes, c) each
     return means.mean(0), variances.mean(0) + means.var(0, correction=0)
+
+
+def several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class Gathered(torch.autograd.Function):

@@ -57,7 +57,7 @@ class MaskedMLP(nn.Module):
         self.vector = nn.Linear(vector, hidden[0], bias=False) if vector else None
         self.activation = ACTIVATIONS[activation]()
 
-    def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b k*d"]:
+    def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b kd"]:
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if i == 0 and self.vector is not None:
@@ -79,7 +79,9 @@ def spread(n: int, low: int, high: int) -> Degrees:
     return torch.linspace(low, max(low, high), n).round().long()
 
 
-def mask(of_inputs: Degrees, of_outputs: Degrees, strict: bool = False) -> Float[Tensor, "n_out n_in"]:
+def mask(
+    of_inputs: Int[Tensor, " n_in"], of_outputs: Int[Tensor, " n_out"], strict: bool = False
+) -> Float[Tensor, "n_out n_in"]:
     """1 where an output may see an input (equation 12; strict, for the last layer: equation 13)."""
     a, b = of_outputs[:, None], of_inputs[None]
     return (a > b if strict else a >= b).float()
