@@ -1,4 +1,4 @@
-"""The five tables of MAF: the authors' steps on small files in the exact official formats."""
+"""The five tables of MAF: the authors' steps on small files in the exact official formats; and scikit-learn's tables."""
 
 import io
 import os
@@ -14,6 +14,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
+from sklearn.datasets import load_breast_cancer, load_wine
 
 from genmodels.config.check import check
 from genmodels.config.compose import compose_config, resolved
@@ -30,6 +31,8 @@ OFFICIAL = {
     "hepmass": (21, 315_123, 35_013, 174_987),
     "miniboone": (43, 29_556, 3_284, 3_648),
     "bsds300": (63, 1_000_000, 50_000, 250_000),
+    "breast_cancer": (30, 343, 113, 113),
+    "wine": (13, 108, 35, 35),
 }
 
 
@@ -195,6 +198,20 @@ def test_bsds300_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(UserError, match="pip install h5py"):
         make("bsds300", tmp_path).split("train")
+
+
+@pytest.mark.parametrize(("table", "load"), [("breast_cancer", load_breast_cancer), ("wine", load_wine)])
+def test_tables_of_scikit_learn(table, load, tmp_path):
+    train, val, test = parts(make(table, tmp_path, verify=True))
+    official = load().data
+    known = np.concatenate([train, val]).astype(np.float64)
+    assert np.abs(known.mean(0)).max() < 1e-5 and np.abs(known.std(0) - 1).max() < 1e-5
+    found = np.concatenate([known, test])
+    for column in range(official.shape[1]):  # the same rows in another order, each column moved and scaled
+        assert np.abs(np.corrcoef(np.sort(found[:, column]), np.sort(official[:, column]))[0, 1] - 1) < 1e-6
+    assert not any(path.is_file() for path in tmp_path.rglob("*")), "and no file is needed"
+    expected = {"breast_cancer": (0.07525, -0.56092), "wine": (0.69849, -0.56277)}[table]
+    assert np.allclose(test[0, :2], expected, atol=1e-4), "the rows of every run on it are these"
 
 
 def test_other_numbers_of_rows_are_refused_unless_asked_for(tmp_path):

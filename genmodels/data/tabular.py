@@ -3,7 +3,8 @@ https://arxiv.org/abs/1705.07057), in the folders of their data.tar.gz (https://
 
 GAS is a pickle there, which can run code when it is read, so each person converts it once: the error message says how.
 The text file of the UCI archive cannot replace it: the authors took a random quarter of its rows and published no seed.
-The authors' files of POWER and MINIBOONE lack some rows or columns as well.
+The authors' files of POWER and MINIBOONE lack some rows or columns as well. Two small tables come with scikit-learn,
+and need no file.
 """
 
 import gzip
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genmodels.data import maf_tables
+from genmodels.data import maf_tables, scikit_learn_tables
 from genmodels.data.base import Data, Splits, labelled
 from genmodels.data.files import fetch, unreadable
 from genmodels.data.maf_tables import Rows, SplitRows
@@ -27,7 +28,7 @@ from genmodels.disk.atomic import replacing
 from genmodels.errors import UserError
 from genmodels.ranges import NonNegativeInt, PositiveInt
 
-TableName = Literal["power", "gas", "hepmass", "miniboone", "bsds300"]
+TableName = Literal["power", "gas", "hepmass", "miniboone", "bsds300", "breast_cancer", "wine"]
 Find = Callable[[str], Path]  # a file of the archive, by its name there
 
 FOLDER, ARCHIVE = "tabular", "data.tar.gz"
@@ -46,7 +47,7 @@ class Tabular(Data):
         levels: None,
         classes: None,
         batch_size: PositiveInt,
-        table: TableName,  # one of the tables in papers on flows
+        table: TableName,  # one of the tables in papers on flows, or of scikit-learn
         tables: Mapping[str, Sequence[PositiveInt]],  # for each table: columns, and rows in train, val and test
         root: str,
         urls: Sequence[str],  # of the archive
@@ -142,6 +143,8 @@ READERS: dict[TableName, Callable[[Find], SplitRows]] = {
     "hepmass": read_hepmass,
     "miniboone": read_miniboone,
     "bsds300": read_bsds300,
+    "breast_cancer": lambda find: scikit_learn_tables.breast_cancer(),
+    "wine": lambda find: scikit_learn_tables.wine(),
 }
 
 

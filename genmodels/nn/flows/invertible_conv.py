@@ -1,5 +1,5 @@
-"""Invertible 1x1 convolution (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.2, equation 10), which
-is an invertible linear map where samples are points."""
+"""Invertible 1x1 convolution (Kingma & Dhariwal 2018, https://arxiv.org/abs/1807.03039, section 3.2, equation 10): an
+invertible linear map where samples are points."""
 
 from collections.abc import Sequence
 from math import prod

@@ -30,9 +30,7 @@ class MAF(Chain):
         steps: list[Bijection] = []
         for i in range(layers):
             order, transform = range(d)[:: -1 if i % 2 else 1], Gaussian()
-            net = MaskedMLP(
-                order=order, k=transform.n_params, hidden=widths, activation=activation, context=context
-            )
+            net = MaskedMLP(order=order, k=transform.n_params, hidden=widths, activation=activation, context=context)
             steps += [MaskedAutoregressive(order=order, net=net, transform=transform)]
             if standing_batches is not None:
                 steps += [BatchNorm(shape=shape, standing_batches=standing_batches)]

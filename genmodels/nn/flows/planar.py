@@ -1,11 +1,12 @@
 """Planar and radial maps (Rezende & Mohamed 2015, https://arxiv.org/abs/1505.05770, section 4.1 and appendix A)."""
 
 from collections.abc import Sequence
+from math import e, log
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import normalize, softplus
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
@@ -13,13 +14,16 @@ from genmodels.fields import coordinates
 from genmodels.nn.flows.bijections import Bijection, Chain
 from genmodels.ranges import PositiveInt
 
+IDENTITY = log(e - 1)  # of wᵀu: then û is 0
+
 Points = Float[Tensor, "b d"]
 Vectors = Float[Tensor, "... d"]
 PerVector = Float[Tensor, "..."]
 
 
 class Planar(Bijection):
-    """z = x + û tanh(wᵀx + b) with learned u, w and b (equation 10); without a closed inverse."""
+    """z = x + û tanh(wᵀx + b) with learned u, w and b (equation 10); without a closed inverse, the identity
+    at first."""
 
     invertible = False
 
@@ -29,7 +33,8 @@ class Planar(Bijection):
         d: PositiveInt,
     ):
         super().__init__()
-        self.u, self.w = nn.Parameter(torch.randn(d) / d**0.5), nn.Parameter(torch.randn(d) / d**0.5)
+        w = normalize(torch.randn(d), dim=0)
+        self.u, self.w = nn.Parameter(IDENTITY * w), nn.Parameter(w)
         self.b = nn.Parameter(torch.randn(()))
 
     def forward(self, x: Points, context: Context = NO_CONTEXT) -> tuple[Points, PerSample]:

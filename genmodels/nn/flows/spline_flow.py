@@ -1,5 +1,5 @@
-"""Neural spline flows: rational-quadratic couplings and autoregressive maps with linear maps between them (Durkan et al.
-2019, https://arxiv.org/abs/1906.04032, sections 3.2 and 5.1)."""
+"""Neural spline flows: rational-quadratic couplings or autoregressive maps, with linear maps between them (Durkan et
+al. 2019, https://arxiv.org/abs/1906.04032, sections 3.2 and 5.1)."""
 
 from collections.abc import Callable, Sequence
 
