@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from genmodels.engine import build
 from genmodels.folds import Folds
+from genmodels.nn.flows.batch_norm import BatchNorm
 from genmodels.nn.layers.batch_norm import BatchNorm2d
 from genmodels.training import hooks, module
 from genmodels.training.sharding import whole
@@ -134,12 +135,20 @@ def normalized(x, norm):
         return norm(x.bfloat16()).detach(), norm.running_mean, norm.running_var, norm.eval()(x).detach()
 
 
+def through_flow(x):
+    """Images after a flow's batch norm with ladj and moments; and the gradient of their weighted sum."""
+    norm, x = BatchNorm(shape=x.shape[1:], standing_batches=1), x.clone().requires_grad_()
+    z, ladj = norm(x)
+    (z**3 + ladj[:, None, None, None]).sum().backward()
+    return z.detach(), ladj.detach(), x.grad, norm.m.expand(len(x), 3), norm.v.expand(len(x), 3)
+
+
 def in_process(rank, folder, port):
     torch.set_num_threads(1)
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.save(
-        gradients(folder, 2, rank) | {"bf16": normalized(IMAGES[rank::2], BatchNorm2d(3))}, folder / f"{rank}.pt"
-    )
+    cases, images = gradients(folder, 2, rank), IMAGES[rank::2]
+    cases |= {"bf16": normalized(images, BatchNorm2d(3)), "flow": through_flow(images)}
+    torch.save(cases, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -171,6 +180,12 @@ def test_batch_norm_under_bfloat16_has_float32_statistics(found):
         torch.testing.assert_close(images, expected[0][rank::2], atol=2e-2, rtol=0)
         torch.testing.assert_close(statistics, list(expected[1:3]))
         torch.testing.assert_close(in_eval_mode, expected[3][rank::2])
+
+
+def test_batch_norm_of_a_flow_has_the_moments_of_all_images(found):
+    for rank, process in enumerate(found[1]):
+        for mine, of_one in zip(process["flow"], through_flow(IMAGES), strict=True):
+            torch.testing.assert_close(mine, of_one[rank::2], rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_of_one_process_is_torchs():

@@ -1,4 +1,4 @@
-"""The five tables of MAF: the authors' steps on small files in the exact official formats; and scikit-learn's tables."""
+"""The five tables of MAF: the authors' steps on small files in the exact official formats; scikit-learn's tables."""
 
 import io
 import os
