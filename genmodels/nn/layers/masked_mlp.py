@@ -13,7 +13,7 @@ from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.nn.layers.mlp import ACTIVATIONS, Activation
 
-Degrees = Int[Tensor, " n"]  # m: an input of degree m reaches hidden units of at least m, and outputs above m
+Degrees = Int[Tensor, " _n"]  # m: an input of degree m reaches hidden units of at least m, and outputs above m
 
 
 class MaskedLinear(nn.Linear):
@@ -50,14 +50,14 @@ class MaskedMLP(nn.Module):
         require_permutation(order)
         vector = widths(context, ("vector",), "a masked network")["vector"]
         inputs = torch.tensor(order).argsort()  # the degree of an entry is its place
-        degrees = [inputs, *(spread(n, 0 if vector else 1, d - 1) for n in hidden)]
+        degrees = [inputs, *(spread(n, -1 if vector else 0, d - 2) for n in hidden)]
         masks = [mask(a, b) for a, b in pairwise(degrees)]
         self.hidden = nn.ModuleList(MaskedLinear(each) for each in masks)
         self.out = MaskedLinear(mask(degrees[-1], inputs, strict=True).repeat(k, 1))
         self.vector = nn.Linear(vector, hidden[0], bias=False) if vector else None
         self.activation = ACTIVATIONS[activation]()
 
-    def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b k*d"]:
+    def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b k_and_d"]:
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if i == 0 and self.vector is not None:
