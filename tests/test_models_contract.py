@@ -49,6 +49,8 @@ SMALL = {
     "transformer": ["model.network.width=32", "model.network.layers=2"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
     "vampprior": ["model.prior.components=20"],
+    "made": ["model.network.widths=[40]", "model.network.masks=2", "model/network/order=shuffled"],
+    "nade": ["model.network.width=20"],
 }
 LABEL = "model/conditioner=label"
 

@@ -48,6 +48,8 @@ FAMILIES = {
     "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
     "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
     "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
+    "made": ["model=made", "model.network.widths=[20]", "model.network.masks=3", "model/network/order=shuffled"],
+    "nade": ["model=nade", "model.network.width=8"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]
 
