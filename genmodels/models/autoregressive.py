@@ -73,7 +73,10 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         return torch.stack([self.scored(x, condition) for _ in range(draws)])
 
     def likelihood_protocol(self) -> Protocol:
-        return self.space.protocol() | self.network.protocol()
+        return self.space.protocol() | self.network.likelihood_protocol()
+
+    def sampling_protocol(self) -> Protocol:
+        return super().sampling_protocol() | self.network.sampling_protocol()
 
     def scored(self, x: Batch, condition: Condition) -> PerSample:
         """log p(x), with gradients."""

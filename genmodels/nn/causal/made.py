@@ -92,8 +92,11 @@ class MADE(CausalNetwork, FollowsClock):
         for number in (self.current if self.training else every).split(1):
             yield self.params(codes, context, number)
 
-    def protocol(self) -> Protocol:
+    def likelihood_protocol(self) -> Protocol:
         return {} if self.masks == 1 else {"masks": self.masks, "mean_over_masks": "probabilities"}
+
+    def sampling_protocol(self) -> Protocol:
+        return {} if self.masks == 1 else {"masks": self.masks, "drawn_by_mask": "first"}
 
     @property
     def first(self) -> Number:

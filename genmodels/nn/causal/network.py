@@ -49,8 +49,12 @@ class CausalNetwork(nn.Module, ABC):
         """The orders that the network has now and the parameters in each; a code has the mean of the probabilities."""
         yield self.order, self(codes, context)
 
-    def protocol(self) -> Protocol:
-        """What a likelihood's protocol has to say of the network, such as over how many passes its mean is."""
+    def likelihood_protocol(self) -> Protocol:
+        """What a likelihood's protocol has to say of the network: over how many passes it is a mean, and of what."""
+        return {}
+
+    def sampling_protocol(self) -> Protocol:
+        """What the samples' protocol has to say of the network: which of its passes they are drawn by."""
         return {}
 
 
