@@ -35,6 +35,7 @@ LEARN = f"evaluate samples=fake reference=real evaluator=[fid] {SMALL}"
 USER, FAULT = 2, 1
 DEGRADED = "data=degraded"
 OF_RUN = "model/space=of_run model.space.run={run}"
+WRITTEN_ORDER = "model=made model/network/order=written model.network.order.entries="
 RECIPE = "# A recipe with a slip\ndefaults: [vae, _self_, {override /optimizer@_global_.optimizer: adma}]\n"
 
 Prepare = Callable[[Path, Path], object]  # root, run
@@ -634,6 +635,8 @@ CONTRACTS = [
         f"{TRAIN} data=text data.path=a.txt model=transformer",
         "\u00e9",
     ),
+    Row("twice in an order", None, f"{TRAIN} {WRITTEN_ORDER}[0,0,1]", "the order [0, 0, 1] is no permutation of 0..2"),
+    Row("short order", None, f"{TRAIN} {WRITTEN_ORDER}[1,0]", "the order has 2 entries and a sample has 64"),
     Row("recipe", file("c/model/own.yaml", RECIPE), f"{TRAIN} model=own --config-dir c", "adma"),
 ]
 

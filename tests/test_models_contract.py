@@ -53,6 +53,8 @@ SMALL = {
     "planar_flow": ["model.bijections.planar.layers=4"],
     "radial_flow": ["model.bijections.radial.layers=4"],
     "vampprior": ["model.prior.components=20"],
+    "made": ["model.network.widths=[40]", "model.network.masks=2", "model/network/order=shuffled"],
+    "nade": ["model.network.width=20"],
 }
 LABEL = "model/conditioner=label"
 

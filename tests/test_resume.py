@@ -50,6 +50,8 @@ FAMILIES = {
     "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
     "maf": ["model=maf", "data=toy2d", "data.n_train=1000", "trainer.accumulate_grad_batches=2", "ema=decay"],
     "spline_flow": ["model=spline_flow", "data=toy2d", "data.n_train=1000", "model.bijections.couplings.couplings=1"],
+    "made": ["model=made", "model.network.widths=[20]", "model.network.masks=3", "model/network/order=shuffled"],
+    "nade": ["model=nade", "model.network.width=8"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]
 

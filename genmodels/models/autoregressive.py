@@ -5,7 +5,7 @@ network defines the sites and their order (`genmodels.nn.causal.network`), the s
 site (`genmodels.parts.site_likelihoods`), and the space what is modelled: the data themselves, or codes of another run.
 """
 
-from math import prod
+from math import log, prod
 
 import torch
 from jaxtyping import Float, Integer, Shaped
@@ -26,7 +26,7 @@ from genmodels.capabilities import (
 )
 from genmodels.context import Conditioner, Context
 from genmodels.fields import require_samples
-from genmodels.nn.causal.network import CausalNetwork
+from genmodels.nn.causal.network import CausalNetwork, Order
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct
@@ -73,7 +73,10 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         return torch.stack([self.scored(x, condition) for _ in range(draws)])
 
     def likelihood_protocol(self) -> Protocol:
-        return self.space.protocol()
+        return self.space.protocol() | self.network.likelihood_protocol()
+
+    def sampling_protocol(self) -> Protocol:
+        return super().sampling_protocol() | self.network.sampling_protocol()
 
     def scored(self, x: Batch, condition: Condition) -> PerSample:
         """log p(x), with gradients."""
@@ -82,10 +85,13 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         return self.scored_codes(u, context) + correction
 
     def scored_codes(self, u: Integer[Tensor, " b *code"], context: Context) -> PerSample:
-        """log p(u)."""
-        values = u.flatten(1)[:, self.network.order]  # (b, sites, v)
-        params = self.network(u, context).float()
-        return self.site_likelihood.log_prob(params, values).sum(1)
+        """log p(u), the mean of the probabilities of the network's passes."""
+        passes = [self.scored_pass(u, *each) for each in self.network.passes(u, context)]
+        return torch.stack(passes).logsumexp(0) - log(len(passes))
+
+    def scored_pass(self, u: Integer[Tensor, " b *code"], order: Order, params: Float[Tensor, "b k s"]) -> PerSample:
+        values = u.flatten(1)[:, order]  # (b, sites, v)
+        return self.site_likelihood.log_prob(params.float(), values).sum(1)
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:

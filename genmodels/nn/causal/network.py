@@ -2,11 +2,11 @@
 
 A site is a group of entries of a code that are drawn together: one entry, a pixel with its channels, or a token. The
 network's `order` says which entries form each site and in which order the sites come. Integers enter the network as
-numbers on [-1, 1] (pixels) or as learned vectors (symbols, which have no natural order).
+numbers on [-1, 1] or [0, 1] (pixels) or as learned vectors (symbols, which have no natural order).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Literal
 
@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
+from genmodels.capabilities import Protocol
 from genmodels.context import Context
 from genmodels.errors import UserError
 from genmodels.units import to_unit
 
 Codes = Integer[Tensor, "b *shape"]
 Order = Int[Tensor, "sites v"]
-InputsName = Literal["scaled", "embedded"]
+InputsName = Literal["scaled", "fractions", "embedded"]
 
 
 class Stepper(ABC):
@@ -44,23 +45,36 @@ class CausalNetwork(nn.Module, ABC):
     def stepper(self, n: int, context: Context) -> Stepper:
         """Computes the same parameters site by site for `n` codes: `forward` in eval mode, up to rounding."""
 
+    def passes(self, codes: Codes, context: Context) -> Iterator[tuple[Order, Float[Tensor, "b k sites"]]]:
+        """The orders that the network has now and the parameters in each; a code has the mean of the probabilities."""
+        yield self.order, self(codes, context)
+
+    def likelihood_protocol(self) -> Protocol:
+        """What a likelihood's protocol has to say of the network: over how many passes it is a mean, and of what."""
+        return {}
+
+    def sampling_protocol(self) -> Protocol:
+        """What the samples' protocol has to say of the network: which of its passes they are drawn by."""
+        return {}
+
 
 class Inputs(nn.Module):
-    """Each integer 0..levels-1 as `features` numbers: one number on [-1, 1], or a learned vector."""
+    """Each integer 0..levels-1 as `features` numbers: one on [-1, 1] (scaled) or [0, 1] (fractions), or a vector."""
 
     origin: Tensor  # knows the dtype
 
     def __init__(self, *, inputs: InputsName, levels: int, width: int):
         super().__init__()
-        self.levels = levels
+        self.levels, self.fractions = levels, inputs == "fractions"
         self.embedding = nn.Embedding(levels, width) if inputs == "embedded" else None
         self.features = width if inputs == "embedded" else 1
         self.register_buffer("origin", torch.zeros(()), persistent=False)
 
     def forward(self, values: Integer[Tensor, "*s"]) -> Float[Tensor, "*s features"]:
-        if self.embedding is None:
-            return to_unit(values, self.levels).to(self.origin.dtype)[..., None]
-        return self.embedding(values.long())
+        if self.embedding is not None:
+            return self.embedding(values.long())
+        x = values / (self.levels - 1) if self.fractions else to_unit(values, self.levels)
+        return x.to(self.origin.dtype)[..., None]
 
 
 def as_image(shape: Sequence[int], who: str) -> tuple[int, int, int]:

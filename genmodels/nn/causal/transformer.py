@@ -92,7 +92,7 @@ class Transformer(CausalNetwork):
         self.register_buffer("order", order, persistent=False)
         self.width, self.heads = width, heads
         self.inputs = Inputs(inputs=inputs, levels=levels, width=width)
-        self.scaled = nn.Linear(1, width) if inputs == "scaled" else nn.Identity()
+        self.scaled = nn.Identity() if inputs == "embedded" else nn.Linear(1, width)
         self.start = nn.Parameter(torch.empty(width))
         self.positions = nn.Embedding(len(self.order), width)
         self.told = nn.Linear(vector, width, bias=False) if vector else None

@@ -13,7 +13,7 @@ from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.errors import UserError
 from genmodels.nn.layers.mlp import ACTIVATIONS, Activation
 
-Degrees = Int[Tensor, " n"]  # m: an input of degree m reaches hidden units of at least m, and outputs above m
+Degrees = Int[Tensor, " _n"]  # m: an input of degree m reaches hidden units of at least m, and outputs above m
 
 
 class MaskedLinear(nn.Linear):

@@ -6,8 +6,14 @@ from typing import Literal
 
 from torch import nn
 
-Activation = Literal["tanh", "relu", "silu", "gelu"]
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
+Activation = Literal["tanh", "sigmoid", "relu", "silu", "gelu"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
 
 
 def mlp(widths: Sequence[int], activation: Activation) -> nn.Sequential:
