@@ -74,7 +74,7 @@ def latent_direction(
     source: int,
     target: int,
     alphas: Sequence[float] = (-0.5, 0.0, 0.5, 1.0, 1.5),
-    n: int = 8,  # samples of the test split
+    n: int = 6,  # samples of the test split
     means_of: int = 1000,  # at most so many training samples of each label
     out: str | PathLike[str] | None = None,  # a .png
     trusted: Sequence[str] = (),  # further packages whose classes the run's config may build

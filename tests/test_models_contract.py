@@ -48,6 +48,14 @@ SMALL = {
     "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
+    "nice": ["model.bijections.nice.widths=[32,32]"],
+    "tarflow": ["model.bijections.tarflow.width=16", "model.bijections.tarflow.layers=1"],
+    "flowpp": [
+        "model.bijections.flowpp.width=8",
+        "model.bijections.flowpp.blocks=1",
+        "model.bijections.flowpp.components=3",
+        "model.space.noise.width=8",
+    ],
     "vampprior": ["model.prior.components=20"],
 }
 LABEL = "model/conditioner=label"

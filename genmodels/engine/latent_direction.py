@@ -43,7 +43,9 @@ def latent_direction(
     x, condition = labelled(data, "test", source, n, model)
     rows = moved(model, x, z_target - z_source, alphas, condition)
     if out is not None:
-        save_rows(data, {"data": x, **{f"{alpha:g}": row for alpha, row in zip(alphas, rows, strict=True)}}, Path(out))
+        save_rows(
+            data, {"data": x, **{f"alpha {alpha:g}": row for alpha, row in zip(alphas, rows, strict=True)}}, Path(out)
+        )
     return rows
 
 
