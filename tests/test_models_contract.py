@@ -53,6 +53,7 @@ SMALL = {
     "flowpp": [
         "model.bijections.flowpp.width=8",
         "model.bijections.flowpp.blocks=1",
+        "model.bijections.flowpp.couplings=[1,1,1]",
         "model.bijections.flowpp.components=3",
         "model.space.noise.width=8",
     ],

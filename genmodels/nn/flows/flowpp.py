@@ -71,11 +71,12 @@ def channel_steps(shape: Sequence[int], **options: Any) -> list[Bijection]:
 def steps_of(
     partition: Partition, shape: Sequence[int], *, kept: int, changed: int, components: int, **options: Any
 ) -> list[Bijection]:
-    """Actnorm, a 1x1 convolution, and a coupling; its network sees `kept` channels, and `changed` ones are changed."""
+    """Actnorm, a 1x1 convolution where there are several channels, and a coupling, which changes some of them."""
     g = MixtureLogistic(components=components, channels=changed, dims=3)
     net = FlowPPNet(channels_in=kept, channels_out=g.n_params * changed, size=shape[1:], **options)
     coupling = Coupling(partition=partition, net=net, transform=g)
-    return [ActNorm(shape=shape), InvertibleConv(shape=shape), coupling]
+    mixing = [InvertibleConv(shape=shape)] if shape[0] > 1 else []
+    return [ActNorm(shape=shape), *mixing, coupling]
 
 
 class FlowPPNet(nn.Module):
