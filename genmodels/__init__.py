@@ -12,18 +12,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genmodels.api import evaluate, sample, train
+    from genmodels.api import evaluate, latent_direction, sample, train
+    from genmodels.latents import mean_code, moved
     from genmodels.run.checkpoint import load
     from genmodels.run.run import Run
     from genmodels.units import bits_per_dim
 
-__all__ = ["Run", "bits_per_dim", "evaluate", "load", "sample", "train"]
+__all__ = ["Run", "bits_per_dim", "evaluate", "latent_direction", "load", "mean_code", "moved", "sample", "train"]
 
 PLACES = {
     "Run": "run.run",
     "bits_per_dim": "units",
     "evaluate": "api",
+    "latent_direction": "api",
     "load": "run.checkpoint",
+    "mean_code": "latents",
+    "moved": "latents",
     "sample": "api",
     "train": "api",
 }

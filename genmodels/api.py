@@ -5,6 +5,7 @@ run.results                   # records, each with its protocol
 run.curves["train/loss"]      # a column of a pandas DataFrame over the images seen
 run = genmodels.evaluate(run, "evaluator=[fid,kid]")
 x = genmodels.sample(run, "n=16", "sampler=ddim", "sampler.steps=20")
+rows = genmodels.latent_direction(run, source=3, target=8, out="three_to_eight.png")  # where the model encodes
 """
 
 from collections.abc import Sequence
@@ -65,6 +66,30 @@ def sample(run: str | PathLike[str], *overrides: str, config_dir: str | PathLike
     if config["out"] is not None:
         write_samples(drawn, output_path(config["out"], drawn.kind))
     return drawn.x
+
+
+def latent_direction(
+    run: str | PathLike[str],
+    *,
+    source: int,
+    target: int,
+    alphas: Sequence[float] = (-0.5, 0.0, 0.5, 1.0, 1.5),
+    n: int = 6,  # samples of the test split
+    means_of: int = 1000,  # at most so many training samples of each label
+    out: str | PathLike[str] | None = None,  # a .png
+    trusted: Sequence[str] = (),  # further packages whose classes the run's config may build
+) -> list[Any]:
+    """Samples of the label `source` with alpha times the direction to `target` added to their codes, for each alpha.
+
+    The direction is that between the mean codes of both labels. `out` shows the samples above what becomes of them.
+
+    Raises:
+        UserError: the model has no codes, or the data have no such label.
+    """
+    from genmodels.engine import latent_direction as engine
+
+    ways = {"source": source, "target": target, "alphas": alphas, "n": n, "means_of": means_of}
+    return engine.latent_direction(Run(run), **ways, out=out, trusted=trusted)
 
 
 def _of_run(run: str | PathLike[str], overrides: Sequence[str]) -> list[str]:

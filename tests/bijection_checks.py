@@ -57,3 +57,13 @@ def check_samples_apart(f: Bijection, x: Tensor, context: Context) -> None:
 
 def one_of(context: Context, i: int) -> Context:
     return Context(*(None if t is None else t[i : i + 1] for t in context))
+
+
+def check_far_away(f: Bijection, shape: tuple[int, ...], context: Context = NO_CONTEXT, error: float = 1e-10) -> None:
+    """At ±1e6 and between, in float64, z and ladj are finite, ladj is that of the Jacobian, and x comes back."""
+    x = torch.tensor([-1e6, -3.0, 0.0, 2.0, 1e6], dtype=torch.float64)
+    x = x[torch.arange(torch.Size(shape).numel()) % len(x)].view(1, *shape)
+    z, ladj = f(x, context)
+    assert z.isfinite().all() and ladj.isfinite().all()
+    torch.testing.assert_close(f.inverse(z, context), x, rtol=error, atol=error * 1e6)
+    check_ladj(f, x, context)

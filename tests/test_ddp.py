@@ -62,6 +62,16 @@ CASES = {
         "model.pool=40",
     ],
     "glow, initialised from the first batch": ["model=glow", "model.bijections.glow.couplings=1", *GLOW],
+    "nice": ["model=nice", "model.bijections.nice.widths=[16,16]"],
+    "tarflow": ["model=tarflow", "model.bijections.tarflow.width=16", "model.bijections.tarflow.layers=1"],
+    "flowpp": [
+        "model=flowpp",
+        "model.bijections.flowpp.width=8",
+        "model.bijections.flowpp.blocks=1",
+        "model.bijections.flowpp.couplings=[1,1,1]",
+        "model.space.noise.width=8",
+        "model.space.noise.couplings=1",
+    ],
 }
 STEPS = 2
 IMAGES = 5 + torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))

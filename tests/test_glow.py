@@ -11,7 +11,7 @@ from genmodels.models.flow import Flow
 from genmodels.nn.flows.actnorm import ActNorm, initialising
 from genmodels.nn.flows.bijections import Bijection, Chain
 from genmodels.nn.flows.glow import Glow
-from genmodels.nn.flows.glow_layers import SplitPrior, glow_coupling
+from genmodels.nn.flows.glow_layers import CouplingName, SplitPrior, glow_coupling
 from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.parts.densities import StandardNormal
@@ -25,8 +25,10 @@ UNTOLD: Sizes = {}
 SMALL = ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"]
 
 
-def glow(shape: tuple[int, ...] = IMAGE, scales: int = 2, context: Sizes = UNTOLD) -> Glow:
-    return Glow(shape=shape, scales=scales, couplings=2, width=8, dropout=0.0, context=context)
+def glow(
+    shape: tuple[int, ...] = IMAGE, scales: int = 2, coupling: CouplingName = "affine", context: Sizes = UNTOLD
+) -> Glow:
+    return Glow(shape=shape, scales=scales, couplings=2, coupling=coupling, width=8, dropout=0.0, context=context)
 
 
 def from_yaml(*overrides: str, **facts) -> Flow:
@@ -55,9 +57,11 @@ def recorded(flow: torch.nn.Module) -> list[Tensor]:
 BIJECTIONS = {
     "actnorm": lambda: ActNorm(shape=IMAGE),
     "invertible convolution": lambda: InvertibleConv(shape=IMAGE),
-    "coupling": lambda: glow_coupling(channels=4, width=8, dropout=0.0, context={}),
+    "affine coupling": lambda: glow_coupling("affine", channels=4, width=8, dropout=0.0, context={}),
+    "additive coupling": lambda: glow_coupling("additive", channels=4, width=8, dropout=0.0, context={}),
     "prior of a split": lambda: SplitPrior(channels=4),
     "glow": glow,
+    "glow, additive": lambda: glow(coupling="additive"),
     "glow, conditional": lambda: glow(context={"vector": 3}),
 }
 bijections = pytest.mark.parametrize("build", BIJECTIONS.values(), ids=BIJECTIONS)
@@ -102,11 +106,18 @@ def test_the_convolution_starts_as_a_rotation():
 def test_couplings_and_priors_start_without_a_network():
     torch.manual_seed(0)
     x = torch.randn(3, *IMAGE)
-    z, ladj = glow_coupling(channels=4, width=8, dropout=0.0, context={})(x)
+    z, ladj = glow_coupling("affine", channels=4, width=8, dropout=0.0, context={})(x)
     scale = torch.tensor(2.0).sigmoid() + 1e-3
     torch.testing.assert_close(z, torch.cat([x[:, :2], scale * x[:, 2:]], dim=1))
     torch.testing.assert_close(ladj, (32 * scale.log()).expand(3))
-    assert torch.equal(SplitPrior(channels=4)(x)[0], x)
+    additive = glow_coupling("additive", channels=4, width=8, dropout=0.0, context={})
+    assert torch.equal(additive(x)[0], x) and torch.equal(SplitPrior(channels=4)(x)[0], x)
+
+
+def test_an_additive_coupling_keeps_volume_and_what_the_network_sees():
+    x, f = torch.randn(3, *IMAGE), randomised(glow_coupling("additive", 4, width=8, dropout=0.0, context={}))
+    z, ladj = f(x)
+    assert torch.equal(ladj, torch.zeros(3)) and torch.equal(z[:, :2], x[:, :2]) and not torch.equal(z[:, 2:], x[:, 2:])
 
 
 # Initial weights from data
@@ -170,7 +181,7 @@ def test_density_integrates_to_one():
     steps: dict[str, Bijection] = {}
     for i in range(3):
         steps |= {f"actnorm{i}": ActNorm(shape=shape), f"conv{i}": InvertibleConv(shape=shape)}
-        steps[f"coupling{i}"] = glow_coupling(channels=2, width=16, dropout=0.0, context={})
+        steps[f"coupling{i}"] = glow_coupling("affine", channels=2, width=16, dropout=0.0, context={})
     flow = flow_of(as_they_are(*shape), StandardNormal(shape=shape), **steps, prior=SplitPrior(channels=2))
     randomised(flow, 0.2)
     flow.initialise(torch.randn(200, *shape))

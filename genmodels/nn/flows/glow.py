@@ -7,7 +7,7 @@ from genmodels.context import Sizes
 from genmodels.errors import UserError
 from genmodels.nn.flows.actnorm import ActNorm
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.glow_layers import SplitPrior, glow_coupling
+from genmodels.nn.flows.glow_layers import CouplingName, SplitPrior, glow_coupling
 from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.multiscale import Split, Squeezed
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
@@ -27,6 +27,7 @@ class Glow(Chain):
         shape: Sequence[PositiveInt],  # (c, h, w); h and w are divisible by 2**scales
         scales: PositiveInt,  # L in the paper
         couplings: PositiveInt,  # at each scale, each after an actnorm and a 1x1 convolution; K in the paper
+        coupling: CouplingName,  # affine, or additive, which keeps volume
         width: PositiveInt,  # hidden features of the networks; the paper has 512
         dropout: ProbabilityBelowOne,  # in the couplings; the paper has none
         context: Sizes,  # of the condition: a vector, or {}: none
@@ -36,7 +37,7 @@ class Glow(Chain):
         at_this_scale: list[Bijection] = []
         for _ in range(couplings):
             at_this_scale += [ActNorm(shape=(c, h, w)), InvertibleConv(shape=(c, h, w))]
-            at_this_scale += [glow_coupling(c, width, dropout, context)]
+            at_this_scale += [glow_coupling(coupling, c, width, dropout, context)]
         if scales == 1:
             at_this_scale += [ActNorm(shape=(c, h, w))]
         else:
@@ -44,6 +45,7 @@ class Glow(Chain):
                 shape=(c // 2, h, w),
                 scales=scales - 1,
                 couplings=couplings,
+                coupling=coupling,
                 width=width,
                 dropout=dropout,
                 context=context,

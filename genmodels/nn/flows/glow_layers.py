@@ -1,5 +1,7 @@
-"""Glow's affine coupling, its network, and the learned prior of the channels that a split factors out (Kingma &
+"""Glow's couplings, their network, and the learned prior of the channels that a split factors out (Kingma &
 Dhariwal 2018, https://arxiv.org/abs/1807.03039, sections 3.3 and 3.5)."""
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,9 +12,12 @@ from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.nn.flows.actnorm import ActNorm
 from genmodels.nn.flows.bijections import Bijection
 from genmodels.nn.flows.coupling import Coupling
-from genmodels.nn.flows.elementwise import SigmoidAffine
+from genmodels.nn.flows.elementwise import Elementwise, Shift, SigmoidAffine
 from genmodels.nn.flows.partitions import Halves
 from genmodels.nn.shapes import Maps
+
+CouplingName = Literal["affine", "additive"]
+TRANSFORMS: dict[CouplingName, type[Elementwise]] = {"affine": SigmoidAffine, "additive": Shift}
 
 
 class GlowNet(nn.Module):
@@ -49,9 +54,12 @@ class GlowNet(nn.Module):
         return self.last(self.dropout(h))
 
 
-def glow_coupling(channels: int, width: int, dropout: float, context: Sizes) -> Coupling:
-    """z = (a, s ⊙ b + t) with (a, b) = split(x) and s = sigmoid(r + 2) + 0.001, where (r, t) = net(a)."""
-    kept, transform = channels // 2, SigmoidAffine()
+def glow_coupling(kind: CouplingName, channels: int, width: int, dropout: float, context: Sizes) -> Coupling:
+    """z = (a, g(b)) with (a, b) = split(x) and the parameters of g from net(a).
+
+    affine: g(b) = s ⊙ b + t with s = sigmoid(r + 2) + 0.001; additive: g(b) = b + t.
+    """
+    kept, transform = channels // 2, TRANSFORMS[kind]()
     net = GlowNet(
         channels_in=kept,
         channels_out=transform.n_params * (channels - kept),

@@ -77,6 +77,32 @@ class Halves(Partition):
         return each.flatten(1).sum(1)
 
 
+class EveryOther(Partition):
+    """Keeps the entries of one parity of a vector, and changes the others."""
+
+    def __init__(
+        self,
+        *,
+        parity: int,  # 0: keeps the first entry, the third, ...; 1: the second, ...
+    ):
+        super().__init__()
+        self.parity = parity
+
+    def kept(self, x: Reals) -> Kept:
+        return x[:, self.parity :: 2]
+
+    def changed(self, x: Reals) -> Changed:
+        return x[:, 1 - self.parity :: 2]
+
+    def joined(self, x: Reals, changed: Changed) -> Reals:
+        joined = x.clone()
+        joined[:, 1 - self.parity :: 2] = changed
+        return joined
+
+    def total(self, each: Changed) -> PerSample:
+        return each.sum(1)
+
+
 def checkerboard_mask(shape: Sequence[int], parity: int) -> Mask:
     """1 where (row + column + parity) is odd; for points (d,), where (coordinate + parity) is odd."""
     place = sum(torch.meshgrid(*(torch.arange(n) for n in shape[-2:]), indexing="ij"), start=torch.tensor(parity))
