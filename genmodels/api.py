@@ -88,7 +88,7 @@ def latent_direction(
     """
     from genmodels.engine import latent_direction as engine
 
-    ways = {"source": source, "target": target, "alphas": alphas, "n": n, "means_of": means_of}
+    ways: dict[str, Any] = {"source": source, "target": target, "alphas": alphas, "n": n, "means_of": means_of}
     return engine.latent_direction(Run(run), **ways, out=out, trusted=trusted)
 
 
