@@ -7,7 +7,7 @@ Samples are drawn with the first mask.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +121,8 @@ class MADE(CausalNetwork, FollowsClock):
     def weights(self, number: Number) -> Weights:
         entries, *units = self.degrees(number)
         x = entries.repeat_interleave(self.inputs.features)
-        hidden = [layer.weight * mask(a, b) for layer, (a, b) in zip(self.hidden, pairwise([x, *units]), strict=True)]
+        layers = cast(list[nn.Linear], list(self.hidden))
+        hidden = [layer.weight * mask(a, b) for layer, (a, b) in zip(layers, pairwise([x, *units]), strict=True)]
         y = entries.repeat(len(self.out.bias) // len(entries))
         direct = None if self.direct is None else self.direct.weight * mask(x, y, strict=True)
         return Weights(hidden, self.out.weight * mask(units[-1], y, strict=True), direct)
