@@ -11,6 +11,7 @@ from genmodels.context import NO_CONTEXT, Context
 from genmodels.nn.flows.bijections import Bijection, Reals
 from genmodels.nn.flows.elementwise import Elementwise, Parameters
 from genmodels.nn.flows.partitions import Partition
+from genmodels.ranges import PositiveInt
 
 
 class Coupling(Bijection):
@@ -51,7 +52,7 @@ class ChannelAffine(Bijection):
     def __init__(
         self,
         *,
-        shape: Sequence[int],  # of a sample: (c, h, w) or (d,)
+        shape: Sequence[PositiveInt],  # of a sample: (c, h, w) or (d,)
     ):
         super().__init__()
         parameters = (shape[0], *[1] * (len(shape) - 1))
