@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException
 from torch import Tensor, nn
 
 from genmodels.capabilities import (
+    Completes,
     Compresses,
     Denoises,
     Encodes,
@@ -280,6 +281,19 @@ class TestLikelihood:
             model.log_prob(x)
         with pytest.raises(UserError, match="shape"):
             model.log_prob(x, {"label": condition["label"][:3]})
+
+
+class TestCompletes:
+    @those_that(Completes)
+    def test_it_keeps_what_is_given_and_scores_the_rest(self, name, data, overrides):
+        assert not [*contract.completion(held(name, data, overrides))]
+
+    @those_that(Completes)
+    def test_more_than_there_is_cannot_be_given(self, name, data, overrides):
+        model, (x, condition) = fresh(name, data, *overrides).eval(), batch(data)
+        for given in (-1, model.sites + 1):
+            with pytest.raises(UserError, match=f"given is {given} for samples of {model.sites} sites"):
+                model.complete(x, given, condition)
 
 
 class TestEncodes:
