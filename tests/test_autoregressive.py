@@ -36,6 +36,7 @@ ALL = [  # name, shape, and a small size
     ("pixelcnn", (1, 4, 4), SMALL),
     ("pixelcnnpp", (3, 2, 4), {"width": 8, "blocks": 1, "scales": 2, "components": 2}),
     ("transformer", (12,), {"width": 16, "layers": 2}),
+    ("transformer", (12,), {"width": 16, "layers": 2, "positions": "rotary", "attention": "local", "window": 4}),
 ]
 
 
