@@ -37,6 +37,7 @@ ALL = [  # name, shape, and a small size
     ("pixelcnnpp", (3, 2, 4), {"width": 8, "blocks": 1, "scales": 2, "components": 2}),
     ("transformer", (12,), {"width": 16, "layers": 2}),
     ("transformer", (12,), {"width": 16, "layers": 2, "positions": "rotary", "attention": "local", "window": 4}),
+    ("wavenet", (12,), {"width": 8, "head_width": 8, "layers": 4, "cycle": 3}),
 ]
 
 

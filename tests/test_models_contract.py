@@ -48,6 +48,7 @@ SMALL = {
     "pixelcnn": ["model.network.width=8"],
     "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
+    "wavenet": ["model.network.width=8", "model.network.layers=4"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
     "vampprior": ["model.prior.components=20"],
 }
