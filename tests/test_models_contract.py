@@ -47,6 +47,7 @@ SMALL = {
     "flow_matching": ["sampler.steps=5", "model.network.width=16"],
     "pixelcnn": ["model.network.width=8"],
     "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
+    "pixelsnail": ["model.network.width=8", "model.network.layers=1", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
     "wavenet": ["model.network.width=8", "model.network.layers=4"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
@@ -112,9 +113,10 @@ def those_that(capability: type) -> pytest.MarkDecorator:
 
 
 def parametrized(cases: list[tuple]) -> pytest.MarkDecorator:
-    """Colour images are the slow cases, since grey ones are taken by the same models; so is PixelCNN++ with labels."""
+    """Colour images are the slow cases, since grey ones are taken by the same models; so are PixelCNN++ and PixelSNAIL
+    with labels."""
     ids = ["-".join([name, data, *(["label"] if overrides else [])]) for name, data, overrides in cases]
-    slow = [data == "colour" or (name == "pixelcnnpp" and bool(given)) for name, data, given in cases]
+    slow = [data == "colour" or (name in ("pixelcnnpp", "pixelsnail") and bool(given)) for name, data, given in cases]
     marks = [[pytest.mark.slow] if each else [] for each in slow]
     params = [pytest.param(*case, marks=mark, id=i) for case, mark, i in zip(cases, marks, ids, strict=True)]
     return pytest.mark.parametrize(("name", "data", "overrides"), params)

@@ -48,6 +48,7 @@ FAMILIES = {
     "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
     "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
     "wavenet": ["model=wavenet", "model.network.layers=3", "model.network.width=8", "model.network.dropout=0.1"],
+    "pixelsnail": ["model=pixelsnail", "model.network.layers=1", "model.network.width=8", "model.network.blocks=1"],
     "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]

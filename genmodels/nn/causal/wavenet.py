@@ -6,6 +6,7 @@ The dropout between layers is not in the paper.
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,7 +45,6 @@ class WaveNet(CausalNetwork):
         self.layers = nn.ModuleList(
             DilatedLayer(
                 width=width,
-                head_width=head_width,
                 kernel=kernel,
                 dilation=2 ** (i % cycle),
                 last=i == layers - 1,
@@ -53,24 +53,23 @@ class WaveNet(CausalNetwork):
             )
             for i in range(layers)
         )
-        self.hidden = nn.Conv1d(head_width, head_width, 1)
-        self.out = nn.Conv1d(head_width, likelihood.n_params(1), 1)
+        self.skip = nn.Linear(layers * width, head_width)  # the sum of the layers' skip connections
+        self.hidden, self.out = nn.Linear(head_width, head_width), nn.Linear(head_width, likelihood.n_params(1))
 
     def each_layer(self) -> list[DilatedLayer]:
         return cast(list[DilatedLayer], list(self.layers))
 
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
         values = codes.flatten(1)[:, self.order[:, 0]]
-        x = self.first(F.pad(self.inputs(values).mT, (1, -1)))  # a site sees the values before it
-        skips = []
+        x, zs = self.first(F.pad(self.inputs(values), (0, 0, 1, -1))), []  # a site sees the values before it
         for layer in self.each_layer():
-            x, skip = layer(x, context)
-            skips.append(skip)
-        return self.head(skips)
+            x, z = layer(x, context)
+            zs.append(z)
+        return self.head(zs).mT
 
-    def head(self, skips: Sequence[Float[Tensor, "b s t"]]) -> Float[Tensor, "b k t"]:
-        """Parameters from the skip connections of all layers."""
-        return self.out(self.hidden(sum(skips[1:], skips[0]).relu()).relu())
+    def head(self, zs: Sequence[Float[Tensor, "b t p"]]) -> Float[Tensor, "b t k"]:
+        """Parameters from the gated features of all layers."""
+        return self.out(self.hidden(self.skip(torch.cat(list(zs), dim=2)).relu()).relu())
 
     def stepper(self, n: int, context: Context) -> WaveNetCache:
         return WaveNetCache(self.inputs, self.first, self.each_layer(), self.head, n=n, context=context)
