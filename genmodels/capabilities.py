@@ -190,6 +190,30 @@ class HasLikelihood(ABC):
         return {}
 
 
+class Completes(ABC):
+    """Draws, and scores, the rest of a sample whose first part is given.
+
+    A sample is `sites` values, or groups of values, in an order of the model's own, such as pixels row by row.
+    `given` is the number of those that are given, 0..sites (UserError otherwise: `require_given`).
+    """
+
+    sites: int
+
+    @abstractmethod
+    def complete(self, x: Batch, given: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Batch:
+        """Each sample with its first `given` sites kept and the others drawn; all random numbers come from `rng`."""
+
+    @abstractmethod
+    def log_prob_rest(self, x: Batch, given: int, condition: Condition = NO_CONDITION) -> PerSample:
+        """log p(the other sites | the first `given` sites) in nats; with given=0 it is log p(x)."""
+
+
+def require_given(given: int, sites: int) -> None:
+    """UserError unless 0 <= given <= sites."""
+    if not 0 <= given <= sites:
+        raise UserError(f"given is {given} for samples of {sites} sites, expected 0..{sites}; correct it")
+
+
 # Codes, denoising, translation
 
 
@@ -266,6 +290,7 @@ class Translates(ABC):
 LACKING_IN_WORDS: dict[type, str] = {  # for a model without the capability
     Samples: "draws no samples",
     HasLikelihood: "has no likelihood",
+    Completes: "completes no samples",
     Encodes: "has no codes",
     Compresses: "has no codes that another model could be trained on",
     Denoises: "is no denoiser",

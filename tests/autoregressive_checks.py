@@ -105,11 +105,18 @@ def cache_error(network: CausalNetwork, codes: Tensor, context: Context) -> floa
 
 
 @torch.no_grad()
-def sample_naively(model: Autoregressive, n: int, condition: dict, temperature: float = 1.0) -> Tensor:
-    """One whole pass for every site, with the same random numbers as `sample`."""
+def sample_naively(
+    model: Autoregressive,
+    n: int,
+    condition: dict,
+    temperature: float = 1.0,
+    x: Tensor | None = None,
+    given: int = 0,
+) -> Tensor:
+    """One whole pass for every site that is not given, with the same random numbers as `sample` and `complete`."""
     code, context = model.space.code, model.conditioner(condition)
-    u = torch.zeros(n, prod(code.shape), dtype=code.dtype)
-    for number, site in enumerate(model.network.order):
+    u = torch.zeros(n, prod(code.shape), dtype=code.dtype) if x is None else x.flatten(1).clone()
+    for number, site in [*enumerate(model.network.order)][given:]:
         params = model.network(u.unflatten(1, code.shape), context)[:, :, number]
         u[:, site] = model.site_likelihood.sample(params, GLOBAL, temperature).to(code.dtype)
     return u.unflatten(1, code.shape)

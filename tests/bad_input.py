@@ -649,6 +649,8 @@ SAMPLING = [
     Row("sampler", None, "sample run={run} sampler=ddim", "cannot be sampled by DDIM"),
     Row("meaningless", None, "sample run={run} sampler=direct sampler.truncation=1", "means nothing to VAE"),
     Row("condition", npz(image=X[:2, None]), "sample run={run} n=2 condition=bad.npz", "condition"),
+    Row("completion", None, "sample run={run} task=complete", "this model cannot complete samples"),
+    Row("given", None, "sample run={run} given=3", "given= is for task=complete, and task is sample"),
     Row("task", None, "sample run={run} task=translate", "translate"),
     Row("sampler of an evaluation", None, "evaluate run={run} sampler=ddim", "cannot be sampled by DDIM"),
     Row("precision", None, "evaluate run={run} precision=64", "precision"),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from genmodels.capabilities import Completes, can
 from genmodels.context import NO_CONTEXT
 from genmodels.errors import UserError
 from genmodels.models.autoregressive import Autoregressive
@@ -27,6 +28,7 @@ from tests.autoregressive_checks import (
     is_causal,
     learns,
     made,
+    sample_naively,
 )
 
 SMALL = {"width": 8, "head_width": 24, "layers": 3}
@@ -37,7 +39,11 @@ ALL = [  # name, shape, and a small size
     ("transformer", (12,), {"width": 16, "layers": 2}),
     ("made", (3, 2, 2), {"widths": [40], "order": Natural(), "masks": 2}),
     ("nade", (3, 2, 2), {"width": 20, "order": Natural()}),
+    ("transformer", (12,), {"width": 16, "layers": 2, "positions": "rotary", "attention": "local", "window": 4}),
+    ("wavenet", (12,), {"width": 8, "head_width": 8, "layers": 4, "cycle": 3}),
+    ("pixelsnail", (3, 2, 3), {"width": 8, "layers": 2, "blocks": 1, "components": 2}),
 ]
+ONE_ORDER = [case for case in ALL if case[2].get("masks", 1) == 1] + [("made", (3, 2, 2), {"widths": [40]})]
 WITH_DROPOUT = [case for case in ALL if case[0] not in ("made", "nade")]
 
 
@@ -168,7 +174,7 @@ def test_it_learns_a_pattern():
 @pytest.mark.parametrize("name, shape, size", ALL)
 def test_a_low_temperature_draws_likely_samples_and_stands_in_the_protocol(name, shape, size):
     model = made(name, shape, 17, noise=0.1, **size)
-    if name == "pixelcnnpp":
+    if "components" in size:
         model.network.head.bias.data[8:14] = -3  # log-scales; else the outer values are the likeliest
     nats = []
     for temperature in (0.3, 1.0, 2.0):
@@ -180,6 +186,64 @@ def test_a_low_temperature_draws_likely_samples_and_stands_in_the_protocol(name,
     assert nats[0] < nats[1] < nats[2]
     with pytest.raises(UserError, match="truncation=0.5 means nothing to Autoregressive"):
         model.use(Direct(temperature=1.0, truncation=0.5))
+
+
+@pytest.mark.parametrize("name, shape, size", ONE_ORDER)
+def test_completions_keep_what_is_given_and_equal_the_naive_loop(name, shape, size):
+    model = made(name, shape, 17, classes=10, noise=0.05, **size)
+    torch.manual_seed(0)
+    x, condition = torch.randint(17, (3, *shape), dtype=torch.uint8), {"label": torch.arange(3)}
+    for given in (0, 1, model.sites // 2, model.sites):
+        kept, drawn = model.network.order.flatten().tensor_split([given * model.network.order.shape[1]])
+        torch.manual_seed(1)
+        y = model.complete(x.long(), given, condition)
+        torch.manual_seed(1)
+        assert torch.equal(y, sample_naively(model, 3, condition, x=x, given=given))
+        assert torch.equal(y.flatten(1)[:, kept], x.flatten(1)[:, kept]) and y.dtype == x.dtype
+        assert not len(drawn) or not torch.equal(y.flatten(1)[:, drawn], x.flatten(1)[:, drawn])
+    torch.manual_seed(1)
+    drawn_from_nothing = model.complete(x, 0, condition)
+    torch.manual_seed(1)
+    assert torch.equal(drawn_from_nothing, model.sample(3, condition))
+
+
+@pytest.mark.parametrize("name, shape, size", ONE_ORDER)
+def test_the_rest_is_scored_by_the_chain_rule(name, shape, size):
+    """log p(rest | given) = log Σ p over all that is given alike, by enumeration; nothing given: log p."""
+    shape = (4,) if len(shape) == 1 else (1, 1, 4) if "scales" in size else (1, 2, 2)
+    model = made(name, shape, 3, noise=0.2, **size | ({"scales": 1} if "scales" in size else {}))
+    x = every_code(shape, 3)
+    nats = model.log_prob(x)
+    assert torch.equal(model.log_prob_rest(x, 0), nats)
+    for given in range(1, 5):
+        first = (x.flatten(1)[:, :given].long() * 3 ** torch.arange(given)).sum(1)
+        marginal = torch.zeros(3**given).index_add(0, first, nats.exp())[first].log()
+        torch.testing.assert_close(model.log_prob_rest(x, given), nats - marginal, atol=1e-5, rtol=0)
+
+
+def test_completions_have_the_models_conditional_frequencies():
+    model, n = make((1, 2, 2), 3, gain=6.0), 20_000
+    x, every = torch.tensor([[[[2, 0], [0, 0]]]], dtype=torch.uint8), every_code((1, 2, 2), 3)
+    alike = (every.flatten(1)[:, :2] == x.flatten(1)[:, :2]).all(1)
+    expected = n * model.log_prob_rest(every[alike], 2).exp()
+    with seeded(0):
+        seen = frequencies(model.complete(x.expand(n, -1, -1, -1), 2), 3)
+    assert seen[~alike].sum() == 0 and chi_square_fits(seen[alike], expected)
+    assert expected.max() > 1.5 * expected.min()
+
+
+@pytest.mark.parametrize("given", [-1, 17])
+def test_more_than_there_is_cannot_be_given(given):
+    model, x = make((1, 4, 4), 17), torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    for call in (model.complete, model.log_prob_rest):
+        with pytest.raises(UserError, match=rf"given is {given} for samples of 16 sites, expected 0\.\.16"):
+            call(x, given)
+
+
+def test_a_mean_over_orders_completes_nothing():
+    model = made("made", (1, 2, 2), 3, widths=[10], masks=2)
+    with pytest.raises(UserError, match="mean over several orders"):
+        model.complete(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), 1)
 
 
 class Pairs(Symbols):
@@ -212,6 +276,9 @@ def test_codes_of_a_space_are_modelled_and_the_spaces_correction_counts():
     x = every_code((1, 2, 2), 4)
     assert model.log_prob(x).exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert model.log_prob(x[:5], draws=3).shape == (3, 5)
+    assert can(symbols, Completes) and not can(model, Completes)
+    with pytest.raises(UserError, match="sites are those of codes"):
+        model.complete(x, 1)
     assert set(model.sample(50).unique().tolist()) == {0, 1, 2, 3}
 
 

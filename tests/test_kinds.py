@@ -16,7 +16,7 @@ from genmodels.kinds import KINDS, Kind, kind_of
 from genmodels.kinds.base import NamedSamples, Pictured
 from genmodels.kinds.image import Image
 from genmodels.kinds.points import Points
-from genmodels.kinds.tokens import SEPARATOR, Tokens
+from genmodels.kinds.tokens import SEPARATOR, Tokens, text_picture
 from genmodels.pictures import LINE, WIDEST_BORDER, Captions, by_class, grid
 
 IMAGE, POINT, TEXT = Field("image", (1, 2, 3), 5), Field("points", (2,), None), Field("tokens", (4,), 3, "ab\n")
@@ -75,6 +75,13 @@ def test_images_of_other_sizes_and_levels_stand_above_each_other():
     assert (picture[border:side, left:-border] == 255).all()
     assert picture[side + border, left].tolist() == [0, 128, 255]
     assert 30 < left < 100 and (picture[side + border :, : left - border] == 255).any()  # the name
+
+
+def test_texts_stand_above_each_other():
+    data, other = torch.tensor([[0, 1, 2, 0], [1, 1, 1, 1]]), torch.tensor([[0, 1, 0, 0], [1, 1, 0, 0]])
+    picture = kind_of(TEXT).stacked([NamedSamples("data", data, TEXT), NamedSamples("completion", other, TEXT)])
+    expected = SEPARATOR.join(["data:\nab\na\ncompletion:\nabaa", "data:\nbbbb\ncompletion:\nbbaa"])
+    assert np.array_equal(np.asarray(picture), np.asarray(text_picture(expected)))
 
 
 class Conditional:

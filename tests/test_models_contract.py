@@ -14,6 +14,7 @@ from hydra.errors import ConfigCompositionException
 from torch import Tensor, nn
 
 from genmodels.capabilities import (
+    Completes,
     Compresses,
     Denoises,
     Encodes,
@@ -46,7 +47,9 @@ SMALL = {
     "flow_matching": ["sampler.steps=5", "model.network.width=16"],
     "pixelcnn": ["model.network.width=8"],
     "pixelcnnpp": ["model.network.width=8", "model.network.blocks=1"],
+    "pixelsnail": ["model.network.width=8", "model.network.layers=1", "model.network.blocks=1"],
     "transformer": ["model.network.width=32", "model.network.layers=2"],
+    "wavenet": ["model.network.width=8", "model.network.layers=4"],
     "glow": ["model.bijections.glow.couplings=2", "model.bijections.glow.width=16"],
     "spline_flow": ["model.bijections.couplings.couplings=2", "model.bijections.couplings.width=16"],
     "spline_flow_ar": ["model.bijections.autoregressive.layers=2", "model.bijections.autoregressive.width=16"],
@@ -125,9 +128,10 @@ def those_that(capability: type) -> pytest.MarkDecorator:
 
 
 def parametrized(cases: list[tuple]) -> pytest.MarkDecorator:
-    """Colour images are the slow cases, since grey ones are taken by the same models; so is PixelCNN++ with labels."""
+    """Colour images are the slow cases, since grey ones are taken by the same models; so are PixelCNN++ and PixelSNAIL
+    with labels."""
     ids = ["-".join([name, data, *(["label"] if overrides else [])]) for name, data, overrides in cases]
-    slow = [data == "colour" or (name == "pixelcnnpp" and bool(given)) for name, data, given in cases]
+    slow = [data == "colour" or (name in ("pixelcnnpp", "pixelsnail") and bool(given)) for name, data, given in cases]
     marks = [[pytest.mark.slow] if each else [] for each in slow]
     params = [pytest.param(*case, marks=mark, id=i) for case, mark, i in zip(cases, marks, ids, strict=True)]
     return pytest.mark.parametrize(("name", "data", "overrides"), params)
@@ -295,6 +299,19 @@ class TestLikelihood:
             model.log_prob(x)
         with pytest.raises(UserError, match="shape"):
             model.log_prob(x, {"label": condition["label"][:3]})
+
+
+class TestCompletes:
+    @those_that(Completes)
+    def test_it_keeps_what_is_given_and_scores_the_rest(self, name, data, overrides):
+        assert not [*contract.completion(held(name, data, overrides))]
+
+    @those_that(Completes)
+    def test_more_than_there_is_cannot_be_given(self, name, data, overrides):
+        model, (x, condition) = fresh(name, data, *overrides).eval(), batch(data)
+        for given in (-1, model.sites + 1):
+            with pytest.raises(UserError, match=f"given is {given} for samples of {model.sites} sites"):
+                model.complete(x, given, condition)
 
 
 class TestEncodes:

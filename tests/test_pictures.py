@@ -12,7 +12,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genmodels.capabilities import NO_CONDITION, Condition, Denoises, Encodes, Level, Moment, Samples, Translates
+from genmodels.capabilities import (
+    NO_CONDITION,
+    Completes,
+    Condition,
+    Denoises,
+    Encodes,
+    Level,
+    Moment,
+    Samples,
+    Translates,
+)
 from genmodels.data.base import Data, Split, Splits
 from genmodels.errors import UserError
 from genmodels.fields import Field, Fields, label
@@ -316,6 +326,31 @@ def test_points_in_space_have_no_pictures(tmp_path, capsys):
     train(Toy(shape=(3,), levels=None), 2, pictures(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
     assert capsys.readouterr().err.count("no pictures: samples of toy (points [3] of real") == 1
+
+
+class Completing(Everything, Completes):
+    """Completions are 5 after the given pixels."""
+
+    sites = 64
+
+    def complete(self, x, given, condition=NO_CONDITION, rng=GLOBAL):
+        assert not self.training and not torch.is_grad_enabled()
+        return torch.cat([x.flatten(1)[:, :given], torch.full_like(x.flatten(1)[:, given:], 5)], 1).view(x.shape)
+
+    def log_prob_rest(self, x, given, condition=NO_CONDITION):
+        return torch.zeros(len(x))
+
+
+def test_completions_have_the_upper_half_of_the_validation_images_above_them(tmp_path):
+    toy = Toy()
+    toy.model = Completing({})
+    assert "completions" not in drawn(tmp_path, Toy())
+    picture = np.asarray(drawn(tmp_path, toy)["completions"])
+    border, scale = border_of(25), 25  # 2 rows of 6 images in ceil(sqrt(12)) = 4 columns
+    cells = [picture[border + row * (8 * scale + border) :, -4 * (8 * scale + border) :] for row in (0, 1)]
+    middles = [[cell[h, 4 * scale] for h in (scale, 6 * scale)] for cell in cells]
+    three, five = round(3 * 255 / 16), round(5 * 255 / 16)
+    assert middles == [[three, three], [three, five]]
 
 
 def test_reconstructions_show_validation_images(tmp_path):

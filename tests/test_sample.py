@@ -9,7 +9,7 @@ from PIL import Image
 
 from genmodels.capabilities import NO_CONDITION, Samples
 from genmodels.engine.conditions import conditions
-from genmodels.engine.originals import originals
+from genmodels.engine.originals import originals, to_complete
 from genmodels.engine.sample import DrawnSamples, in_batches, samples, write_samples
 from genmodels.engine.train import train
 from genmodels.errors import UserError
@@ -26,6 +26,9 @@ from tests.test_degraded import degraded
 
 IMAGE = Field("image", (1, 4, 4), 17)
 UNCONDITIONAL, LABELS, BOTH = {}, label(10), {**label(10), "image": IMAGE}
+
+TEXT = {"_target_": "genmodels.data.text.Text", "name": "t", "shape": [4], "levels": 2, "classes": None}
+TEXT |= {"batch_size": 1, "path": "nowhere.txt", "vocabulary": "ab", "n_validation": 0.1, "n_test": 0.1}
 
 
 class Model:
@@ -150,6 +153,25 @@ def test_of_a_folder_images_are_taken_evenly(tmp_path: Path):
     assert len(to_translate(images=str(tmp_path), n=20)) == 16
 
 
+def asked_to_complete(of=UNCONDITIONAL, data=None, **changes):
+    config = {"images": None, "label": None, "condition": None, "n": 4, "trusted": []} | changes
+    return to_complete(Model(of), config, data or node())
+
+
+def test_what_is_completed_has_its_own_label_or_the_asked_one(tmp_path: Path):
+    test = degraded().split("test")
+    x, condition = asked_to_complete(BOTH)
+    assert x.equal(test.x[:4]) and condition["label"].equal(test.condition["label"][:4])
+    assert condition["image"].equal(test.condition["image"][:4])
+    assert asked_to_complete().condition == {}
+    assert asked_to_complete(LABELS, label=7).condition["label"].tolist() == [7] * 4
+    np.savez(tmp_path / "c.npz", images=np.full((9, 8, 8, 1), 5, np.uint8), levels=17)
+    x, condition = asked_to_complete(LABELS, images=str(tmp_path / "c.npz"), n=2)
+    assert x.equal(torch.full((2, 1, 8, 8), 5, dtype=torch.uint8)) and condition["label"].tolist() == [0, 1]
+    with pytest.raises(UserError, match="images=a.png is for images, and the model's samples are tokens"):
+        asked_to_complete(data=TEXT, images="a.png")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -177,9 +199,7 @@ def test_the_samples_of_a_config_without_reading_files():
     image = {"shape": [3, 4, 4], "levels": 256, "classes": None}
     assert fields_of({"_target_": "mine.Unknown", **image}, []) == Field("image", (3, 4, 4), 256)
     assert fields_of(node(), []) == Field("image", (1, 8, 8), 17)
-    text = {"_target_": "genmodels.data.text.Text", "name": "t", "shape": [4], "levels": 2, "classes": None}
-    text |= {"batch_size": 1, "path": "nowhere.txt", "vocabulary": "ab", "n_validation": 0.1, "n_test": 0.1}
-    assert fields_of(text, []) == Field("tokens", (4,), 2, "ab")
+    assert fields_of(TEXT, []) == Field("tokens", (4,), 2, "ab")
     with pytest.raises(UserError, match="has no data with a shape and levels"):
         fields_of(None, [])
 
@@ -202,7 +222,7 @@ class Labelled(Samples):
 def test_files_hold_what_samples_are_conditioned_on(tmp_path: Path):
     config = {"label": [2, 0], "condition": None, "n": 5, "trusted": [], "batch_size": 2, "seed": 0}
     x, given, _ = samples(Labelled(), config, node(), torch.device("cpu"))
-    drawn = DrawnSamples(x, given, None, kind_of(Field("image", (1, 8, 8), 17)), Labelled())
+    drawn = DrawnSamples(x, given, None, kind_of(Field("image", (1, 8, 8), 17)), Labelled(), "sample")
     write_samples(drawn, tmp_path / "a.npz")
     arrays = np.load(tmp_path / "a.npz")
     assert sorted(arrays) == ["images", "label", "levels"] and arrays["label"].tolist() == [2, 0, 2, 0, 2]
@@ -232,6 +252,21 @@ def test_a_model_that_prepares_is_prepared(genmodels, tmp_path: Path):
     status, said = genmodels("sample", f"run={tmp_path / 'run'}", "n=3", "device=cpu", "out=a.npz")
     assert status == 0, said
     assert np.array_equal(np.load("a.npz")["images"], right)
+
+
+def test_a_run_completes_images_whose_beginning_is_given(genmodels, tmp_path: Path):
+    size = ("model.network.width=4", "model.network.layers=2", "model.network.head_width=4", "trainer.max_steps=2")
+    train(train_config(tmp_path / "run", "model=pixelcnn", *size))
+    run, data = f"run={tmp_path / 'run'}", data_of(read_config(tmp_path / "run" / "config.yaml")["data"], [])
+    status, said = genmodels("sample", run, "task=complete", "given=40", "n=3", "device=cpu", "out=a.npz")
+    assert status == 0, said
+    made, x = np.load("a.npz")["images"], data.split("test").x[:3].numpy()
+    assert np.array_equal(made[:, :, :5], x[:, :, :5]) and not np.array_equal(made[:, :, 5:], x[:, :, 5:])
+    status, said = genmodels("sample", run, "task=complete", "n=3", "device=cpu", "out=a.png")
+    assert status == 0 and Path("a.png").is_file(), said
+    for word, says in (("given=65", "given is 65 for samples of 64 sites"), ("source=0", "source= is for task=transl")):
+        status, said = genmodels("sample", run, "task=complete", word, "device=cpu", "out=b.png")
+        assert status == 2 and says in said, said
 
 
 # Where the files of data lie

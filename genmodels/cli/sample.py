@@ -1,4 +1,4 @@
-"""genmodels sample: draws samples from a run's model, or translates images with it; saves a picture, text or arrays."""
+"""genmodels sample: draws, completes or translates samples with a run's model; saves a picture, text or arrays."""
 
 from genmodels.cli.app import run_app
 

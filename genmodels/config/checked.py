@@ -17,7 +17,12 @@ from genmodels.config.roles import MOVABLE
 from genmodels.config.schema import Evaluate, EvaluateImages, Export, Sample, Train
 from genmodels.errors import UserError
 
-OF_TASK = {"sample": ("label", "condition"), "translate": ("source", "target", "images")}  # keys of one task only
+TASKS = {  # that a key is for, where it is not for all
+    **dict.fromkeys(("label", "condition"), ("sample", "complete")),
+    **dict.fromkeys(("source", "target"), ("translate",)),
+    "given": ("complete",),
+    "images": ("complete", "translate"),
+}
 SMALL = {1: [[4], [2]], 3: [[1, 2, 2], [1, 1, 2], [3, 1, 2]]}  # shapes with few samples, by how many sides there are
 LEVELS = 3  # of such samples
 SUBSETS = "evaluator.kid.subset_size"
@@ -88,10 +93,10 @@ def image_evaluation_config(cfg: DictConfig) -> dict[str, Any]:
 def sampling_config(cfg: DictConfig) -> dict[str, Any]:
     """The config of `sample`."""
     config = checked_config(cfg, Sample)
-    for name, keys in OF_TASK.items():
-        given = [key for key in keys if config[key] is not None]
-        if name != config["task"] and given:
-            raise UserError(f"{given[0]}= is for task={name}, and task is {config['task']}; leave one of the two out")
+    for key, tasks in TASKS.items():
+        if config[key] is not None and config["task"] not in tasks:
+            for_ = " and ".join(f"task={task}" for task in tasks)
+            raise UserError(f"{key}= is for {for_}, and task is {config['task']}; leave one of the two out")
     require_one_model(config)
     return config
 

@@ -117,13 +117,14 @@ class Sample:
     run: str | None
     checkpoint: str | None
     which: Literal["last", "best"]
-    task: Literal["sample", "translate"]
+    task: Literal["sample", "complete", "translate"]
     n: PositiveInt
     out: str | None  # null: samples.png, samples.txt or samples.npz, by the kind of the samples
     label: NonNegativeInt | Sequence[NonNegativeInt] | None
     condition: str | None  # a split of the run's data, or an .npz of arrays by name
     source: NonNegativeInt | None  # task=translate: the domain to translate from
     target: NonNegativeInt | None  # task=translate: the domain to translate to
+    given: NonNegativeInt | None  # task=complete: sites that are kept; null: the first half
     images: str | None
     seed: NonNegativeInt
     batch_size: PositiveInt

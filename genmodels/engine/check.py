@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from genmodels.capabilities import (
     Clock,
+    Completes,
     Compresses,
     Denoises,
     Encodes,
@@ -68,6 +69,7 @@ CHECKS = (
     Check("samples", Samples, contract.samples, "of the data's shape, type and range; a seed decides them"),
     Check("seeds of samples", Samples, contract.independence, "the same samples whatever the batch size"),
     Check("log_prob", HasLikelihood, contract.likelihood, "one finite value for each sample"),
+    Check("completion", Completes, contract.completion, "it keeps what is given; the chain rule of probability holds"),
     Check("codes", Encodes, contract.codes, "what is decoded has the data's shape, type and range"),
     Check("compression", Compresses, contract.compression, "codes are as the model's `code` says"),
     Check("film", Denoises, contract.films, "it ends with the sample"),

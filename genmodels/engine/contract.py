@@ -208,6 +208,20 @@ def total_probability(held: Held) -> Wrong:
         yield f"the probabilities of all {len(x)} values of {held.fields} sum to {total:.4g}, expected 1"
 
 
+def completion(held: Held) -> Wrong:
+    """A completion keeps what is given, and by the chain rule its likelihood adds up."""
+    model, n = held.model.eval(), held.model.sites
+    yield from misfits(model.complete(held.x, n // 2, held.told), held.fields, held.n, "complete(x, sites // 2)")
+    if not same(model.complete(held.x, n, held.told), held.x):
+        yield "complete(x, sites) is not x itself, although all of it is given"
+    scores = [model.log_prob_rest(held.x, given, held.told) for given in (0, n)]
+    with seeded(1):
+        if not torch.allclose(scores[0], model.log_prob(held.x, held.told), rtol=1e-4, atol=1e-4):
+            yield "log_prob_rest(x, 0) is not log_prob(x), although nothing is given"
+    if scores[1].any():
+        yield f"log_prob_rest(x, sites) is up to {scores[1].abs().max():.3g}, expected 0: nothing is left"
+
+
 # Codes, denoising, translation
 
 

@@ -1,4 +1,4 @@
-"""The images to translate: from the run's test split, or from the user's own files."""
+"""The samples to complete or to translate: from the run's test split, or images from the user's own files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genmodels.data.base import Split
 from genmodels.data.image_files import SUFFIXES, decode
 from genmodels.data.pictures_on_disk import pictures_on_disk
+from genmodels.engine.conditions import conditions
 from genmodels.engine.score import spread_indices
 from genmodels.errors import UserError
 from genmodels.fields import Field
 from genmodels.run.data import data_of, fields_of
-from genmodels.trees import count, take
+from genmodels.trees import count, first, take
 from genmodels.units import from_pixels
 
 
@@ -29,6 +31,20 @@ def originals(model: Any, config: Mapping[str, Any], node: Any) -> Tensor:
     if not len(rows):
         raise UserError(f"the test split of the run's data has no images of domain {source}; give images=FOLDER")
     return take(x, rows)
+
+
+def to_complete(model: Any, config: Mapping[str, Any], node: Any) -> Split:
+    """`n` samples and their conditions: from the given files, or the first of the test split with their own."""
+    field, n = fields_of(node, config["trusted"]), config["n"]
+    if config["images"] is None:
+        x, own = first(data_of(node, config["trusted"]).split("test"), n)
+    elif isinstance(field, Field) and field.kind == "image":
+        x, own = given_images(Path(config["images"]).expanduser(), field, n), None
+    else:
+        raise UserError(f"images={config['images']} is for images, and the model's samples are {field}; leave it out")
+    if own is None or config["label"] is not None or config["condition"] is not None:
+        return Split(x, conditions(model, {**config, "n": count(x)}, node))
+    return Split(x, {name: own[name] for name in model.condition})
 
 
 def require_directions(source: int | None, target: int | None, domains: int) -> int:

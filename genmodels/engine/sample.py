@@ -1,4 +1,4 @@
-"""Draws samples from a run's model, or translates images with it, and writes a picture, a text or arrays."""
+"""Draws, completes or translates samples with a run's model, and writes a picture, a text or arrays."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 
-from genmodels.capabilities import Condition, Prepares, Samples, Translates, can, why_not
+from genmodels.capabilities import Completes, Condition, Prepares, Samples, Translates, can, require_given, why_not
 from genmodels.config.foreign import print_left_out, without_foreign_paths
 from genmodels.console import console
 from genmodels.engine.conditions import conditions
-from genmodels.engine.originals import originals
+from genmodels.engine.originals import originals, to_complete
 from genmodels.engine.trained import named_checkpoint, with_sampler
 from genmodels.errors import UserError
 from genmodels.evaluators.precision import autocast
@@ -28,21 +28,23 @@ from genmodels.seeds import ByNumber, seeded
 from genmodels.training.hooks import prepare_model
 from genmodels.trees import cat, count, first, part, to
 
+MADE = {"sample": "sample", "complete": "completion", "translate": "translation"}  # what a task makes
 READ = 3  # samples of a readable kind, such as text, that are printed
 
 
 class DrawnSamples(NamedTuple):
-    """Samples or translations, in data units on the CPU."""
+    """Samples, completions or translations, in data units on the CPU."""
 
     x: Any
     condition: Condition  # of each sample
-    originals: Any  # the images that were translated; None for samples
+    originals: Any  # what was completed or translated; None for samples
     kind: Kind  # how it can be shown and saved
     model: Any
+    what: str  # of MADE
 
 
 def sample(config: dict[str, Any]) -> None:
-    """Draws or translates by a checked, resolved config; each process does its part, and rank zero writes `out`."""
+    """Does the task of a checked, resolved config; each process does its part, and rank zero writes `out`."""
     drawn = draw(config)
     if not is_rank_zero():
         return
@@ -59,7 +61,7 @@ def output_path(out: str | None, kind: Kind) -> Path:
 
 
 def draw(config: dict[str, Any]) -> DrawnSamples:
-    """Draws or translates; raises UserError before the work where `out` cannot be written."""
+    """Does the task; raises UserError before the work where `out` cannot be written."""
     file = named_checkpoint(config)
     checkpoint = read_checkpoint(file)
     device = device_named(config["device"])
@@ -70,18 +72,18 @@ def draw(config: dict[str, Any]) -> DrawnSamples:
     kind.require_format(output_path(config["out"], kind), model)
     if can(model, Prepares):
         prepare_model(model, data_of(node, config["trusted"]), device)
-    make = {"sample": samples, "translate": translations}[config["task"]]
+    make = {"sample": samples, "complete": completions, "translate": translations}[config["task"]]
     with process_group(device), autocast(config["precision"], device):
-        return DrawnSamples(*make(model, config, node, device), kind, model)
+        return DrawnSamples(*make(model, config, node, device), kind, model, MADE[config["task"]])
 
 
 def write_samples(drawn: DrawnSamples, out: Path) -> None:
-    """Writes samples; a picture of translations shows the originals above them."""
+    """Writes samples; a picture of completions or translations shows the originals above them."""
     kind, x = drawn.kind, drawn.x
     if drawn.originals is None or out.suffix != ".png" or not isinstance(kind, SideBySide):
         kind.save(x, out, drawn.model, drawn.condition)
     else:
-        rows = {"original": drawn.originals, "translation": x}
+        rows = {"original": drawn.originals, drawn.what: x}
         save_picture(kind.stacked([NamedSamples(name, values, kind.of) for name, values in rows.items()]), out)
 
 
@@ -97,6 +99,21 @@ def samples(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple
         return model.sample(size, condition, ByNumber(config["seed"], start, size))
 
     return in_batches(of, config["n"], config), given, None
+
+
+def completions(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, Any]:
+    """Completed samples, their conditions, and the originals, in data units on the CPU."""
+    if reason := why_not(model, Completes):
+        raise UserError(f"this model cannot complete samples ({reason}); give a run of an autoregressive model")
+    given = model.sites // 2 if config["given"] is None else config["given"]
+    require_given(given, model.sites)
+    x, conditions_of_x = to_complete(model, config, node)
+
+    def of(start: int, size: int) -> Any:
+        mine, condition = to(part((x, conditions_of_x), slice(start, start + size)), device)
+        return model.complete(mine, given, condition, ByNumber(config["seed"], start, size))
+
+    return in_batches(of, count(x), config), conditions_of_x, x
 
 
 def translations(model: Any, config: dict[str, Any], node: Any, device: Any) -> tuple[Any, Condition, Any]:

@@ -105,6 +105,10 @@ class SideBySide(Pictured):
     def stacked(self, rows: Sequence[NamedSamples]) -> Image.Image:
         """The first sample of each row below each other, then the second ones, ..., with the names of the rows."""
 
+
+class Filmed(SideBySide):
+    """Samples whose denoising can be shown."""
+
     @abstractmethod
     def film(self, moments: Sequence[Moment]) -> Image.Image:
         """One column for each moment; two rows for each sample: the noisy sample and the estimate."""

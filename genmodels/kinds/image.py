@@ -13,14 +13,14 @@ from torch.nn.functional import interpolate
 
 from genmodels.capabilities import NO_CONDITION, Condition, Moment
 from genmodels.fields import Field, Fields
-from genmodels.kinds.base import Format, NamedSamples, SideBySide
+from genmodels.kinds.base import Filmed, Format, NamedSamples
 from genmodels.pictures import Captions, by_class, film_strip, grid, save, single, stacked
 from genmodels.units import to_pixels
 
 Images = Integer[Tensor, "n c h w"]
 
 
-class Image(SideBySide):
+class Image(Filmed):
     """Integers (c, h, w), 0 black and levels - 1 white."""
 
     file = "samples.png"

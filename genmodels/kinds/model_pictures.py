@@ -1,4 +1,4 @@
-"""Pictures of a model: samples, reconstructions, a film of its denoising, translations.
+"""Pictures of a model: samples, completions, reconstructions, a film of its denoising, translations.
 
 Pictures with the same seed differ only because of the model: their random numbers, conditions and originals are the
 same.
@@ -12,11 +12,11 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from genmodels.capabilities import Condition, Denoises, Encodes, Samples, Translates, can
+from genmodels.capabilities import Completes, Condition, Denoises, Encodes, Samples, Translates, can
 from genmodels.data.base import Data, Split
 from genmodels.fields import Field, Fields, SplitName
 from genmodels.kinds import kind_of
-from genmodels.kinds.base import Kind, NamedSamples, Pictured, SideBySide
+from genmodels.kinds.base import Filmed, Kind, NamedSamples, Pictured, SideBySide
 from genmodels.seeds import GLOBAL, ByNumber
 from genmodels.trees import Tree, count, first, take, to
 
@@ -58,9 +58,11 @@ class ModelPictures:
     def beside(self, kind: SideBySide) -> dict[str, Image]:
         """The pictures that show the output of the model beside its input."""
         model, pictures = self.model, {}
+        if can(model, Completes):
+            pictures["completions"] = self.completions(kind)
         if can(model, Encodes):
             pictures["reconstructions"] = self.reconstructions(kind)
-        if can(model, Denoises):
+        if can(model, Denoises) and isinstance(kind, Filmed):
             pictures["film"] = self.film(kind)
         if can(model, Translates):
             pictures |= self.translations(kind)
@@ -80,13 +82,19 @@ class ModelPictures:
             x = self.model.sample(n, self.condition(n), GLOBAL).cpu()
         return kind.picture(x, self.model, data=data)
 
+    def completions(self, kind: SideBySide) -> Image:
+        """Originals above what the model makes of their first half."""
+        x, condition = self.own_rows()
+        completed = self.model.complete(x, self.model.sites // 2, condition, ByNumber(self.seed, 0, count(x)))
+        return self.stacked(kind, data=x, completion=completed)
+
     def reconstructions(self, kind: SideBySide) -> Image:
         """Originals above their reconstructions."""
         x, condition = self.own_rows()
         x_hat = self.model.decode(self.model.encode(x, condition), condition)
         return self.stacked(kind, data=x, reconstruction=x_hat)
 
-    def film(self, kind: SideBySide) -> Image:
+    def film(self, kind: Filmed) -> Image:
         film = self.model.film(FILMED, self.condition(FILMED), ByNumber(self.seed, 0, FILMED))
         return kind.film(evenly_spaced(film, self.frames))
 
@@ -140,7 +148,8 @@ def lends_rows(model: Any) -> bool:
 
 def needs_rows(model: Any, data: Data) -> bool:
     """Whether pictures of this model show samples of the data."""
-    return has_dots(data) or can(model, Encodes) or can(model, Translates) or lends_rows(model)
+    shown = any(can(model, capability) for capability in (Completes, Encodes, Translates))
+    return has_dots(data) or shown or lends_rows(model)
 
 
 def has_dots(data: Data) -> bool:

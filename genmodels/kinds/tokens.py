@@ -1,5 +1,6 @@
 """Sequences of tokens: text where they stand for characters, else numbers; saved as .txt, .npz, or a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from genmodels.capabilities import NO_CONDITION, Condition
 from genmodels.disk.atomic import replacing
 from genmodels.fields import Field
-from genmodels.kinds.base import Format, Pictured
+from genmodels.kinds.base import Format, NamedSamples, SideBySide
 
 SEPARATOR = "\n" + 40 * "-" + "\n"  # two samples
 SAMPLES_SHOWN = 6  # samples in a picture
@@ -20,7 +21,7 @@ LETTER_SIZE, MARGIN = 13, 12  # of the letters, of the picture's border in pixel
 BLACK, WHITE = 0, 255
 
 
-class Tokens(Pictured):
+class Tokens(SideBySide):
     """Integers (l,), one for each token."""
 
     of: Field
@@ -38,6 +39,11 @@ class Tokens(Pictured):
 
     def picture(self, x: Any, model: Any, condition: Condition = NO_CONDITION, data: Any = None) -> Image.Image:
         return text_picture(self.text(x[:SAMPLES_SHOWN]))
+
+    def stacked(self, rows: Sequence[NamedSamples]) -> Image.Image:
+        samples = zip(*(row.x[:SAMPLES_SHOWN] for row in rows), strict=True)
+        named = (zip((row.name for row in rows), versions, strict=True) for versions in samples)
+        return text_picture(SEPARATOR.join("\n".join(f"{name}:\n{self.read(x)}" for name, x in each) for each in named))
 
     def formats(self, model: Any) -> dict[str, Format]:
         txt = Format("a text", lambda x, given, out: save_text(self.text(x), out))

@@ -5,16 +5,17 @@ network defines the sites and their order (`genmodels.nn.causal.network`), the s
 site (`genmodels.parts.site_likelihoods`), and the space what is modelled: the data themselves, or codes of another run.
 """
 
-from math import log, prod
+from math import log
 
 import torch
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from genmodels.capabilities import (
     NO_CONDITION,
     Batch,
     Bound,
+    Completes,
     Condition,
     HasLikelihood,
     HasLoss,
@@ -23,10 +24,13 @@ from genmodels.capabilities import (
     Sampler,
     Samples,
     Terms,
+    require_given,
+    why_not,
 )
 from genmodels.context import Conditioner, Context
+from genmodels.errors import UserError
 from genmodels.fields import require_samples
-from genmodels.nn.causal.network import CausalNetwork, Order
+from genmodels.nn.causal.network import CausalNetwork, Codes, Order
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.parts.spaces import Space
 from genmodels.samplers.direct import Direct
@@ -34,7 +38,7 @@ from genmodels.seeds import GLOBAL, Random
 from genmodels.trees import count
 
 
-class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
+class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood, Completes):
     """log p(x) = Σ_i log p(u_i | u_<i) + correction, with u and the correction from the space's `encode`."""
 
     samplers = (Direct,)
@@ -56,7 +60,9 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         self.site_likelihood = site_likelihood
         self.conditioner = conditioner
         self.condition = conditioner.fields
+        self.sites = len(network.order)
         self.bound: Bound = "exact" if space.lossless and not space.stochastic else "elbo"
+        self.lacks = lacking(network, self.bound)
         self.use(sampler)
 
     def loss(self, x: Batch, condition: Condition = NO_CONDITION) -> Terms:
@@ -84,30 +90,66 @@ class Autoregressive(nn.Module, HasLoss, Samples, HasLikelihood):
         context = self.conditioner(self.conditioner.given(condition, count(x)))
         return self.scored_codes(u, context) + correction
 
-    def scored_codes(self, u: Integer[Tensor, " b *code"], context: Context) -> PerSample:
-        """log p(u), the mean of the probabilities of the network's passes."""
-        passes = [self.scored_pass(u, *each) for each in self.network.passes(u, context)]
+    def scored_codes(self, u: Codes, context: Context) -> PerSample:
+        """log p(u), of the mean of the probabilities of the network's passes."""
+        passes = [self.scored_sites(u, *each).sum(1) for each in self.network.passes(u, context)]
         return torch.stack(passes).logsumexp(0) - log(len(passes))
 
-    def scored_pass(self, u: Integer[Tensor, " b *code"], order: Order, params: Float[Tensor, "b k s"]) -> PerSample:
+    def scored_sites(self, u: Codes, order: Order, params: Float[Tensor, "b k sites"]) -> Float[Tensor, "b sites"]:
+        """log p(u_i | u_<i) of every site, in this order."""
         values = u.flatten(1)[:, order]  # (b, sites, v)
-        return self.site_likelihood.log_prob(params.float(), values).sum(1)
+        return self.site_likelihood.log_prob(params.float(), values)
+
+    @torch.no_grad()
+    def log_prob_rest(self, x: Batch, given: int, condition: Condition = NO_CONDITION) -> PerSample:
+        u, context = self.to_complete(x, given, condition)
+        return self.scored_sites(u, self.network.order, self.network(u, context))[:, given:].sum(1)
+
+    def to_complete(self, x: Batch, given: int, condition: Condition) -> tuple[Codes, Context]:
+        """Codes and contexts of samples whose first sites are given; UserError where these are not such."""
+        if reason := why_not(self, Completes):
+            raise UserError(f"{reason}; give a run of a model of the data themselves")
+        require_samples(x, self.x)
+        require_given(given, self.sites)
+        return self.space.encode(x)[0], self.conditioner(self.conditioner.given(condition, count(x)))
+
+    @torch.no_grad()
+    def complete(self, x: Batch, given: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Batch:
+        u, context = self.to_complete(x, given, condition)
+        return self.space.decode(self.drawn(u.to(self.space.code.dtype), given, context, rng), rng)
 
     @torch.no_grad()
     def sample(self, n: int, condition: Condition = NO_CONDITION, rng: Random = GLOBAL) -> Shaped[Tensor, " n *shape"]:
         """`n` samples, drawn site by site in the network's order without dropout; costs about one pass."""
         context = self.conditioner(self.conditioner.given_or_drawn(condition, n, rng))
-        stepper, order, code = self.network.stepper(n, context), self.network.order, self.space.code
-        u = torch.zeros(n, prod(code.shape), dtype=code.dtype, device=order.device)
-        values = None
-        for site in order:
-            values = self.site_likelihood.sample(stepper.step(values).float(), rng, self.temperature)
-            u[:, site] = values.to(code.dtype)
-        x = self.space.decode(u.unflatten(1, code.shape), rng)
+        code = self.space.code
+        nothing = torch.zeros(n, *code.shape, dtype=code.dtype, device=self.network.order.device)
+        x = self.space.decode(self.drawn(nothing, 0, context, rng), rng)
         assert isinstance(x, Tensor)
         return x
+
+    def drawn(self, u: Codes, given: int, context: Context, rng: Random) -> Codes:
+        """`u` with new values for all sites but the first `given` ones."""
+        flat, values, stepper = u.flatten(1).clone(), None, self.network.stepper(len(u), context)
+        for number, site in enumerate(self.network.order):
+            params = stepper.step(values)
+            if number < given:
+                values = flat[:, site].long()
+            else:
+                values = self.site_likelihood.sample(params.float(), rng, self.temperature)
+                flat[:, site] = values.to(flat.dtype)
+        return flat.unflatten(1, u.shape[1:])
 
     @property
     def temperature(self) -> float:
         assert isinstance(self.sampler, Direct)
         return self.sampler.temperature
+
+
+def lacking(network: CausalNetwork, bound: Bound) -> dict[type, str]:
+    """The capabilities that a model with this network lacks, and why."""
+    if bound != "exact":
+        return {Completes: "its sites are those of codes, not of the samples themselves"}
+    if not network.one_order:
+        return {Completes: "its likelihood is a mean over several orders, and not all have the given part first"}
+    return {}

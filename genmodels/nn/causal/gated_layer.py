@@ -7,9 +7,9 @@ from genmodels.context import Context
 from genmodels.nn.causal.masked_conv import MaskedConv, RowsConv, channel_of
 
 
-def gate(a: Float[Tensor, "b twice *s"]) -> Float[Tensor, "b p *s"]:
-    """y = tanh(a_f) ⊙ σ(a_g), equation 2, where a_f and a_g are the two halves of the features."""
-    f, g = a.chunk(2, dim=1)
+def gate(a: Float[Tensor, "..."], dim: int = 1) -> Float[Tensor, "..."]:
+    """y = tanh(a_f) ⊙ σ(a_g), equation 2, where a_f and a_g are the two halves of the features, along `dim`."""
+    f, g = a.chunk(2, dim)
     return f.tanh() * g.sigmoid()
 
 

@@ -67,7 +67,7 @@ class MADE(CausalNetwork, FollowsClock):
             raise UserError("MADE got model.network.widths=[], expected the width of at least one hidden layer")
         vector = context_widths(context, ("vector",), "MADE")["vector"]
         natural, outputs = entries_in_turn(shape)[:, 0], likelihood.n_params(1)
-        d, self.masks = len(natural), masks
+        d, self.masks, self.one_order = len(natural), masks, masks == 1
         orders = [natural[order.permutation(d, k)] for k in range(masks)]
         self.register_buffer("order", orders[0][:, None], persistent=False)
         self.register_buffer("m", torch.stack([degrees(each, widths, k) for k, each in enumerate(orders)]), False)

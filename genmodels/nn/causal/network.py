@@ -36,6 +36,7 @@ class CausalNetwork(nn.Module, ABC):
     """Computes the parameters of all sites at once (for training) and one by one (for sampling)."""
 
     order: Order  # for each site, in drawing order: the indices of its entries in the flattened code
+    one_order: bool = True  # whether `passes` has this order alone
 
     @abstractmethod
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:

@@ -5,16 +5,15 @@ Unlike the paper's network, convolutions have no weight normalization and none o
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
-from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, as_image, raster_order
+from genmodels.nn.causal.network import CausalNetwork, Codes, InputsName, as_image, raster_order
 from genmodels.nn.causal.pixelcnnpp_cache import PixelCNNPPCache
-from genmodels.nn.causal.pixelcnnpp_layers import Stage, Stem
+from genmodels.nn.causal.pixelcnnpp_layers import PixelInputs, Stage, Stem
 from genmodels.parts.site_likelihoods import SiteLikelihood
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne, TwoOrMore
 
@@ -41,24 +40,19 @@ class PixelCNNPP(CausalNetwork):
         check_halvings(h, w, scales)
         vector = widths(context, ("vector",), "PixelCNN++")["vector"]
         self.register_buffer("order", raster_order(c, h * w), persistent=False)
-        self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
-        self.stem = Stem(inputs=c * self.inputs.features + 1, width=width)
+        self.inputs = PixelInputs(channels=c, inputs=inputs, levels=levels, width=embedding_width)
+        self.stem = Stem(inputs=self.inputs.features, width=width, vertical=True)
         self.stage = Stage(scales=scales, blocks=blocks, width=width, vector=vector, dropout=dropout)
         self.head = nn.Conv2d(width, likelihood.n_params(c), 1)
 
     def forward(self, codes: Codes, context: Context) -> Float[Tensor, "b k sites"]:
-        x = self.features(codes.reshape(-1, *self.image))
-        _, h = self.stage(*self.stem(F.pad(x, (1, 1, 2, 0))), context)
+        x = F.pad(self.inputs(codes.reshape(-1, *self.image)), (1, 1, 2, 0))
+        _, h = self.stage(self.stem.vertical(x), self.stem.horizontal(x), context)
         return self.head(F.elu(h)).flatten(2)
-
-    def features(self, values: Codes) -> Float[Tensor, "b f *s"]:
-        """Values (b, c, *s) as features of each pixel; the last is 1, and 0 in the padding around an image."""
-        x = self.inputs(values).movedim(-1, 1).flatten(1, 2)
-        return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
     def stepper(self, n: int, context: Context) -> PixelCNNPPCache:
         _, h, w = self.image
-        return PixelCNNPPCache(self.stem, self.stage, self.head, self.features, n=n, rows=h, columns=w, context=context)
+        return PixelCNNPPCache(self.stem, self.stage, self.head, self.inputs, n=n, rows=h, columns=w, context=context)
 
 
 def check_halvings(h: int, w: int, scales: int) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genmodels.context import Context
 from genmodels.nn.causal.network import Stepper
-from genmodels.nn.causal.pixelcnnpp_layers import GatedResnet, Layer, ShiftedConv, Stage, Stem
+from genmodels.nn.causal.pixelcnnpp_layers import GatedResnet, Layer, PixelInputs, ShiftedConv, Stage, Stem
 
 Row = Float[Tensor, "n _p 1 _w"]
 Pixel = Float[Tensor, "n _p 1 1"]
@@ -55,24 +55,37 @@ class PixelCache:
         return self.conv(self.rows[:, :, :, j : j + 2])
 
 
+class ResnetCache:
+    """A gated resnet of the horizontal stream, pixel by pixel."""
+
+    def __init__(self, resnet: GatedResnet, n: int, columns: int, context: Context):
+        self.resnet, self.context = resnet, context
+        self.pixels = [PixelCache(conv, n, columns) for conv in convolutions(resnet)]
+
+    def start_row(self) -> None:
+        for cache in self.pixels:
+            cache.start_row()
+
+    def step(self, x: Pixel, beside: Sequence[Pixel], j: int) -> Pixel:
+        first, second = (partial(cache, j=j) for cache in self.pixels)
+        return self.resnet.changed(x, beside, self.context, first, second)
+
+
 class LayerCache:
     """A layer that caches what its convolutions read later, and the row of its vertical stream."""
 
     def __init__(self, layer: Layer, n: int, columns: int, context: Context):
-        self.layer, self.context = layer, context
+        self.vertical, self.context = layer.vertical, context
         self.rows = [RowCache(conv, n, columns) for conv in convolutions(layer.vertical)]
-        self.pixels = [PixelCache(conv, n, columns) for conv in convolutions(layer.horizontal)]
+        self.horizontal = ResnetCache(layer.horizontal, n, columns, context)
 
     def start_row(self, v: Row, skip: Sequence[Row]) -> Row:
-        for cache in self.pixels:
-            cache.start_row()
-        self.v = self.layer.vertical.changed(v, skip, self.context, *self.rows)
+        self.horizontal.start_row()
+        self.v = self.vertical.changed(v, skip, self.context, *self.rows)
         return self.v
 
     def step(self, h: Pixel, skip: Sequence[Pixel], j: int) -> Pixel:
-        first, second = (partial(cache, j=j) for cache in self.pixels)
-        beside = [self.v[:, :, :, j : j + 1], *skip]
-        return self.layer.horizontal.changed(h, beside, self.context, first, second)
+        return self.horizontal.step(h, [self.v[:, :, :, j : j + 1], *skip], j)
 
 
 def convolutions(resnet: GatedResnet) -> list[ShiftedConv]:
@@ -138,6 +151,25 @@ class StageCache:
         return x
 
 
+class StemCache:
+    """The first convolutions, and the padded features of the pixels so far."""
+
+    def __init__(self, stem: Stem, n: int, rows: int, columns: int):
+        self.stem = stem
+        self.x = stem.left.weight.new_zeros(n, stem.left.in_channels, 2 + rows, 1 + columns + 1)
+
+    def write(self, features: Float[Tensor, "n f"], i: int, j: int) -> None:
+        self.x[:, :, 2 + i, 1 + j] = features
+
+    def row(self, i: int) -> Row:
+        """The vertical stream's features of row i."""
+        return self.stem.vertical(self.x[:, :, i : i + 3])
+
+    def pixel(self, i: int, j: int) -> Pixel:
+        """The horizontal stream's features of pixel (i, j)."""
+        return self.stem.horizontal(self.x[:, :, i : i + 3, j : j + 3])
+
+
 class PixelCNNPPCache(Stepper):
     """The network pixel by pixel, without dropout. `stem` and `head` are its first and last convolutions."""
 
@@ -146,26 +178,22 @@ class PixelCNNPPCache(Stepper):
         stem: Stem,
         stage: Stage,
         head: nn.Conv2d,
-        features: Callable[[Tensor], Tensor],  # of the values (n, c) of a pixel: (n, f)
+        inputs: PixelInputs,
         *,
         n: int,
         rows: int,
         columns: int,
         context: Context,
     ):
-        self.stem, self.head, self.features = stem, head, features
-        self.stage = StageCache(stage, n, columns, context)
+        self.head, self.inputs = head, inputs
+        self.stem, self.stage = StemCache(stem, n, rows, columns), StageCache(stage, n, columns, context)
         self.columns, self.pixel = columns, 0
-        self.x = head.weight.new_zeros(n, stem.left.in_channels, 2 + rows, 1 + columns + 1)
 
     def step(self, values: Int[Tensor, "n v"] | None) -> Float[Tensor, "n k"]:
         if values is not None:
-            i, j = divmod(self.pixel, self.columns)
-            self.x[:, :, 2 + i, 1 + j] = self.features(values)
+            self.stem.write(self.inputs(values), *divmod(self.pixel, self.columns))
             self.pixel += 1
         i, j = divmod(self.pixel, self.columns)
         if j == 0:
-            self.stage.start_row(self.stem.above(self.x[:, :, i : i + 2]), i)
-        over, left = self.x[:, :, i + 1 : i + 2, j : j + 3], self.x[:, :, i + 1 : i + 3, j : j + 1]
-        h = self.stage.step(self.stem.over(over) + self.stem.left(left), i, j)
-        return self.head(F.elu(h))[:, :, 0, 0]
+            self.stage.start_row(self.stem.row(i), i)
+        return self.head(F.elu(self.stage.step(self.stem.pixel(i, j), i, j)))[:, :, 0, 0]

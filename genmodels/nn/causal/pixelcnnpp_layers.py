@@ -9,13 +9,15 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from genmodels.context import Context
+from genmodels.nn.causal.network import Inputs, InputsName
 
 Map = Float[Tensor, "b _p _h _w"]
 VERTICAL, HORIZONTAL = (2, 3), (2, 2)  # kernels: to both sides, or to the left only; each over two rows
+POINT = (1, 1)  # of the pixel alone
 
 
 def concat_elu(x: Map) -> Float[Tensor, "b twice h w"]:
@@ -23,29 +25,46 @@ def concat_elu(x: Map) -> Float[Tensor, "b twice h w"]:
     return F.elu(torch.cat([x, -x], dim=1))
 
 
+class PixelInputs(Inputs):
+    """The values of a pixel's channels as its features; the last one is 1, and 0 in the padding around an image."""
+
+    def __init__(self, *, channels: int, inputs: InputsName, levels: int, width: int):
+        super().__init__(inputs=inputs, levels=levels, width=width)
+        self.features = channels * self.features + 1
+
+    def forward(self, values: Integer[Tensor, "b c *s"]) -> Float[Tensor, "b f *s"]:
+        x = super().forward(values).movedim(-1, 1).flatten(1, 2)
+        return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+
+
 class Stem(nn.Module):
     """First features of the two streams, from inputs padded by two rows of zeros above and a column on each side."""
 
-    def __init__(self, *, inputs: int, width: int):
+    def __init__(self, *, inputs: int, width: int, vertical: bool):
         super().__init__()
-        self.above = nn.Conv2d(inputs, width, (2, 3))  # the two rows above
+        self.above = nn.Conv2d(inputs, width, (2, 3)) if vertical else None  # the two rows above
         self.over = nn.Conv2d(inputs, width, (1, 3))  # the row above
         self.left = nn.Conv2d(inputs, width, (2, 1))  # the pixel to the left, and the one above that
 
-    def forward(self, x: Float[Tensor, "b i h_and_2 w_and_2"]) -> tuple[Tensor, Tensor]:
-        return self.above(x[:, :, :-1]), self.over(x[:, :, 1:-1]) + self.left(x[:, :, 1:, :-2])
+    def vertical(self, x: Float[Tensor, "b i h_and_2 w_and_2"]) -> Map:
+        assert self.above is not None
+        return self.above(x[:, :, :-1])
+
+    def horizontal(self, x: Float[Tensor, "b i h_and_2 w_and_2"]) -> Map:
+        return self.over(x[:, :, 1:-1]) + self.left(x[:, :, 1:, :-2])
 
 
 class ShiftedConv(nn.Module):
-    """Convolution whose kernel ends at the pixel's own row and, for HORIZONTAL kernels, at its own column."""
+    """Convolution whose kernel ends at the pixel's own row and, unless it is VERTICAL, at its own column."""
 
     def __init__(self, *, inputs: int, outputs: int, kernel: tuple[int, int], stride: int):
         super().__init__()
-        self.right = kernel[1] - 2
+        above, left = kernel[0] - 1, kernel[1] // 2
+        self.padding = (left, kernel[1] - 1 - left, above, 0)
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
 
     def forward(self, x: Map) -> Map:
-        return self.conv(F.pad(x, (1, self.right, 1, 0)))
+        return self.conv(F.pad(x, self.padding))
 
 
 class GatedResnet(nn.Module):

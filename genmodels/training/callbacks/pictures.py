@@ -1,4 +1,4 @@
-"""Pictures during training: samples, reconstructions, denoising films, translations.
+"""Pictures during training: samples, completions, reconstructions, denoising films, translations.
 
 They are drawn with the same random numbers and conditions every time, so that only the model differs between two
 pictures. The random state of the training is restored after each drawing.
@@ -31,8 +31,8 @@ class Pictures(Periodic):
     """Writes <what>_<images_seen>.png, and last.png, the newest samples, on rank zero, and gives them to the loggers.
 
     Depending on the kind of the data (`genmodels.kinds`) and on what the model can do: samples, beside their conditions
-    and originals if these can be shown; reconstructions of validation samples; a film strip of denoising; originals
-    above their translations.
+    and originals if these can be shown; completions and reconstructions of validation samples; a film strip of
+    denoising; originals above their translations.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Pictures(Periodic):
         every_n_steps: PositiveInt,  # and at the end of training
         n: PositiveInt,  # images in a grid
         frames: PositiveInt,  # moments in a film strip
-        split: SplitName,  # whose first samples are reconstructed and translated, or lend their conditions
+        split: SplitName,  # whose first samples are completed, reconstructed, translated, or lend their conditions
     ):
         self.dirpath = Path(dirpath)
         self.every_n_steps = every_n_steps
