@@ -43,7 +43,9 @@ ALL = [  # name, shape, and a small size
     ("wavenet", (12,), {"width": 8, "head_width": 8, "layers": 4, "cycle": 3}),
     ("pixelsnail", (3, 2, 3), {"width": 8, "layers": 2, "blocks": 1, "components": 2}),
 ]
-ONE_ORDER = [case for case in ALL if case[2].get("masks", 1) == 1] + [("made", (3, 2, 2), {"widths": [40]})]
+ONE_ORDER = [case for case in ALL if case[2].get("masks", 1) == 1] + [
+    ("made", (3, 2, 2), {"widths": [40], "order": Natural()})
+]
 WITH_DROPOUT = [case for case in ALL if case[0] not in ("made", "nade")]
 
 
@@ -241,7 +243,7 @@ def test_more_than_there_is_cannot_be_given(given):
 
 
 def test_a_mean_over_orders_completes_nothing():
-    model = made("made", (1, 2, 2), 3, widths=[10], masks=2)
+    model = made("made", (1, 2, 2), 3, widths=[10], order=Natural(), masks=2)
     with pytest.raises(UserError, match="mean over several orders"):
         model.complete(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), 1)
 
