@@ -290,7 +290,7 @@ def test_its_likelihood_is_in_float32_under_autocast():
     model, x = small_cnf(), torch.randn(5, 2)
     with torch.autocast("cpu", torch.bfloat16):
         found = model.log_prob(x)
-    assert torch.equal(found, model.log_prob(x)) and found.dtype == torch.float64 and not found.requires_grad
+    assert torch.equal(found, model.log_prob(x)) and found.dtype == torch.float32 and not found.requires_grad
 
 
 def test_the_protocol_says_how_it_was_solved():
@@ -302,9 +302,13 @@ def test_the_protocol_says_how_it_was_solved():
     assert small_cnf().sampling_protocol()["sampler_solver"] == "dopri5"
 
 
-@pytest.mark.parametrize("name", ["flow_matching", "edm", "ddpm"])
+slow = [pytest.param(name, marks=pytest.mark.slow) for name in ("edm", "ddpm")]
+each_of_images = pytest.mark.parametrize("name", ["flow_matching", *slow])
+
+
+@each_of_images
 def test_models_of_images_take_the_ode_where_noise_makes_integers_real(name):
-    tiny = ["model.network.width=4", "model.network.blocks=1", "model.network.attention_resolutions=[]"]
+    tiny = [f"model.network.{key}" for key in ("width=4", "blocks=1", "multipliers=[1]", "attention_resolutions=[]")]
     loose = ["model/scorer=ode", "model.scorer.rtol=1e-2", "model.scorer.atol=1e-2"]
     with pytest.raises(UserError, match="integers without noise; choose model/space=dequantized"):
         build_model(name, *tiny, *loose)
@@ -314,6 +318,16 @@ def test_models_of_images_take_the_ode_where_noise_makes_integers_real(name):
     assert protocol["dequantization"] == "uniform" and protocol["bound_trace"] == "hutchinson_rademacher"
     draws = model.log_prob(x, draws=2)
     assert draws.shape == (2, 3) and draws.isfinite().all() and (draws < 0).all() and not torch.equal(*draws)
+
+
+@each_of_images
+def test_models_of_images_are_models_of_points_with_another_network_and_space(name):
+    points = ["model/network=points", "model/space=standardized", "model.network.width=16", "sampler.steps=4"]
+    loose = ["model/scorer=ode", "model.scorer.trace=exact", "model.scorer.rtol=1e-2", "model.scorer.atol=1e-2"]
+    model, x = build_model(name, *points, *loose, "model/conditioner=label", **FACTS), torch.randn(6, 2)
+    label = {"label": torch.arange(6) % 3}
+    assert model.loss(x, label)["loss"].isfinite().all() and model.eval().sample(6, label).shape == (6, 2)
+    assert model.log_prob(x, label).isfinite().all()
 
 
 def test_a_network_of_points_refuses_images_and_odd_widths():

@@ -47,6 +47,7 @@ FAMILIES = {
     "glow": ["model=glow", "model.bijections.glow.couplings=1", "model.bijections.glow.width=8"],
     "vqvae": ["model=vqvae", "model.encoder.width=8", "model.decoder.width=8"],
     "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
+    "cnf": ["model=cnf", "data=toy2d", "data.n_train=2000", "model.network.width=16"],
     "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
 }
 SHARED = ["data.batch_size=400", "scheduler=cosine", "scheduler.warmup_steps=2", "trainer.log_every_n_steps=1"]

@@ -74,7 +74,7 @@ class ProbabilityFlow(Scorer):
         ladj = y.new_full((b, 1), d * log(1 - self.times[0]))
         with torch.autocast(x0.device.type, enabled=False):
             (end,) = solve(slopes, torch.cat([y, ladj], dim=1), self.times, rtol=self.rtol, atol=self.atol)
-        return Normal(0.0, self.std).log_prob(end[:, :-1]).sum(1) + end[:, -1]
+        return (Normal(0.0, self.std).log_prob(end[:, :-1]).sum(1) + end[:, -1]).to(x0)
 
     def probes(self, x0: Codes) -> Iterable[Codes]:
         """The vectors e whose e·(∂v/∂y)e add up to the divergence: all unit vectors, or one draw for each sample."""
