@@ -10,6 +10,7 @@ from the least noise t_0 to the most, t_1. The last term is the ladj of x_0 -> y
 """
 
 from collections.abc import Iterable
+from functools import reduce
 from math import log
 from typing import Literal
 
@@ -94,5 +95,5 @@ class ProbabilityFlow(Scorer):
 
 def divergence(v: Codes, y: Codes, probes: Iterable[Codes]) -> PerSample:
     """The sum of e·(∂v/∂y)e over the probes e; entries of v depend on their own sample alone."""
-    products = [e * torch.autograd.grad(v, y, e, retain_graph=True)[0] for e in probes]
-    return torch.stack(products).sum(0).flatten(1).sum(1)
+    products = (e * torch.autograd.grad(v, y, e, retain_graph=True)[0] for e in probes)
+    return reduce(torch.add, products).flatten(1).sum(1)
