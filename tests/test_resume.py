@@ -64,6 +64,7 @@ FAMILIES = {
     "transformer": ["model=transformer", "model.network.layers=1", "model.network.width=16", "data.batch_size=100"],
     "wavenet": ["model=wavenet", "model.network.layers=3", "model.network.width=8", "model.network.dropout=0.1"],
     "pixelsnail": ["model=pixelsnail", "model.network.layers=1", "model.network.width=8", "model.network.blocks=1"],
+    "cnf": ["model=cnf", "data=toy2d", "data.n_train=2000", "model.network.width=16"],
     "edm": ["model=edm", "model.network.width=8", "model.network.blocks=1"],
     "maf": ["model=maf", "data=toy2d", "data.n_train=1000", "trainer.accumulate_grad_batches=2", "ema=decay"],
     "spline_flow": ["model=spline_flow", "data=toy2d", "data.n_train=1000", "model.bijections.couplings.couplings=1"],

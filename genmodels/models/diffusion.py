@@ -81,6 +81,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         if scorer is None:
             self.lacks[HasLikelihood] = "this model has no scorer (model.scorer is null)"
         else:
+            scorer.check(space)
             self.bound = scorer.bound
         self.register_buffer("origin", torch.zeros(()), persistent=False)
         self.use(sampler)
@@ -147,10 +148,11 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
     def output(
         self, x_t: RealCode, level: Level, t: Shaped[Tensor, "*b"], context: Context
     ) -> tuple[RealCode, Coefficients]:
-        """F in float32, and the coefficients of the level."""
+        """F in float32 at least, and the coefficients of the level; the network computes in its own precision."""
         c = self.parametrization.coefficients(level)
         c_noise = self.parametrization.c_noise(level, t).to(x_t.device).expand(len(x_t)).contiguous()
-        return self.network(scaled(c.into, x_t), c_noise, context).float(), c
+        output = self.network(scaled(c.into, x_t).to(self.origin), c_noise, context)
+        return output.to(torch.promote_types(x_t.dtype, torch.float32)), c
 
     # --- sampling
 
@@ -191,7 +193,7 @@ class Diffusion(nn.Module, HasLoss, Samples, HasLikelihood, Denoises):
         asked: deque[tuple[RealCode, Level]] = deque(maxlen=1)
         for x0 in self.estimates(n, condition, rng, lambda *question: asked.append(question)):
             x, level = asked[0]
-            noisy = x / (level.alpha + SEEN * level.sigma)
+            noisy = (x / (level.alpha + SEEN * level.sigma)).to(x0.dtype)
             yield Moment(level, self.in_data_units(noisy, rng), self.in_data_units(x0, rng))
 
     def in_data_units(self, x0: RealCode, rng: Random) -> Shaped[Tensor, " n *shape"]:

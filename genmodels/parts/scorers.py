@@ -23,6 +23,9 @@ class Scorer(nn.Module, ABC):
     def log_prob(self, x0: Float[Tensor, " b *code"], denoiser: Denoiser, space: Space) -> PerSample:
         """log p(x_0) in nats, or a random lower bound of it by torch's global generator; `denoiser` is not clipped."""
 
+    def check(self, space: Space) -> None:  # noqa: B027  most go with every space
+        """UserError if it cannot score codes of this space."""
+
     @abstractmethod
     def protocol(self) -> Protocol:
         """Its settings, for the protocol of a result."""

@@ -15,7 +15,7 @@ def sinusoids(t: Shaped[Tensor, " b"], dim: int) -> Float[Tensor, "b {dim}"]:
     """sin(w t) and cos(w t) for dim/2 frequencies w in geometric steps from 1 to 1/10000; dim is even and >= 4."""
     half = dim // 2
     w = torch.exp(torch.arange(half, device=t.device) * (-log(10_000) / (half - 1)))
-    wt = t.float()[:, None] * w  # (b, dim/2)
+    wt = t.to(torch.promote_types(t.dtype, torch.float32))[:, None] * w  # (b, dim/2)
     return torch.cat([wt.sin(), wt.cos()], dim=1)
 
 
