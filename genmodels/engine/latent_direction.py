@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,11 +22,17 @@ from genmodels.run.run import Run
 from genmodels.trees import take
 
 
+class Labels(NamedTuple):
+    """From which label a direction leads to which."""
+
+    source: int
+    target: int
+
+
 def latent_direction(
     run: Run,
+    labels: Labels,
     *,
-    source: int,
-    target: int,
     alphas: Sequence[float],
     n: int,
     means_of: int,
@@ -38,9 +44,9 @@ def latent_direction(
     if reason := why_not(model, Encodes):
         raise UserError(f"{reason}; give a run of a model that encodes, such as a flow or a VAE")
     data = data_of(run.config["data"], trusted)
-    ends = [labelled(data, "train", label, means_of, model) for label in (source, target)]
+    ends = [labelled(data, "train", label, means_of, model) for label in labels]
     z_source, z_target = (mean_code(model, *end) for end in ends)
-    x, condition = labelled(data, "test", source, n, model)
+    x, condition = labelled(data, "test", labels.source, n, model)
     rows = moved(model, x, z_target - z_source, alphas, condition)
     if out is not None:
         save_rows(
