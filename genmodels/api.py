@@ -88,8 +88,8 @@ def latent_direction(
     """
     from genmodels.engine import latent_direction as engine
 
-    ways: dict[str, Any] = {"source": source, "target": target, "alphas": alphas, "n": n, "means_of": means_of}
-    return engine.latent_direction(Run(run), **ways, out=out, trusted=trusted)
+    labels = engine.Labels(source, target)
+    return engine.latent_direction(Run(run), labels, alphas=alphas, n=n, means_of=means_of, out=out, trusted=trusted)
 
 
 def _of_run(run: str | PathLike[str], overrides: Sequence[str]) -> list[str]:

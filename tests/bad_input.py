@@ -603,6 +603,7 @@ CONTRACTS = [
     Row(
         "maps for a vector", None, f"{TRAIN} {DEGRADED} model/conditioner=image", "takes vector of a condition, and mod"
     ),
+    Row("patches", None, f"{TRAIN} model=tarflow model.bijections.tarflow.patch=3", "images of 8x8 and patches of 3x3"),
     Row("guidance of nothing", None, f"{TRAIN} model=ddpm sampler.guidance=2", "guidance"),
     Row("guidance untrained", None, f"{TRAIN} model=ddpm model/conditioner=label sampler.guidance=2", "drop"),
     Row(

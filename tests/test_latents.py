@@ -81,11 +81,13 @@ def test_a_run_gives_rows_and_a_picture(run, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"source": 10, "target": 8}, "the train split of digits has no samples of label 10"),
+        ({"source": 10, "target": 8}, "the test split of digits has no samples of label 10"),
         ({"source": 3, "target": -1}, "no samples of label -1"),
+        ({"source": 3, "target": 8, "n": 0}, "n is 0 and means_of 1000"),
+        ({"source": 3, "target": 8, "out": "rows.gif"}, "out=rows.gif is no .png"),
     ],
 )
-def test_a_label_that_does_not_exist_is_refused(run, wrong, sentence):
+def test_bad_arguments_are_refused_before_the_work(run, wrong, sentence):
     with pytest.raises(UserError, match=sentence):
         genmodels.latent_direction(run, **wrong)
 

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 from genmodels.context import NO_CONTEXT, Context, Sizes
 from genmodels.errors import UserError
 from genmodels.models.flow import Flow
-from genmodels.nn.flows.fixed_affine import FixedAffine
+from genmodels.nn.flows.centred import Centred
 from genmodels.nn.flows.tarflow import PatchBlock, TarFlow
 from genmodels.parts.densities import StandardNormal
 from tests.bijection_checks import (
@@ -47,7 +47,7 @@ def labels(n: int, dtype: torch.dtype = torch.float64) -> Context:
 
 
 BIJECTIONS = {
-    "units": (lambda: FixedAffine(scale=2.0, shift=-1.0), IMAGE, nothing),
+    "centred": (Centred, IMAGE, nothing),
     "block": (block, PATCHES, nothing),
     "block, backwards": (lambda: block(backwards=True), PATCHES, nothing),
     "tarflow": (tarflow, IMAGE, nothing),

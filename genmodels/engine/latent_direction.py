@@ -1,14 +1,15 @@
 """Images of one label on their way to another: the direction between the mean codes of both, applied to images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from genmodels.capabilities import Batch, Encodes, why_not
 from genmodels.data.base import Data, Split
+from genmodels.disk.atomic import require_writable
 from genmodels.errors import UserError
 from genmodels.fields import SplitName
 from genmodels.kinds import kind_of
@@ -22,11 +23,17 @@ from genmodels.run.run import Run
 from genmodels.trees import take
 
 
+class Labels(NamedTuple):
+    """From which label a direction leads to which."""
+
+    source: int
+    target: int
+
+
 def latent_direction(
     run: Run,
+    labels: Labels,
     *,
-    source: int,
-    target: int,
     alphas: Sequence[float],
     n: int,
     means_of: int,
@@ -37,16 +44,32 @@ def latent_direction(
     model: Any = load(run, trusted=trusted)
     if reason := why_not(model, Encodes):
         raise UserError(f"{reason}; give a run of a model that encodes, such as a flow or a VAE")
+    if min(n, means_of) < 1:
+        raise UserError(f"n is {n} and means_of {means_of}, expected at least one sample each")
     data = data_of(run.config["data"], trusted)
-    ends = [labelled(data, "train", label, means_of, model) for label in (source, target)]
-    z_source, z_target = (mean_code(model, *end) for end in ends)
-    x, condition = labelled(data, "test", source, n, model)
+    show = None if out is None else picture_of(data, Path(out))
+    x, condition = labelled(data, "test", labels.source, n, model)
+    z_source, z_target = (mean_code(model, *labelled(data, "train", label, means_of, model)) for label in labels)
     rows = moved(model, x, z_target - z_source, alphas, condition)
-    if out is not None:
-        save_rows(
-            data, {"data": x, **{f"alpha {alpha:g}": row for alpha, row in zip(alphas, rows, strict=True)}}, Path(out)
-        )
+    if show is not None:
+        show([x, *rows], ["data", *(f"alpha {alpha:g}" for alpha in alphas)])
     return rows
+
+
+def picture_of(data: Data, out: Path) -> Callable[[Sequence[Any], Sequence[str]], None]:
+    """What writes a picture of batches above each other, with their names; UserError where it could not."""
+    kind = kind_of(data.x)
+    if not isinstance(kind, SideBySide):
+        raise UserError(f"samples of {data.name} are not shown beside each other; leave out out=, and take the samples")
+    if out.suffix != ".png":
+        raise UserError(f"out={out} is no .png, expected one for a picture; correct its ending")
+    require_writable(out)
+
+    def show(batches: Sequence[Any], names: Sequence[str]) -> None:
+        rows = [NamedSamples(name, x, kind.of) for name, x in zip(names, batches, strict=True)]
+        save(kind.stacked(rows), out)
+
+    return show
 
 
 def labelled(data: Data, split: SplitName, label: int, n: int, model: Any) -> Split:
@@ -58,11 +81,3 @@ def labelled(data: Data, split: SplitName, label: int, n: int, model: Any) -> Sp
     if not len(rows):
         raise UserError(f"the {split} split of {data.name} has no samples of label {label}; give another label")
     return Split(take(x, rows), {name: take(condition[name], rows) for name in condition_of(model)})
-
-
-def save_rows(data: Data, rows: dict[str, Any], out: Path) -> None:
-    """A picture of these batches above each other, by name; UserError where the data have none."""
-    kind = kind_of(data.x)
-    if not isinstance(kind, SideBySide):
-        raise UserError(f"samples of {data.name} are not shown beside each other; leave out out=, and take the samples")
-    save(kind.stacked([NamedSamples(name, x, kind.of) for name, x in rows.items()]), out)
