@@ -60,4 +60,6 @@ def check_sizes(shape: Sequence[int], width: int) -> None:
             "data=toy2d, or a model of images, such as model=flow_matching"
         )
     if width < 4 or width % 2:
-        raise UserError(f"a network of points got width={width}, expected an even number >= 4; change it")
+        raise UserError(
+            f"a network of points got width={width}, expected an even number >= 4; change model.network.width"
+        )

@@ -83,5 +83,5 @@ def require_progress(active: Tensor, t: Times, part: Times, rtol: float, atol: f
 
 def require_tolerances(rtol: float, atol: float, key: str) -> None:
     """UserError for tolerances that no solver can meet; `key` is where they are in a config."""
-    if not min(rtol, atol) > 0:
+    if not (rtol > 0 and atol > 0):
         raise UserError(f"{key}.rtol is {rtol} and {key}.atol is {atol}, expected numbers above 0, such as 1e-5")

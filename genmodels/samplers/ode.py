@@ -36,7 +36,8 @@ class ODE(DenoisingSampler):
         def slope(t: Times, y: Rows) -> Rows:
             return velocity(denoiser, t, y.view(noise.shape)).flatten(1)
 
-        times = [*(time(level) for level in levels[:-1]), LEAST]
+        times = [time(level) for level in levels[:-1]]
+        times.append(min(LEAST, times[-1]))
         y = noise.double().flatten(1) / (levels[0].alpha + levels[0].sigma).item()
         way = chain([y], solve(slope, y, times, rtol=self.rtol, atol=self.atol))
         for t, y_t in zip(times, way, strict=True):
