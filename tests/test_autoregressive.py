@@ -67,6 +67,15 @@ def test_probabilities_of_every_image_sum_to_one(shape, levels, inputs):
     assert p.max() > 1.5 * p.min()  # not the uniform model
 
 
+@pytest.mark.parametrize("name, ends", [("scaled", (-1, 1)), ("fractions", (0, 1))])
+@pytest.mark.parametrize("network", ["pixelcnn", "transformer", "nade"])
+def test_pixels_enter_on_the_interval_that_is_named(name, ends, network):
+    order = {"order": Natural()} if network == "nade" else {}
+    model = made(network, (1, 2, 2), 5, noise=0.3, inputs=name, width=8, **order)
+    assert model.network.inputs(torch.tensor([0, 4], dtype=torch.uint8)).flatten().tolist() == list(ends)
+    assert model.log_prob(every_code((1, 2, 2), 5)).exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize("shape, levels", [((1, 2, 2), 3), ((3, 1, 2), 2)])
 def test_samples_have_the_models_frequencies(shape, levels):
     model, n = make(shape, levels, gain=6.0), 20_000
