@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
+from genmodels.nn.layers.zeroed import zeroed
 from genmodels.nn.shapes import Maps
 
 
@@ -46,9 +47,8 @@ class CouplingNet(nn.Module):
         self.stem = nn.Conv2d(channels + given["maps"], width, 3, padding=1)
         self.vector = nn.Linear(given["vector"], width, bias=False) if given["vector"] else None
         self.blocks = nn.Sequential(*(CouplingBlock(width, dropout) for _ in range(blocks)))
-        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), nn.Conv2d(width, 2 * channels, 3, padding=1))
-        for parameter in self.head[-1].parameters():
-            nn.init.zeros_(parameter)
+        last = zeroed(nn.Conv2d(width, 2 * channels, 3, padding=1))
+        self.head = nn.Sequential(nn.GroupNorm(1, width), nn.SiLU(), last)
 
     def forward(self, x: Maps, context: Context = NO_CONTEXT) -> Float[Tensor, "b 2*c h w"]:
         h = x if context.maps is None else torch.cat([x, context.maps], dim=1)

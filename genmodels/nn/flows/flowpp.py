@@ -23,6 +23,7 @@ from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.mixture_logistic import MixtureLogistic
 from genmodels.nn.flows.multiscale import Squeezed
 from genmodels.nn.flows.partitions import Halves, Masked, Partition, checkerboard_mask
+from genmodels.nn.layers.zeroed import zeroed
 from genmodels.nn.shapes import Maps
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
@@ -103,9 +104,7 @@ class FlowPPNet(nn.Module):
             parts += [GatedConv(width, dropout), nn.GroupNorm(1, width)]
             parts += [GatedAttention(width, heads, size), nn.GroupNorm(1, width)]
         self.blocks = nn.Sequential(*parts)
-        self.last = nn.Conv2d(width, channels_out, 3, padding=1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        self.last = zeroed(nn.Conv2d(width, channels_out, 3, padding=1))
 
     def forward(self, x: Maps, context: Context = NO_CONTEXT) -> Float[Tensor, "b c_out h w"]:
         h = self.first(x)

@@ -14,6 +14,7 @@ from genmodels.nn.flows.bijections import Bijection
 from genmodels.nn.flows.coupling import Coupling
 from genmodels.nn.flows.elementwise import Elementwise, Shift, SigmoidAffine
 from genmodels.nn.flows.partitions import Halves
+from genmodels.nn.layers.zeroed import zeroed
 from genmodels.nn.shapes import Maps
 
 CouplingName = Literal["affine", "additive"]
@@ -108,7 +109,4 @@ def halves(x: Maps) -> tuple[Tensor, Tensor]:
 
 def zero_conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     """A 3x3 convolution that starts at 0."""
-    conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv
+    return zeroed(nn.Conv2d(channels_in, channels_out, 3, padding=1))

@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from genmodels.capabilities import PerSample
 from genmodels.context import NO_CONTEXT, Context, Sizes
-from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
 from genmodels.nn.flows.bijections import Bijection, Chain
 from genmodels.nn.flows.coupling import Coupling
+from genmodels.nn.flows.coupling_mlp import CouplingMLP
 from genmodels.nn.flows.elementwise import Shift
 from genmodels.nn.flows.flat import Flat, Vectors
 from genmodels.nn.flows.partitions import EveryOther
-from genmodels.nn.layers.mlp import Activation, mlp
-from genmodels.parts.conditioners import join
+from genmodels.nn.layers.mlp import Activation
 from genmodels.ranges import PositiveInt
 
 
@@ -34,8 +32,7 @@ class Nice(Flat):
         activation: Activation,  # between layers
         context: Sizes,  # of the condition: a vector, or {}: none
     ):
-        given, d = context_widths(context, ("vector",), "NICE"), prod(shape)
-        if d < 2:
+        if (d := prod(shape)) < 2:
             raise UserError(
                 f"NICE got samples of shape {list(shape)}, expected at least 2 entries: a coupling keeps some and"
                 " changes others; choose other data"
@@ -44,27 +41,9 @@ class Nice(Flat):
         for i in range(couplings):
             partition = EveryOther(parity=i % 2)
             kept = len(range(i % 2, d, 2))
-            m = Addend(widths=[kept + given["vector"], *widths, d - kept], activation=activation)
+            m = CouplingMLP(n_in=kept, n_out=d - kept, widths=widths, activation=activation, context=context)
             steps += [Coupling(partition=partition, net=m, transform=Shift())]
         super().__init__(inner=Chain([*steps, Scale(d=d)]))
-
-
-class Addend(nn.Module):
-    """m: what is kept, and a context's vector, to what is added; 0 at first, so that a coupling is the identity."""
-
-    def __init__(
-        self,
-        *,
-        widths: Sequence[int],  # of the input, the hidden layers and the output
-        activation: Activation,
-    ):
-        super().__init__()
-        self.layers = mlp(widths, activation)
-        for parameter in self.layers[-1].parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Float[Tensor, "b kept"], context: Context = NO_CONTEXT) -> Float[Tensor, "b changed"]:
-        return self.layers(join(x, context))
 
 
 class Scale(Bijection):

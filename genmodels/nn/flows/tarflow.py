@@ -15,6 +15,7 @@ from genmodels.errors import UserError
 from genmodels.fields import image_shape
 from genmodels.nn.causal.transformer import Block, Sequences
 from genmodels.nn.flows.bijections import Bijection, Chain
+from genmodels.nn.layers.zeroed import zeroed
 from genmodels.nn.shapes import Maps
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
@@ -101,9 +102,7 @@ class PatchBlock(Bijection):
         self.positions = nn.Parameter(0.01 * torch.randn(length, width))  # of the places in the image
         self.told = nn.Linear(vector, width, bias=False) if vector else None
         self.layers = nn.ModuleList(Block(width=width, heads=heads, dropout=dropout) for _ in range(layers))
-        self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * d))
-        for parameter in self.last[-1].parameters():
-            nn.init.zeros_(parameter)
+        self.last = nn.Sequential(nn.LayerNorm(width), zeroed(nn.Linear(width, 2 * d)))
 
     def forward(self, x: Patches, context: Context = NO_CONTEXT) -> tuple[Patches, PerSample]:
         x = self.ordered(x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genmodels.context import NO_CONTEXT, Context, Sizes, widths
 from genmodels.nn.layers.masked_mlp import MaskedLinear, mask, require_permutation, spread
+from genmodels.nn.layers.zeroed import zeroed
 from genmodels.parts.conditioners import join
 from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 
@@ -84,10 +85,3 @@ class MaskedResidualMLP(nn.Module):
         if self.vector is not None:
             h = h + self.vector(context.vector)
         return self.last(self.blocks(h))
-
-
-def zeroed(layer: nn.Linear) -> nn.Linear:
-    """The layer with weights and bias of 0."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
