@@ -153,7 +153,7 @@ def test_labels_change_the_density():
     ("build", "message"),
     [
         (lambda: nice((1, 1, 1)), r"\[1, 1, 1\], expected at least 2 entries"),
-        (lambda: nice(context={"maps": 1}), "NICE takes vector of a condition"),
+        (lambda: nice(context={"maps": 1}), "the network of a coupling takes vector of a condition"),
     ],
 )
 def test_bad_settings_are_refused(build, message):
