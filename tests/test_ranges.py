@@ -34,7 +34,7 @@ DATA_OF = {  # of options that need certain data
     "image": ["data=degraded"],
     "realnvp_points": ["data=toy2d"],
     **dict.fromkeys(("spline_flow", "spline_flow_ar", "maf", "iaf", "planar_flow", "radial_flow"), ["data=toy2d"]),
-    "standardized": ["data=toy2d"],
+    **dict.fromkeys(("standardized", "points", "ode"), ["data=toy2d"]),
     "transformer": ["data=text", "data.path=mine"],
 }
 

@@ -46,7 +46,7 @@ class Shuffled(EntryOrder):
     def __init__(
         self,
         *,
-        seed: NonNegativeInt,
+        seed: NonNegativeInt,  # another seed gives other permutations
     ):
         self.seed = seed
 

@@ -18,7 +18,16 @@ from genmodels.capabilities import Clock, FollowsClock, Protocol
 from genmodels.context import Context, Sizes
 from genmodels.context import widths as context_widths
 from genmodels.errors import UserError
-from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, Order, Stepper, entries_in_turn
+from genmodels.nn.causal.network import (
+    CausalNetwork,
+    Codes,
+    Inputs,
+    InputsName,
+    Order,
+    Stepper,
+    entries_in_turn,
+    require_few_weights,
+)
 from genmodels.nn.layers.masked_mlp import Degrees, mask
 from genmodels.nn.layers.mlp import ACTIVATIONS, Activation
 from genmodels.parts.orders import EntryOrder
@@ -58,7 +67,7 @@ class MADE(CausalNetwork, FollowsClock):
         inputs: InputsName,  # fractions: pixels on [0, 1]; scaled: on [-1, 1]; embedded: symbols
         embedding_width: PositiveInt,  # width of a symbol's vector, for embedded inputs
         widths: Sequence[PositiveInt],  # features of each hidden layer, at least one layer
-        activation: Activation,
+        activation: Activation,  # of the hidden units
         direct: bool,  # whether inputs are connected to outputs directly, too
         masks: PositiveInt,  # taken in turn in training, averaged in evaluation
     ):
@@ -75,6 +84,9 @@ class MADE(CausalNetwork, FollowsClock):
         self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
         self.sizes = [d, *widths]
         n_in, n_out = d * self.inputs.features, outputs * d
+        require_few_weights(widths[-1], n_out, "MADE", "lower model.network.widths")
+        if direct:
+            require_few_weights(n_in, n_out, "MADE", "set model.network.direct=false")
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([n_in, *widths]))
         self.out = nn.Linear(widths[-1], n_out)
         self.direct = nn.Linear(n_in, n_out, bias=False) if direct else None

@@ -11,7 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genmodels.context import Context, Sizes, widths
-from genmodels.nn.causal.network import CausalNetwork, Codes, Inputs, InputsName, Stepper, entries_in_turn
+from genmodels.nn.causal.network import (
+    CausalNetwork,
+    Codes,
+    Inputs,
+    InputsName,
+    Stepper,
+    entries_in_turn,
+    require_few_weights,
+)
 from genmodels.nn.layers.mlp import ACTIVATIONS, Activation
 from genmodels.parts.orders import EntryOrder
 from genmodels.parts.site_likelihoods import SiteLikelihood
@@ -44,6 +52,7 @@ class NADE(CausalNetwork):
         self.register_buffer("order", natural[order.permutation(d, 0)], persistent=False)
         self.inputs = Inputs(inputs=inputs, levels=levels, width=embedding_width)
         e = self.inputs.features
+        require_few_weights(width, k * d, "NADE", "lower model.network.width")
         self.w = nn.Parameter(torch.empty(d, e, width).uniform_(-1, 1) / (d * e) ** 0.5)
         self.c = nn.Parameter(torch.zeros(width))
         self.v = nn.Parameter(torch.empty(d, width, k).uniform_(-1, 1) / width**0.5)

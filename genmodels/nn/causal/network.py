@@ -21,6 +21,7 @@ from genmodels.units import to_unit
 
 Codes = Integer[Tensor, "b *shape"]
 Order = Int[Tensor, "sites v"]
+MOST_WEIGHTS = 10**9  # of a layer that sees all entries: 4 GB in float32
 InputsName = Literal["scaled", "fractions", "embedded"]
 
 
@@ -98,3 +99,12 @@ def entries_in_turn(shape: Sequence[int]) -> Order:
     """Every entry is a site, in raster order and within a pixel by channel: (entries, 1)."""
     channels = shape[0] if len(shape) == 3 else 1
     return raster_order(channels, prod(shape) // channels).reshape(-1, 1)
+
+
+def require_few_weights(n_in: int, n_out: int, who: str, remedy: str) -> None:
+    """UserError for a layer from all entries, or to the parameters of all entries, with more than 10^9 weights."""
+    if n_in * n_out > MOST_WEIGHTS:
+        raise UserError(
+            f"{who} would have {n_in * n_out:.2g} weights in a layer of {n_in} inputs and {n_out} outputs, expected at "
+            f"most {MOST_WEIGHTS:.0e}; {remedy}, or choose smaller samples or fewer levels"
+        )

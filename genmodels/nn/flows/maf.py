@@ -20,9 +20,9 @@ class MAF(Chain):
         self,
         *,
         shape: Sequence[PositiveInt],  # (d,) of a point
-        layers: PositiveInt,
+        layers: PositiveInt,  # each with a network of its own; the paper has 5 or 10
         widths: Sequence[PositiveInt],  # of the hidden layers of each network
-        activation: Activation,
+        activation: Activation,  # between layers of a network
         standing_batches: PositiveInt | None,  # of batch norm's moments in an evaluation; None: no batch norm
         context: Sizes,  # of the condition: a vector, or {}: none
     ):

@@ -22,7 +22,7 @@ class SplineCouplings(Chain):
         self,
         *,
         shape: Sequence[PositiveInt],  # (d,) of a point, d at least 2
-        couplings: PositiveInt,
+        couplings: PositiveInt,  # each with a network of its own; the paper has 10
         bins: TwoOrMore,  # of each spline
         bound: PositiveFloat,  # splines change [-bound, bound]
         width: PositiveInt,  # hidden features of each network
@@ -48,7 +48,7 @@ class SplineAutoregressive(Chain):
         self,
         *,
         shape: Sequence[PositiveInt],  # (d,) of a point
-        layers: PositiveInt,
+        layers: PositiveInt,  # each with a network of its own; the paper has 10
         bins: TwoOrMore,  # of each spline
         bound: PositiveFloat,  # splines change [-bound, bound]
         width: PositiveInt,  # hidden features of each network
