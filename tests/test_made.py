@@ -137,3 +137,5 @@ def test_settings_that_cannot_be_are_refused():
         built("made", (4,), 2, **SMALL | {"widths": []})
     with pytest.raises(UserError, match="the order has 2 entries and a sample has 4"):
         built("made", (4,), 2, **SMALL | {"order": Written(entries=[1, 0])})
+    with pytest.raises(UserError, match=r"MADE would have 2.4e\+09 weights .* set model.network.direct=false"):
+        built("made", (3, 32, 32), 256, **SMALL | {"direct": True})
