@@ -129,10 +129,9 @@ def those_that(capability: type) -> pytest.MarkDecorator:
 
 
 def parametrized(cases: list[tuple]) -> pytest.MarkDecorator:
-    """Colour images are the slow cases, since grey ones are taken by the same models; so are PixelCNN++ and PixelSNAIL
-    with labels."""
+    """Colour images are the slow cases, since grey ones are taken by the same models; so are models with labels."""
     ids = ["-".join([name, data, *(["label"] if overrides else [])]) for name, data, overrides in cases]
-    slow = [data == "colour" or (name in ("pixelcnnpp", "pixelsnail") and bool(given)) for name, data, given in cases]
+    slow = [data == "colour" or bool(given) for _, data, given in cases]
     marks = [[pytest.mark.slow] if each else [] for each in slow]
     params = [pytest.param(*case, marks=mark, id=i) for case, mark, i in zip(cases, marks, ids, strict=True)]
     return pytest.mark.parametrize(("name", "data", "overrides"), params)
