@@ -17,6 +17,7 @@ from genmodels.nn.flows.coupling_net import CouplingNet
 from genmodels.nn.flows.logit import Logit
 from genmodels.nn.flows.multiscale import Split, Squeezed, squeeze, unsqueeze
 from genmodels.nn.flows.partitions import channel_mask, checkerboard_mask
+from genmodels.nn.flows.planar import PlanarMap
 from genmodels.nn.flows.realnvp import RealNVP, affine_coupling
 from genmodels.parts.densities import Density, StandardNormal
 from genmodels.parts.dequantization import Dequantized, Uniform
@@ -50,20 +51,6 @@ class UniformCube(Density):
 
     def sample(self, n: int, rng: Random = GLOBAL, temperature: float = 1.0) -> Tensor:
         return rng.uniform((n, *IMAGE), torch.device("cpu"))
-
-
-class Planar(Bijection):
-    """z = x + u tanh(w x), whose inverse has no formula (Rezende & Mohamed 2015, equation 10)."""
-
-    invertible = False
-
-    def __init__(self, d: int):
-        super().__init__()
-        self.u = self.w = nn.Parameter(torch.full((d,), 0.5))
-
-    def forward(self, x: Tensor, context: Context = NO_CONTEXT) -> tuple[Tensor, Tensor]:
-        slope = 1 - (x @ self.w).tanh() ** 2
-        return x + self.u * (x @ self.w).tanh()[:, None], (1 + slope * (self.u @ self.w)).log()
 
 
 def coupling(mask: Tensor, context: Sizes = UNTOLD) -> Coupling:
@@ -317,11 +304,13 @@ def test_truncation_means_nothing_to_a_flow():
 
 
 def test_a_flow_without_inverse_scores_and_does_not_sample():
-    flow = flow_of(as_they_are(2), StandardNormal(shape=(2,)), first=ChannelAffine(shape=(2,)), rest=Chain([Planar(2)]))
+    flow = flow_of(
+        as_they_are(2), StandardNormal(shape=(2,)), first=ChannelAffine(shape=(2,)), rest=Chain([PlanarMap(d=2)])
+    )
     for capability in (Samples, Encodes):
-        assert why_not(flow, capability) == "its bijection Planar has no closed inverse"
+        assert why_not(flow, capability) == "its bijection PlanarMap has no closed inverse"
     assert can(flow, HasLikelihood) and can(flow, HasLoss) and can(point_flow(2), Samples)
-    with pytest.raises(UserError, match="Planar has no closed inverse"):
+    with pytest.raises(UserError, match="PlanarMap has no closed inverse"):
         flow.sample(2)
     n, edge = 400, 8.0
     side = torch.linspace(-edge, edge, n)

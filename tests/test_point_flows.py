@@ -12,10 +12,10 @@ from genmodels.models.flow import Flow
 from genmodels.nn.flows.autoregressive import Inverse
 from genmodels.nn.flows.batch_norm import BatchNorm, settling
 from genmodels.nn.flows.bijections import Bijection
-from genmodels.nn.flows.elementwise import Gaussian
+from genmodels.nn.flows.elementwise import GaussianAffine
 from genmodels.nn.flows.invertible_conv import InvertibleConv
 from genmodels.nn.flows.maf import MAF
-from genmodels.nn.flows.planar import Planar, PlanarFlow, Radial, RadialFlow
+from genmodels.nn.flows.planar import PlanarFlow, PlanarMap, RadialFlow, RadialMap
 from genmodels.nn.flows.rational_quadratic import RationalQuadratic
 from genmodels.nn.flows.spline_flow import SplineAutoregressive, SplineCouplings
 from genmodels.nn.layers.residual_mlp import MaskedResidualMLP
@@ -226,7 +226,7 @@ def test_every_layer_of_maf_is_triangular_in_its_order():
 
 def test_the_noise_of_a_gaussian():
     theta = torch.tensor([[[1.0, 1.0]], [[0.0, 100.0]]]).transpose(0, 1)  # (1, 2, 2): mu 1 and 1, r 0 and 100
-    z, log_slope = Gaussian()(torch.tensor([[3.0, 3.0]]), theta)
+    z, log_slope = GaussianAffine()(torch.tensor([[3.0, 3.0]]), theta)
     torch.testing.assert_close(z, torch.tensor([[2.0, 2 * torch.exp(torch.tensor(-5.0)).item()]]))
     torch.testing.assert_close(log_slope, torch.tensor([[0.0, -5.0]]))
 
@@ -325,7 +325,7 @@ def test_a_density_in_the_plane_integrates_to_one(name):
     assert (flow.log_prob(x) - flow.base.log_prob(x)).std() > 0.1, "it is not the base's"
 
 
-@pytest.mark.parametrize("kind", [Planar, Radial])
+@pytest.mark.parametrize("kind", [PlanarMap, RadialMap])
 def test_planar_and_radial_maps_stay_invertible_whatever_their_weights(kind):
     """In one dimension they rise: their slope is above 0."""
     torch.manual_seed(0)
@@ -342,7 +342,7 @@ def test_planar_and_radial_maps_stay_invertible_whatever_their_weights(kind):
 @pytest.mark.parametrize("name", ["planar_flow", "radial_flow"])
 def test_planar_and_radial_flows_score_and_do_not_sample(name):
     flow = build_model(name, shape=(2,), levels=None)
-    kind = "Planar" if name == "planar_flow" else "Radial"
+    kind = "PlanarMap" if name == "planar_flow" else "RadialMap"
     for capability in (Samples, Encodes):
         assert why_not(flow, capability) == f"its bijection {kind} has no closed inverse"
     assert flow.log_prob(torch.randn(3, 2)).shape == (3,)

@@ -75,7 +75,7 @@ class SigmoidAffine(Affine):
         return ((r + 2).sigmoid() + SMALLEST_SCALE).log()
 
 
-class Gaussian(Elementwise):
+class GaussianAffine(Elementwise):
     """z = (x - mu) exp(-alpha): the noise of an x from N(mu, exp(alpha)²), as in MAF (Papamakarios et al. 2017,
     https://arxiv.org/abs/1705.07057, equation 4); theta = (mu, r) and alpha = 5 tanh(r/5).
 

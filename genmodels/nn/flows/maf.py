@@ -7,7 +7,7 @@ from genmodels.fields import coordinates
 from genmodels.nn.flows.autoregressive import MaskedAutoregressive
 from genmodels.nn.flows.batch_norm import BatchNorm
 from genmodels.nn.flows.bijections import Bijection, Chain
-from genmodels.nn.flows.elementwise import Gaussian
+from genmodels.nn.flows.elementwise import GaussianAffine
 from genmodels.nn.layers.masked_mlp import MaskedMLP
 from genmodels.nn.layers.mlp import Activation
 from genmodels.ranges import PositiveInt
@@ -29,7 +29,7 @@ class MAF(Chain):
         d = coordinates(shape, "MAF")
         steps: list[Bijection] = []
         for i in range(layers):
-            order, transform = range(d)[:: -1 if i % 2 else 1], Gaussian()
+            order, transform = range(d)[:: -1 if i % 2 else 1], GaussianAffine()
             net = MaskedMLP(order=order, k=transform.n_params, hidden=widths, activation=activation, context=context)
             steps += [MaskedAutoregressive(order=order, net=net, transform=transform)]
             if standing_batches is not None:

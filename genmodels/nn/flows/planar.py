@@ -21,7 +21,7 @@ Vectors = Float[Tensor, "... d"]
 PerVector = Float[Tensor, "..."]
 
 
-class Planar(Bijection):
+class PlanarMap(Bijection):
     """z = x + û tanh(wᵀx + b) with learned u, w and b (equation 10); without a closed inverse, the identity
     at first."""
 
@@ -41,7 +41,7 @@ class Planar(Bijection):
         return planar(x, self.u, self.w, self.b)
 
 
-class Radial(Bijection):
+class RadialMap(Bijection):
     """z = x + beta h (x - x_0) with h = 1/(alpha + r) and r = |x - x_0| (equation 14), learned alpha > 0, beta and x_0;
     ladj = (d - 1) log(1 + beta h) + log(1 + beta alpha h²). beta = -alpha + softplus(·) is above -alpha, which
     makes it invertible (appendix A.2); it has no closed inverse where d > 1.
@@ -80,7 +80,7 @@ class PlanarFlow(Chain):
     ):
         widths(context, (), "a planar flow")
         d = coordinates(shape, "a planar flow")
-        super().__init__(Planar(d=d) for _ in range(layers))
+        super().__init__(PlanarMap(d=d) for _ in range(layers))
 
 
 class RadialFlow(Chain):
@@ -95,7 +95,7 @@ class RadialFlow(Chain):
     ):
         widths(context, (), "a radial flow")
         d = coordinates(shape, "a radial flow")
-        super().__init__(Radial(d=d) for _ in range(layers))
+        super().__init__(RadialMap(d=d) for _ in range(layers))
 
 
 def planar(x: Vectors, u: Vectors, w: Vectors, b: PerVector) -> tuple[Vectors, PerVector]:

@@ -17,7 +17,7 @@ from genmodels.ranges import PositiveInt, ProbabilityBelowOne
 SMALL = 1e-3  # bound of the initial weights of a block's last layer
 
 
-class ResidualBlock(nn.Module):
+class ResidualLinearBlock(nn.Module):
     """h + second(dropout(relu(first(relu(h))))), nearly h at first."""
 
     def __init__(self, first: nn.Linear, second: nn.Linear, dropout: float):
@@ -47,7 +47,7 @@ class ResidualMLP(nn.Module):
         vector = widths(context, ("vector",), "a residual network")["vector"]
         self.first = nn.Linear(n_in + vector, width)
         pairs = ((nn.Linear(width, width), nn.Linear(width, width)) for _ in range(blocks))
-        self.blocks = nn.Sequential(*(ResidualBlock(*pair, dropout) for pair in pairs))
+        self.blocks = nn.Sequential(*(ResidualLinearBlock(*pair, dropout) for pair in pairs))
         self.last = zeroed(nn.Linear(width, n_out))
 
     def forward(self, x: Float[Tensor, "b n_in"], context: Context = NO_CONTEXT) -> Float[Tensor, "b n_out"]:
@@ -77,7 +77,7 @@ class MaskedResidualMLP(nn.Module):
         self.first = MaskedLinear(mask(inputs, hidden))
         self.vector = nn.Linear(vector, width, bias=False) if vector else None
         pairs = ((MaskedLinear(inside), MaskedLinear(inside)) for _ in range(blocks))
-        self.blocks = nn.Sequential(*(ResidualBlock(*pair, dropout) for pair in pairs))
+        self.blocks = nn.Sequential(*(ResidualLinearBlock(*pair, dropout) for pair in pairs))
         self.last = zeroed(MaskedLinear(mask(hidden, inputs, strict=True).repeat(k, 1)))
 
     def forward(self, x: Float[Tensor, "b d"], context: Context = NO_CONTEXT) -> Float[Tensor, "b kd"]:
