@@ -8,6 +8,7 @@ from torch.nn.functional import silu
 
 from genmodels.context import Context, Sizes, widths
 from genmodels.errors import UserError
+from genmodels.fields import coordinates
 from genmodels.nn.layers.time_embedding import TimeEmbedding
 from genmodels.nn.layers.unet import ALMOST_ZERO, initialised
 from genmodels.ranges import PositiveInt
@@ -54,11 +55,7 @@ class PointDenoiser(nn.Module):
 
 def check_sizes(shape: Sequence[int], width: int) -> None:
     """UserError for sizes that the network cannot have."""
-    if len(shape) != 1:
-        raise UserError(
-            f"a network of points got samples of shape {list(shape)}, expected [d]; choose data of points, such as "
-            "data=toy2d, or a model of images, such as model=flow_matching"
-        )
+    coordinates(shape, "a network of points")
     if width < 4 or width % 2:
         raise UserError(
             f"a network of points got width={width}, expected an even number >= 4; change model.network.width"
